@@ -1,0 +1,8 @@
+import { defineRole } from '@/core/role'
+
+export const admin = defineRole({
+  name: 'admin',
+  summary: 'Serves the administrative HTTP API, on 127.0.0.1.',
+  modules: [],
+  serves: ['admin'],
+})

@@ -1,0 +1,8 @@
+import { defineRole } from '@/core/role'
+
+export const scheduler = defineRole({
+  name: 'scheduler',
+  summary: 'Fires schedules and works the task queue.',
+  modules: [],
+  serves: [],
+})

@@ -1,0 +1,51 @@
+import type { Config } from '@/core/config/settings'
+import type { Database } from '@/core/database'
+import { migrateDown, migrateUp, migrationStatus } from '@/infra/database/migrate'
+import { openConfiguredDatabase } from '@/infra/ports'
+import { migrations } from '@/migrations'
+import { usage } from './arguments'
+import { type Command, configOf } from './command'
+
+export const migrateCommand: Command = {
+  name: 'migrate',
+  usage: 'status|up|down [--json]',
+  summary: 'Shows, applies or undoes (the newest) migrations.',
+  async run(args) {
+    const [, action, ...rest] = args.words
+    if (!isAction(action) || rest.length > 0) throw usage(`bingo migrate takes status, up or down`)
+    const { config } = configOf(args)
+    const lines = await withMigrationDatabase(config, actions[action])
+    if (args.switches.has('json')) console.log(JSON.stringify(lines))
+    else for (const { id, state } of lines) console.log(`${id}  ${state}`)
+    return 0
+  },
+}
+
+type Action = 'status' | 'up' | 'down'
+const isAction = (word: string | undefined): word is Action => word === 'status' || word === 'up' || word === 'down'
+
+interface Line {
+  id: string
+  state: string
+}
+
+const actions: Record<Action, (db: Database) => Promise<Line[]>> = {
+  status: async db => (await migrationStatus(db, migrations)).map(({ id, appliedAt }) => ({ id, state: appliedAt ?? 'pending' })),
+  up: async db => (await migrateUp(db, migrations)).map(id => ({ id, state: 'applied' })),
+  down: async db => {
+    const id = await migrateDown(db, migrations)
+    return id ? [{ id, state: 'undone' }] : []
+  },
+}
+
+/** A change of a large table may take minutes, where a request's statement may not. */
+const statementTimeoutMs = 10 * 60_000
+
+export async function withMigrationDatabase<T>(config: Config, work: (db: Database) => Promise<T>): Promise<T> {
+  const db = await openConfiguredDatabase({ ...config, database: { ...config.database, poolSize: 1, queryTimeoutMs: statementTimeoutMs } })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}

@@ -1,0 +1,29 @@
+import { documentOf } from '@/app'
+import type { Ports } from '@/core/ports'
+import { usage } from './arguments'
+import { type Command, configOf } from './command'
+import { rolesNamed } from './roles'
+import { version } from './version'
+
+export const openapiCommand: Command = {
+  name: 'openapi',
+  usage: '--role=api|admin',
+  summary: 'Prints the OpenAPI document of a role.',
+  async run(args) {
+    const [role] = rolesNamed(configOf(args).config.role ?? 'api')
+    const document = role && (await documentOf(role, unopened, version))
+    if (!document) throw usage(`the role ${role?.name} has no OpenAPI document; api and admin have one`)
+    console.log(JSON.stringify(document, null, 2))
+    return 0
+  },
+}
+
+/** Documents are made from routes alone. A module that used a port while it is wired would do I/O in `create`. */
+const unopened = new Proxy({} as Ports, {
+  get: (_, name) =>
+    new Proxy(() => {}, {
+      get: () => {
+        throw new Error(`the port ${String(name)} was used while a module was being wired`)
+      },
+    }),
+})

@@ -1,0 +1,98 @@
+import { createApp, httpFaces, modulesOf, portsOf } from '@/app'
+import type { Config } from '@/core/config/settings'
+import { StartError } from '@/core/error'
+import type { Log } from '@/core/log'
+import type { Role } from '@/core/role'
+import { Readiness, runServices, type Service } from '@/core/service'
+import { isEmbedded } from '@/infra/database/open'
+import { migrateUp, migrationStatus } from '@/infra/database/migrate'
+import { createLog } from '@/infra/log'
+import { createMetrics } from '@/infra/metrics'
+import { type OpenPorts, openPorts } from '@/infra/ports'
+import { migrations } from '@/migrations'
+import type { Arguments } from './arguments'
+import { configOf } from './command'
+import { withMigrationDatabase } from './migrate'
+import { rolesNamed } from './roles'
+import { version } from './version'
+
+/** Runs roles until a signal. @returns the exit code */
+export async function serve(args: Arguments): Promise<number> {
+  const { config } = configOf(args)
+  const roles = rolesNamed(config.role ?? '')
+  const names = roles.map(role => role.name)
+  const log = createLog(config.log, { role: names.join(','), version })
+  const metrics = createMetrics({ version, roles: names })
+  const readiness = new Readiness()
+  const stop = stopOnSignals()
+
+  const opened = await openPorts(config, portsOf(roles), { log, metrics })
+  try {
+    await bringUpToDate(config, opened, args.switches.has('migrate'), log)
+    const checks = opened.db ? [{ name: 'database', check: opened.db.ping }] : []
+    const app = createApp(roles, opened.ports, checks, { config, log, metrics, readiness, version })
+    const announcement: Service = {
+      name: 'announcement',
+      start: async () => announce(roles, config, app, log),
+      stop: async () => {},
+    }
+    const late = await runServices([...app.services, announcement], readiness, config.shutdown, stop, log)
+    if (late.length > 0) {
+      log.error('stopped before all was finished', { services: late, deadlineMs: config.shutdown.deadlineMs })
+      return 1
+    }
+    log.info('stopped')
+    return 0
+  } finally {
+    await opened.db?.close()
+    log.flush()
+  }
+}
+
+/** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
+function stopOnSignals(): AbortSignal {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (stop.signal.aborted) process.exit(1)
+      stop.abort(signal)
+    })
+  }
+  return stop.signal
+}
+
+/** An embedded database is brought up to date by whoever opens it; a server's only when asked, since others may be using it. */
+async function bringUpToDate(config: Config, { db }: OpenPorts, migrate: boolean, log: Log): Promise<void> {
+  if (!db) return
+  const pending = (await migrationStatus(db, migrations)).filter(({ appliedAt }) => !appliedAt).map(({ id }) => id)
+  if (pending.length === 0) return
+  if (!isEmbedded(config) && !migrate) {
+    throw new StartError(
+      `the database's tables are old: ${pending.join(', ')} ${pending.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
+    )
+  }
+  const applied = await withMigrationDatabase(config, wide => migrateUp(wide, migrations))
+  if (applied.length > 0) log.info('migrated', { applied })
+}
+
+type RunningApp = ReturnType<typeof createApp>
+
+/** Says where everything is: as text for a person at a terminal, as one log line a role elsewhere. */
+function announce(roles: readonly Role[], config: Config, { ops, servers }: RunningApp, log: Log): void {
+  for (const role of roles) {
+    const urls = role.serves.map(face => servers[face]?.url).filter(url => url !== undefined)
+    const serves = urls.length > 0 ? `listens on ${urls.join(', ')}` : 'has no work yet besides health and metrics'
+    log.info(`${role.name}: ${serves}`, { ops: ops.url })
+  }
+  const isOpen = modulesOf(roles).length > 0
+  if (isOpen) log.warn('nobody has to log in yet: every route is open to whoever reaches its port')
+  if (!process.stderr.isTTY && !isEmbedded(config)) return
+  const pages = roles.flatMap(role =>
+    role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
+  )
+  const lines = [...pages, ['health', `${ops.url}/readyz?verbose`], ['data', config.database.url]]
+  const width = Math.max(...lines.map(([name = '']) => name.length))
+  console.error(
+    `\nbingo ${version}: ${roles.map(role => role.name).join(', ')}\n\n${lines.map(([name = '', where]) => `  ${name.padEnd(width)}  ${where}`).join('\n')}\n\nCtrl-C stops it.\n`,
+  )
+}

@@ -1,0 +1,112 @@
+import { type Of, OneOf, secret, Type } from '../schema'
+import { logLevels } from '../log'
+
+/**
+ * Every setting there is. Names of flags (`--http.port`), variables (`BINGO_HTTP_PORT`) and file keys (`[http] port`) are
+ * computed from the path; help, example file and `config show` are made from the descriptions. Units stand last in a name.
+ */
+const section = <P extends Parameters<typeof Type.Object>[0]>(description: string, properties: P) =>
+  Type.Object(properties, { additionalProperties: false, description })
+
+const port = (description: string, fallback: number) =>
+  Type.Integer({ minimum: 0, maximum: 65535, default: fallback, description: `${description} 0 = any free port.` })
+
+export const settings = Type.Object(
+  {
+    role: Type.Optional(
+      Type.String({ minLength: 1, description: 'What this process is: api, admin, scheduler, bot, several with commas, or all.' }),
+    ),
+    database: section('Where the data is.', {
+      url: secret(
+        Type.String({
+          pattern: '^(sqlite:.+|mysql://.+)$',
+          default: 'sqlite:./data/bingo.db',
+          description: 'sqlite:PATH, or mysql://user:password@host:3306/database.',
+        }),
+      ),
+      poolSize: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'MySQL connections of this process.' }),
+      queryTimeoutMs: Type.Integer({
+        minimum: 1,
+        maximum: 600_000,
+        default: 10_000,
+        description: 'How long one MySQL statement, or the wait for a connection, may take.',
+      }),
+    }),
+    http: section('The API server, and what all HTTP servers share.', {
+      host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the API and bot servers listen on.' }),
+      port: port('Port of the API server.', 8080),
+      bodyLimitBytes: Type.Integer({
+        minimum: 1024,
+        maximum: 64 * 1024 * 1024,
+        default: 1024 * 1024,
+        description: 'Largest request body.',
+      }),
+    }),
+    admin: section('The admin server. It listens on 127.0.0.1 only.', {
+      port: port('Port of the admin server.', 8081),
+    }),
+    bot: section('The bot server.', {
+      port: port('Port of the bot server.', 8082),
+    }),
+    ops: section('Health, metrics and version of each process.', {
+      host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the ops server listens on.' }),
+      port: Type.Optional(
+        Type.Integer({
+          minimum: 0,
+          maximum: 65535,
+          description: 'Port of the ops server: by default 9464 for api and all, 9465 admin, 9466 scheduler, 9467 bot. 0 = any free port.',
+        }),
+      ),
+    }),
+    auth: section('Keys.', {
+      key: Type.Optional(
+        secret(
+          Type.String({
+            description:
+              'Root key, at least 32 random bytes in base64 or hex. With SQLite it is made once and kept beside the database; with MySQL it must be given.',
+          }),
+        ),
+      ),
+    }),
+    password: section('Password hashing.', {
+      concurrency: Type.Integer({
+        minimum: 1,
+        maximum: 64,
+        default: 2,
+        description: 'Passwords hashed at a time; each takes a core for about 30 ms and 19 MiB.',
+      }),
+      queueLimit: Type.Integer({
+        minimum: 0,
+        maximum: 100_000,
+        default: 256,
+        description: 'Passwords that may wait to be hashed; more are answered 503 with Retry-After.',
+      }),
+    }),
+    log: section('What is written to stdout.', {
+      level: OneOf(logLevels, { default: 'info', description: 'Least level written.' }),
+      format: Type.Optional(OneOf(['json', 'pretty'], { description: 'pretty on a terminal, json elsewhere, unless said.' })),
+    }),
+    shutdown: section('What happens on SIGTERM.', {
+      drainMs: Type.Integer({
+        minimum: 0,
+        maximum: 120_000,
+        default: 0,
+        description: 'How long /readyz says 503 before the servers stop accepting. Behind a load balancer: twice its check interval.',
+      }),
+      deadlineMs: Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: 25_000,
+        description: 'How long what is in flight may take after that.',
+      }),
+    }),
+  },
+  { additionalProperties: false },
+)
+
+export type Config = Of<typeof settings>
+
+/** Ports of the ops server when none is set; the first role named decides, so that all roles start on one host. */
+export const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 9466, bot: 9467 }
+
+export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464

@@ -1,0 +1,17 @@
+import type { Expected } from './store'
+
+/** The entity tag of a version (RFC 9110 §8.8.3): strong, since one version is one representation. */
+export const etag = (version: number): string => `"${version}"`
+
+/**
+ * What an `If-Match` header asks of a row (RFC 9110 §13.1.1): one of the versions it lists, or any when there is no header or
+ * it says `*`. No row has a tag that is not ours.
+ */
+export function expectedBy(ifMatch: string | undefined): Expected {
+  if (ifMatch === undefined || ifMatch.trim() === '*') return {}
+  const versions = ifMatch.split(',').flatMap(tag => {
+    const version = /^"([1-9]\d{0,14})"$/.exec(tag.trim())?.[1]
+    return version ? [Number(version)] : []
+  })
+  return { versions }
+}

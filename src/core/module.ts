@@ -1,0 +1,65 @@
+import type { Controller } from './controller'
+import type { PortName, Ports } from './ports'
+
+/** The ways a module can be reached. A role serves the ones it names; the others are never started. */
+export interface Faces {
+  /** Under `/api/v1` on the API server. */
+  api?: Controller
+  /** Under `/admin/v1` on the admin server. */
+  admin?: Controller
+  /** Under `/bot` on the bot server. */
+  bot?: Controller
+}
+export type FaceName = keyof Faces
+
+// biome-ignore lint/suspicious/noExplicitAny: a list of modules holds modules of every type
+export type AnyModule = Module<any, any, any>
+type Uses = Record<string, AnyModule>
+// biome-ignore lint/suspicious/noExplicitAny: as above
+type BizOf<U extends Uses> = { [K in keyof U]: U[K] extends Module<infer B, any, any> ? B : never }
+
+/** A feature folder, on one screen: what it needs, whom it calls, how it is reached. */
+export interface Module<Biz, N extends PortName, U extends Uses> {
+  readonly name: string
+  /** Ports this module uses. Asking `create` for one that is not listed is a compile error. */
+  readonly needs: readonly N[]
+  /** Neighbors whose biz this one calls. The import that names them is the dependency graph. */
+  readonly uses?: U
+  /** Wires the module. Does nothing else: no I/O, no timers. */
+  create(ports: Pick<Ports, N>, neighbors: BizOf<U>): { biz: Biz; faces: Faces }
+}
+
+export const defineModule = <Biz, const N extends PortName, const U extends Uses = Record<never, never>>(
+  module: Module<Biz, N, U>,
+): Module<Biz, N, U> => module
+
+/** The modules named and all they use, each once, the used before the user. A circle is an error that names it. */
+export function withUsed(modules: readonly AnyModule[]): AnyModule[] {
+  const found = new Set<AnyModule>()
+  const visit = (module: AnyModule, path: readonly AnyModule[]) => {
+    if (found.has(module)) return
+    if (path.includes(module)) {
+      throw new Error(`modules use each other in a circle: ${[...path, module].map(m => m.name).join(' → ')}`)
+    }
+    for (const used of Object.values((module.uses ?? {}) as Uses)) visit(used, [...path, module])
+    found.add(module)
+  }
+  for (const module of modules) visit(module, [])
+  return [...found]
+}
+
+/** The ports that these modules, and those they use, need. */
+export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new Set(withUsed(modules).flatMap(module => [...module.needs]))
+
+/** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
+export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {
+  const biz = new Map<AnyModule, unknown>()
+  const faces = new Map<AnyModule, Faces>()
+  for (const module of withUsed(modules)) {
+    const uses = Object.entries((module.uses ?? {}) as Uses)
+    const built = module.create(ports, Object.fromEntries(uses.map(([name, used]) => [name, biz.get(used)])))
+    biz.set(module, built.biz)
+    if (modules.includes(module)) faces.set(module, built.faces)
+  }
+  return faces
+}

@@ -1,0 +1,19 @@
+import type { Clock } from './clock'
+import type { Database } from './database'
+import type { Log } from './log'
+import type { Metrics } from './metrics'
+import type { Passwords } from './passwords'
+
+/**
+ * The outside world, as modules see it. A module lists the ones it needs and gets only those; a process opens only what its
+ * modules list. Adding a port: a line here, and one where `infra/ports.ts` opens it.
+ */
+export interface Ports {
+  db: Database
+  clock: Clock
+  log: Log
+  metrics: Metrics
+  passwords: Passwords
+}
+
+export type PortName = keyof Ports

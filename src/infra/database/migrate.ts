@@ -1,0 +1,93 @@
+import { toTimestamp } from '@/core/clock'
+import type { Database } from '@/core/database'
+import { StartError } from '@/core/error'
+import { columnWords, type Migration } from '@/core/migration'
+
+/**
+ * Brings the tables to the newest migration. Migrations run one after another under a lock, so two processes that start at
+ * once are safe. On SQLite a migration is all or nothing; MySQL commits each statement by itself.
+ */
+const timeoutMs = 10 * 60_000
+const lockWaitSeconds = 60
+const lockName = 'bingo.migrate'
+
+export interface MigrationStatus {
+  id: string
+  appliedAt: string | undefined
+}
+
+/** Each migration that this executable knows, and when it was applied. Changes nothing. */
+export async function migrationStatus(db: Database, migrations: readonly Migration[]): Promise<MigrationStatus[]> {
+  const applied = await appliedMigrations(db)
+  const unknown = [...applied.keys()].filter(id => !migrations.some(migration => migration.id === id))
+  if (unknown.length > 0) {
+    throw new StartError(
+      `the database is newer than this executable: it has ${unknown.join(', ')}; start a newer bingo, or go back with that one's 'bingo migrate down'`,
+    )
+  }
+  return migrations.map(({ id }) => ({ id, appliedAt: applied.get(id) }))
+}
+
+/** @returns the migrations that were applied, oldest first */
+export async function migrateUp(db: Database, migrations: readonly Migration[]): Promise<string[]> {
+  return locked(db, async tx => {
+    const { text, timestamp, tableOptions } = columnWords[db.dialect.name]
+    await tx.run(
+      `create table if not exists "migration" ("id" ${text(64)} not null primary key, "appliedAt" ${timestamp} not null) ${tableOptions}`,
+    )
+    const pending = (await migrationStatus(tx, migrations)).filter(status => !status.appliedAt).map(({ id }) => id)
+    for (const migration of migrations.filter(({ id }) => pending.includes(id))) {
+      for (const statement of migration.up(columnWords[db.dialect.name])) await tx.run(statement)
+      const appliedAt = encoded(db, toTimestamp(db.clock.nowMs()))
+      await tx.run('insert into "migration" ("id", "appliedAt") values (?, ?)', [migration.id, appliedAt])
+    }
+    return pending
+  })
+}
+
+/** Undoes the newest migration. @returns its id, or undefined when there is none */
+export async function migrateDown(db: Database, migrations: readonly Migration[]): Promise<string | undefined> {
+  return locked(db, async tx => {
+    const newest = (await migrationStatus(tx, migrations)).findLast(status => status.appliedAt)
+    const migration = migrations.find(({ id }) => id === newest?.id)
+    if (!migration) return undefined
+    for (const statement of migration.down(columnWords[db.dialect.name])) await tx.run(statement)
+    await tx.run('delete from "migration" where "id" = ?', [migration.id])
+    return migration.id
+  })
+}
+
+async function appliedMigrations(db: Database): Promise<Map<string, string>> {
+  const exists =
+    db.dialect.name === 'sqlite'
+      ? `select 1 from sqlite_master where type = 'table' and name = 'migration'`
+      : `select 1 from information_schema.tables where table_schema = database() and table_name = 'migration'`
+  if (!(await db.first(exists))) return new Map()
+  const rows = await db.all('select "id", "appliedAt" from "migration" order by "id"')
+  const decode = db.dialect.codecs.timestamp?.decode as ((stored: unknown) => string) | undefined
+  return new Map(rows.map(row => [String(row['id']), decode ? decode(row['appliedAt']) : String(row['appliedAt'])]))
+}
+
+const encoded = (db: Database, timestamp: string) => {
+  const encode = db.dialect.codecs.timestamp?.encode as ((value: string) => number | string) | undefined
+  return encode ? encode(timestamp) : timestamp
+}
+
+/** SQLite's transaction is the lock. MySQL's schema changes commit by themselves, so a named lock of the session is. */
+async function locked<T>(db: Database, work: (tx: Database) => Promise<T>): Promise<T> {
+  return db.tx(
+    async tx => {
+      if (db.dialect.name === 'sqlite') return work(tx)
+      const got = await tx.first('select get_lock(?, ?) as got', [lockName, lockWaitSeconds])
+      if (Number(got?.['got']) !== 1) {
+        throw new StartError(`another process has been migrating for ${lockWaitSeconds} s; wait for it, or end it, and try again`)
+      }
+      try {
+        return await work(tx)
+      } finally {
+        await tx.first('select release_lock(?)', [lockName])
+      }
+    },
+    { timeoutMs },
+  )
+}

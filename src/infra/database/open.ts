@@ -1,0 +1,22 @@
+import type { Config } from '@/core/config/settings'
+import type { Database } from '@/core/database'
+
+/** What every database hands to the stores on it. */
+export type StoreTools = Pick<Database, 'clock' | 'seal'>
+
+export interface OpenDatabase extends Database {
+  /** @throws Unavailable or Timeout when the next request would not be answered either */
+  ping(): Promise<void>
+  /** Lets what is under way finish, then closes. */
+  close(): Promise<void>
+}
+
+export const isEmbedded = (config: Pick<Config, 'database'>): boolean => config.database.url.startsWith('sqlite:')
+export const sqlitePath = (config: Pick<Config, 'database'>): string => config.database.url.slice('sqlite:'.length)
+
+/** Opens the database that `database.url` names. */
+export async function openDatabase(config: Pick<Config, 'database'>, tools: StoreTools): Promise<OpenDatabase> {
+  // Loaded when used: a process on SQLite starts without the MySQL driver.
+  if (isEmbedded(config)) return (await import('./sqlite')).openSqlite(sqlitePath(config), tools)
+  return (await import('./mysql')).openMysql(config.database, tools)
+}

@@ -1,0 +1,200 @@
+import { Database as Connection, SQLiteError, type Statement } from 'bun:sqlite'
+import { mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation, uniqueKeyName } from '@/core/database'
+import { StartError } from '@/core/error'
+import type { OpenDatabase, StoreTools } from './open'
+import { databaseErrors, refuseInsideTx, runTx } from './transaction'
+
+/**
+ * SQLite in WAL mode. One connection writes, its callers taking turns, each transaction begun IMMEDIATE; another only reads,
+ * so that a read neither waits behind an open transaction nor sees its uncommitted rows. Several processes may share the file.
+ *
+ * SQLite waits for another process's lock inside the call, which holds up the event loop. So it may wait for `busyBlockMs`
+ * only; after that the call is repeated from a timer, with jitter, up to `busyLimitMs`.
+ */
+const busyBlockMs = 5
+const busyLimitMs = 10_000
+const busyPauseMs = { min: 2, max: 25 }
+const waitingMax = 10_000
+const statementsMax = 500
+
+const dialect: Dialect = {
+  name: 'sqlite',
+  forUpdate: '',
+  codecs: {
+    timestamp: {
+      encode: (value: string) => Date.parse(value),
+      decode: (stored: number) => new Date(stored).toISOString(),
+    },
+    boolean: {
+      encode: (value: boolean) => (value ? 1 : 0),
+      decode: (stored: number) => stored === 1,
+    },
+  },
+}
+
+/**
+ * Opens the file, and makes it and its folder when they are not there.
+ * @throws StartError when it cannot be opened or is no SQLite database
+ */
+export async function openSqlite(path: string, tools: StoreTools): Promise<OpenDatabase> {
+  const writer = connect(path, () => {
+    mkdirSync(dirname(resolve(path)), { recursive: true })
+    const connection = new Connection(path, { create: true, readwrite: true, strict: true })
+    connection.run(`pragma busy_timeout = ${busyBlockMs}`)
+    return connection
+  })
+  await patiently(() => {
+    writer.run('pragma journal_mode = wal')
+    // FULL: what was answered with 201 is on the disk, also after a power cut.
+    writer.run('pragma synchronous = full')
+    writer.run('pragma foreign_keys = on')
+  })
+  const reader = connect(path, () => {
+    const connection = new Connection(path, { readonly: true, strict: true })
+    connection.run(`pragma busy_timeout = ${busyBlockMs}`)
+    return connection
+  })
+  const written = statements(writer)
+  const readOnly = statements(reader)
+  const inTurn = turns()
+
+  const on = (prepared: (sql: string) => Statement, guard: () => void, take: <T>(work: () => Promise<T>) => Promise<T>) => ({
+    dialect,
+    ...tools,
+    all: async (sql: string, params: readonly SqlValue[] = []) => {
+      guard()
+      return patiently(() => prepared(sql).all(...params) as SqlRow[])
+    },
+    first: async (sql: string, params: readonly SqlValue[] = []) => {
+      guard()
+      return patiently(() => (prepared(sql).get(...params) ?? undefined) as SqlRow | undefined)
+    },
+    run: async (sql: string, params: readonly SqlValue[] = []) => {
+      guard()
+      return take(async () => patiently(() => ({ changes: written(sql).run(...params).changes })))
+    },
+  })
+
+  const db: OpenDatabase = {
+    ...on(readOnly, () => refuseInsideTx(db), inTurn),
+    inTransaction: false,
+    tx: async (work, options = {}) => {
+      refuseInsideTx(db)
+      return inTurn(() => runTx(db, steps, work, options.timeoutMs))
+    },
+    async ping() {
+      readOnly('select 1').get()
+    },
+    async close() {
+      await inTurn(async () => {
+        reader.close()
+        writer.close()
+      })
+    },
+  }
+
+  const steps = {
+    begin: async () => void (await patiently(() => written('begin immediate').run())),
+    commit: async () => void (await patiently(() => written('commit').run())),
+    rollback: async () => void (writer.inTransaction && written('rollback').run()),
+    bind: (refuseIfOver: () => void): Database => {
+      const tx: Database = {
+        ...on(written, refuseIfOver, work => work()),
+        inTransaction: true,
+        tx: async () => {
+          throw new Error('transactions do not nest yet; hand tx on to what should take part in it')
+        },
+      }
+      return tx
+    },
+  }
+  return db
+}
+
+function connect(path: string, open: () => Connection): Connection {
+  try {
+    return open()
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown)
+    throw new StartError(`cannot open the SQLite database ${path}: ${why}; check that the folder exists and may be written`)
+  }
+}
+
+/** Statements by their text, compiled once. The least recently added falls out when there are too many. */
+function statements(connection: Connection) {
+  const prepared = new Map<string, Statement>()
+  return (sql: string): Statement => {
+    const found = prepared.get(sql)
+    if (found) return found
+    const statement = connection.prepare(sql)
+    if (prepared.size >= statementsMax) {
+      const [oldest] = prepared
+      if (oldest) {
+        oldest[1].finalize()
+        prepared.delete(oldest[0])
+      }
+    }
+    prepared.set(sql, statement)
+    return statement
+  }
+}
+
+/** One at a time, in the order of asking: one connection has one transaction. */
+function turns() {
+  let last: Promise<unknown> = Promise.resolve()
+  let waiting = 0
+  return <T>(work: () => Promise<T>): Promise<T> => {
+    if (waiting >= waitingMax) return Promise.reject(databaseErrors.Busy({ retryAfterSeconds: 1 }))
+    waiting++
+    const turn = last.then(work, work).finally(() => waiting--)
+    last = turn.catch(() => {})
+    return turn
+  }
+}
+
+/** Runs `work`, again and again from a timer while another process holds the lock. */
+function patiently<T>(work: () => T): T | Promise<T> {
+  try {
+    return work()
+  } catch (thrown) {
+    if (isBusy(thrown)) return retry(work)
+    throw translated(thrown)
+  }
+}
+
+async function retry<T>(work: () => T): Promise<T> {
+  const deadline = performance.now() + busyLimitMs
+  while (performance.now() < deadline) {
+    await Bun.sleep(busyPauseMs.min + Math.random() * (busyPauseMs.max - busyPauseMs.min))
+    try {
+      return work()
+    } catch (thrown) {
+      if (!isBusy(thrown)) throw translated(thrown)
+    }
+  }
+  throw databaseErrors.Busy({ retryAfterSeconds: 1 })
+}
+
+const isBusy = (thrown: unknown) => thrown instanceof SQLiteError && (thrown.errno & 0xff) === 5
+
+/** `UNIQUE constraint failed: user.username` names table and columns of the key. */
+function translated(thrown: unknown): unknown {
+  if (!(thrown instanceof SQLiteError)) return thrown
+  const unique = /^UNIQUE constraint failed: (.+)$/.exec(thrown.message)
+  if (unique?.[1]) {
+    const columns = unique[1].split(', ').map(name => name.split('.'))
+    return new UniqueViolation(
+      uniqueKeyName(
+        columns[0]?.[0] ?? '',
+        columns.map(([, column]) => column ?? ''),
+      ),
+      { cause: thrown },
+    )
+  }
+  // SQLITE_FULL and SQLITE_IOERR: nothing the caller can change, and it may pass.
+  if ((thrown.errno & 0xff) === 13 || (thrown.errno & 0xff) === 10)
+    return databaseErrors.Unreachable({ cause: thrown, retryAfterSeconds: 1 })
+  return thrown
+}

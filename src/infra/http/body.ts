@@ -1,0 +1,112 @@
+import { defineErrors } from '@/core/error'
+
+/**
+ * Request bodies, read more strictly than `Request.json` does. Refused are: other media types, since a form or plain text can
+ * be sent by any page (cross-site request forgery); bytes that are not UTF-8; a name that stands twice in an object, which two
+ * readers would read differently (RFC 8259 §4); text that databases or hashes would change: NUL and unpaired surrogates.
+ */
+export const bodyErrors = defineErrors({
+  MediaType: ['UnsupportedMediaType', 'Send the body as application/json.'],
+  Body: ['TooLarge', 'The body is too large.'],
+  Json: ['InvalidArgument', 'The body is not JSON.'],
+  DuplicateKey: ['InvalidArgument', 'A name stands twice in an object of the body.'],
+  Text: ['InvalidArgument', 'The request holds text with a NUL character or an unpaired surrogate.'],
+  Depth: ['InvalidArgument', 'The body is nested too deeply.'],
+})
+
+const depthMax = 32
+const mediaTypes = new Set(['application/json', 'application/merge-patch+json'])
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+
+/** Checks what the headers say of the body, before a byte of it is read. */
+export function checkBodyHeaders(headers: Headers, limitBytes: number): void {
+  const type = headers.get('content-type')
+  if (type !== 'application/json' && type !== null && !mediaTypes.has(type.split(';', 1)[0]?.trim().toLowerCase() ?? '')) {
+    throw bodyErrors.MediaType()
+  }
+  const length = headers.get('content-length')
+  if (length !== null && Number(length) > limitBytes) throw tooLarge(limitBytes)
+  if (type === null && (length === null ? headers.has('transfer-encoding') : length !== '0')) throw bodyErrors.MediaType()
+}
+
+const tooLarge = (limitBytes: number) =>
+  bodyErrors.Body({ problems: [{ pointer: '', detail: `must not be longer than ${limitBytes} bytes` }] })
+
+/** Reads the body of a request whose headers have been checked. */
+export async function readJson(request: Request, limitBytes: number): Promise<unknown> {
+  const bytes = request.headers.has('content-length') ? await request.bytes() : await readCounted(request, limitBytes)
+  let text: string
+  let value: unknown
+  try {
+    text = utf8.decode(bytes)
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw bodyErrors.Json({ cause })
+  }
+  // JSON.parse keeps the last of two members with one name, so the text has more names than the value.
+  if (countNames(text) !== checkedMembers(value, 1)) throw bodyErrors.DuplicateKey()
+  return value
+}
+
+/** A body that does not say its length is cut off as soon as it is too long. */
+async function readCounted(request: Request, limitBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of request.body ?? []) {
+    length += chunk.byteLength
+    if (length > limitBytes) throw tooLarge(limitBytes)
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
+}
+
+const quote = 34
+const backslash = 92
+const colon = 58
+const lastSpace = 32
+
+/** How many names of members stand in a JSON text: strings that a colon follows. The text is known to be valid. */
+function countNames(text: string): number {
+  let names = 0
+  let at = text.indexOf('"')
+  while (at !== -1) {
+    let end = at
+    let isEscaped: boolean
+    do {
+      end = text.indexOf('"', end + 1)
+      let before = end - 1
+      while (text.charCodeAt(before) === backslash) before--
+      isEscaped = (end - before) % 2 === 0
+    } while (isEscaped)
+    let next = end + 1
+    while (text.charCodeAt(next) <= lastSpace) next++
+    if (text.charCodeAt(next) === colon) names++
+    at = text.charCodeAt(next) === quote ? next : text.indexOf('"', next)
+  }
+  return names
+}
+
+/** How many members the objects of a value have, in all; throws for text and depth that are refused. */
+function checkedMembers(value: unknown, depth: number): number {
+  if (typeof value === 'string') {
+    checkText(value)
+    return 0
+  }
+  if (typeof value !== 'object' || value === null) return 0
+  if (depth > depthMax) throw bodyErrors.Depth()
+  let members = 0
+  if (Array.isArray(value)) {
+    for (const item of value) members += checkedMembers(item, depth + 1)
+    return members
+  }
+  for (const name in value) {
+    checkText(name)
+    members += 1 + checkedMembers((value as Record<string, unknown>)[name], depth + 1)
+  }
+  return members
+}
+
+/** @throws InvalidArgument for text that does not survive hashing and storing as it is */
+export function checkText(text: string): void {
+  if (text.includes('\0') || !text.isWellFormed()) throw bodyErrors.Text()
+}

@@ -1,0 +1,57 @@
+import type { Readiness } from '@/core/service'
+
+/** Something that the next request needs. Rejects when it is not there. */
+export interface ReadinessCheck {
+  name: string
+  check(): Promise<void>
+}
+
+export interface Health {
+  /** Whether the process lives. Asks nobody else: a database that is down must not get this process killed. */
+  livez(): Response
+  /** Whether the next request is welcome: 503 while starting, draining, or without what it needs. `?verbose` says what. */
+  readyz(url: string): Promise<Response>
+}
+
+const checkTimeoutMs = 2000
+/** Probes come from many sides; the database is asked once for all of them. */
+const freshMs = 500
+
+export function createHealth(readiness: Readiness, checks: readonly ReadinessCheck[]): Health {
+  let last: { at: number; results: Promise<string[]> } | undefined
+
+  function results(): Promise<string[]> {
+    const now = performance.now()
+    if (!last || now - last.at > freshMs) last = { at: now, results: Promise.all(checks.map(outcome)) }
+    return last.results
+  }
+
+  return {
+    livez: () => plain('ok', 200),
+    async readyz(url) {
+      const lines = await results()
+      const failed = lines.filter(line => line.startsWith('[-]'))
+      const isReady = readiness.state === 'ready' && failed.length === 0
+      const summary = isReady ? 'ok' : readiness.state === 'ready' ? failed.join('\n') : readiness.state
+      const isVerbose = new URL(url).searchParams.has('verbose')
+      return plain(isVerbose ? [`process: ${readiness.state}`, ...lines].join('\n') : summary, isReady ? 200 : 503)
+    },
+  }
+}
+
+async function outcome({ name, check }: ReadinessCheck): Promise<string> {
+  const timeout = Promise.withResolvers<never>()
+  const timer = setTimeout(() => timeout.reject(new Error('timeout')), checkTimeoutMs)
+  try {
+    await Promise.race([check(), timeout.promise])
+    return `[+]${name} ok`
+  } catch {
+    // Why it failed is in the log of whoever needed it; this page is open to anyone who reaches the port.
+    return `[-]${name} failed`
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const plain = (text: string, status: number) =>
+  new Response(`${text}\n`, { status, headers: { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' } })

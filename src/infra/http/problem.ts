@@ -1,0 +1,113 @@
+import { ParseError, ValidationError } from 'elysia'
+import { AppError, defineErrors, type FieldProblem, kinds, toAppError } from '@/core/error'
+import type { Log } from '@/core/log'
+import { type TSchema, Type } from '@/core/schema'
+import { bodyErrors } from './body'
+
+/** What every failed request is answered with: RFC 9457, with `code`, `requestId` and `errors` besides. */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'Always about:blank: the code says more.' }),
+    title: Type.String({ description: 'The phrase of the status.' }),
+    status: Type.Integer({ description: 'The HTTP status.' }),
+    detail: Type.String({ description: 'What went wrong, for people.' }),
+    instance: Type.String({ description: 'The path that was asked for.' }),
+    code: Type.String({ description: 'What went wrong, for programs; stable.', examples: ['Conflict.EmailTaken'] }),
+    requestId: Type.String({ description: 'Quote it when you report a fault.' }),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          pointer: Type.String({ description: 'JSON Pointer into the body, or the name of a query parameter.' }),
+          detail: Type.String(),
+        }),
+        { description: 'One entry for each field at fault.' },
+      ),
+    ),
+  },
+  { title: 'Problem', description: 'Why the request failed (RFC 9457).' },
+)
+
+export const routeErrors = defineErrors({
+  Route: ['NotFound', 'There is nothing at this path.'],
+  Method: ['MethodNotAllowed', 'This path does not take this method.'],
+  Accept: ['NotAcceptable', 'Answers are JSON; accept application/json.'],
+  Query: ['InvalidArgument', 'The query is not valid.'],
+  Fields: ['Unprocessable', 'Some fields are not valid.'],
+})
+
+const responseErrors = defineErrors({
+  Response: ['Internal', 'Something went wrong on our side.'],
+})
+
+/** Any error as a response. Headers that the app sets on all responses are passed in. */
+export function problemResponse(error: AppError, path: string, requestId: string, headers: Record<string, string>): Response {
+  const body = {
+    type: 'about:blank',
+    title: kinds[error.kind].title,
+    status: error.httpStatus,
+    detail: error.message,
+    instance: path,
+    code: error.code,
+    requestId,
+    ...(error.problems.length > 0 && { errors: error.problems }),
+  }
+  const own: Record<string, string> = { ...headers, 'content-type': 'application/problem+json' }
+  if (error.retryAfterSeconds !== undefined) own['retry-after'] = String(error.retryAfterSeconds)
+  if (error.allow) own['allow'] = error.allow.join(', ')
+  return new Response(JSON.stringify(body), { status: error.httpStatus, headers: own })
+}
+
+/** When the app itself fails, before or after its own error handling: the process lives on and says nothing of the cause. */
+export function lastResort(thrown: unknown, log: Log): Response {
+  log.error('request failed outside the app', { err: thrown })
+  return problemResponse(toAppError(thrown), '/', '', {})
+}
+
+/** What Elysia throws by itself, as ours; what a route throws, as it is. */
+export function fromElysia(thrown: unknown): AppError {
+  if (thrown instanceof ParseError) return thrown.cause instanceof AppError ? thrown.cause : bodyErrors.Json({ cause: thrown.cause })
+  if (thrown instanceof ValidationError) return fromValidation(thrown)
+  return toAppError(thrown)
+}
+
+function fromValidation(failed: ValidationError): AppError {
+  // A response that breaks its schema is our fault, and the caller must not see it: it may hold a secret.
+  if (failed.type === 'response') {
+    return responseErrors.Response({ cause: new Error(`the response breaks its schema at ${fieldProblems(failed)[0]?.pointer ?? '?'}`) })
+  }
+  // Ids are opaque: one that cannot exist is one that does not.
+  if (failed.type === 'params') return routeErrors.Route()
+  if (failed.type === 'query') {
+    return routeErrors.Query({ problems: fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail })) })
+  }
+  if (failed.value === undefined) return bodyErrors.Json()
+  return routeErrors.Fields({ problems: fieldProblems(failed) })
+}
+
+/** At most so many fields are named; more help nobody. */
+const problemsMax = 50
+
+interface Fault {
+  path: string
+  message: string
+  schema: TSchema
+}
+
+/** The first fault of each field. The value at fault is not repeated: it may be a password. */
+function fieldProblems(failed: ValidationError): FieldProblem[] {
+  const problems = new Map<string, FieldProblem>()
+  const faults = (failed.validator as { Errors(value: unknown): Iterable<Fault> }).Errors(failed.value)
+  for (const { path, message, schema } of faults) {
+    if (problems.size >= problemsMax) break
+    if (!problems.has(path)) problems.set(path, { pointer: path, detail: explained(message, schema) })
+  }
+  return [...problems.values()]
+}
+
+/** A pattern or a union explains itself to nobody; its description does. */
+function explained(message: string, schema: TSchema): string {
+  if (schema['enum']) return `Expected one of ${(schema['enum'] as string[]).join(', ')}`
+  const isOpaque = schema['pattern'] !== undefined || schema['anyOf'] !== undefined
+  if (isOpaque && schema.description) return `Expected: ${schema.description}`
+  return message
+}

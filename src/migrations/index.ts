@@ -1,0 +1,5 @@
+import type { Migration } from '@/core/migration'
+import { migration as user } from './0001_user'
+
+/** Every migration, oldest first. Imported one by one, so that they are inside the executable. */
+export const migrations: readonly Migration[] = [user]

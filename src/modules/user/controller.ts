@@ -1,0 +1,95 @@
+import { t } from 'elysia'
+import { apiKey, everyone, owner } from '@/core/access'
+import { controller } from '@/core/controller'
+import { etag, expectedBy } from '@/core/etag'
+import type { UserBiz } from './biz'
+import { SignUp, Status, User, UserPage, UserPatch } from './schema'
+
+const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the user.' }) })
+const query = t.Object(
+  {
+    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
+    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+    orderBy: t.Optional(t.String({ maxLength: 64, description: 'createdAt or username, then asc or desc. createdAt desc by default.' })),
+    status: t.Optional(Status),
+  },
+  { additionalProperties: false },
+)
+const headers = t.Object({
+  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
+})
+
+export const userController = (biz: UserBiz) =>
+  controller({ prefix: '/users', tags: ['Users'] })
+    .post(
+      '',
+      async ({ body, set }) => {
+        const user = await biz.signUp(body)
+        set.status = 201
+        set.headers['location'] = `/api/v1/users/${user.id}`
+        set.headers['etag'] = etag(user.version)
+        return user
+      },
+      {
+        body: SignUp,
+        parse: 'json',
+        response: { 201: User },
+        access: [everyone()],
+        fails: ['Conflict'],
+        detail: { operationId: 'signUp', summary: 'Sign up' },
+      },
+    )
+    .get(
+      '/:id',
+      async ({ params, set }) => {
+        const user = await biz.get(params.id)
+        set.headers['etag'] = etag(user.version)
+        return user
+      },
+      {
+        params,
+        response: { 200: User },
+        access: [owner(), apiKey('users:read')],
+        fails: ['NotFound'],
+        detail: { operationId: 'getUser', summary: 'Get a user' },
+      },
+    )
+    .patch(
+      '/:id',
+      async ({ params, body, headers, set }) => {
+        const user = await biz.change(params.id, body, expectedBy(headers['if-match']))
+        set.headers['etag'] = etag(user.version)
+        return user
+      },
+      {
+        params,
+        headers,
+        body: UserPatch,
+        parse: 'json',
+        response: { 200: User },
+        access: [owner(), apiKey('users:write')],
+        fails: ['NotFound', 'Conflict', 'Aborted', 'FailedPrecondition'],
+        detail: { operationId: 'changeUser', summary: 'Change a user' },
+      },
+    )
+    .delete(
+      '/:id',
+      async ({ params, headers, set }) => {
+        await biz.remove(params.id, expectedBy(headers['if-match']))
+        set.status = 204
+      },
+      {
+        params,
+        headers,
+        response: { 204: t.Void() },
+        access: [owner(), apiKey('users:write')],
+        fails: ['NotFound', 'FailedPrecondition'],
+        detail: { operationId: 'deleteUser', summary: 'Delete a user' },
+      },
+    )
+    .get('', ({ query: { status, ...page } }) => biz.list({ ...page, ...(status && { where: { status } }) }), {
+      query,
+      response: { 200: UserPage },
+      access: [apiKey('users:read')],
+      detail: { operationId: 'listUsers', summary: 'List users' },
+    })

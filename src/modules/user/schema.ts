@@ -1,0 +1,92 @@
+import { defineErrors } from '@/core/error'
+import { Input, type Of, OneOf, secret, Type } from '@/core/schema'
+import { defineTable, type RowOf } from '@/core/table'
+
+export const userErrors = defineErrors({
+  UserNotFound: ['NotFound', 'There is no such user.'],
+  UsernameTaken: ['Conflict', 'This username is taken.'],
+  EmailTaken: ['Conflict', 'This e-mail address is already registered.'],
+  PasswordWeak: ['Unprocessable', 'This password is too easy to guess.'],
+})
+
+const Nickname = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[^\\u0000-\\u001f\\u007f]*$',
+  description: 'A name to show, 1–64 characters without control characters.',
+  examples: ['Ada Lovelace'],
+})
+export const Status = OneOf(['active', 'suspended'], { description: 'Suspended users cannot log in.' })
+
+export const users = defineTable(
+  'user',
+  {
+    username: Type.String({ pattern: '^[a-z0-9_.-]{3,32}$', description: '3–32 of a–z, 0–9, _ . -', examples: ['ada'] }),
+    email: Type.String({ maxLength: 254, description: 'In lower case.', examples: ['ada@example.com'] }),
+    nickname: Type.Optional(Nickname),
+    passwordHash: secret(Type.String()),
+    status: Status,
+  },
+  {
+    unique: [
+      { columns: ['username'], taken: () => userErrors.UsernameTaken({ problems: [{ pointer: '/username', detail: 'is taken' }] }) },
+      { columns: ['email'], taken: () => userErrors.EmailTaken({ problems: [{ pointer: '/email', detail: 'is already registered' }] }) },
+    ],
+    sortable: ['createdAt', 'username'],
+  },
+)
+export type UserRow = RowOf<typeof users>
+
+/** What leaves the process: a list, so that a new column stays inside until someone adds it here. */
+export const User = Type.Pick(users.schema, ['id', 'username', 'email', 'nickname', 'status', 'createdAt', 'updatedAt', 'version'], {
+  additionalProperties: false,
+})
+export type User = Of<typeof User>
+
+/** Before trimming and lower-casing, which biz does for every face. */
+const UsernameInput = Type.String({
+  pattern: '^\\s{0,16}[A-Za-z0-9_.-]{3,32}\\s{0,16}$',
+  description: '3–32 of a–z, 0–9, _ . -; trimmed and lower-cased.',
+  examples: ['ada'],
+})
+const EmailInput = Type.String({
+  // One @, a local part of 64 (RFC 5321 §4.5.3.1.1) and a domain with a dot. Whether it exists only a message can tell.
+  pattern: "^\\s{0,16}[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\\.[A-Za-z0-9-]{1,63})+\\s{0,16}$",
+  maxLength: 254,
+  description: 'An e-mail address; trimmed and lower-cased.',
+  examples: ['ada@example.com'],
+})
+
+export const SignUp = Input(
+  {
+    username: UsernameInput,
+    email: EmailInput,
+    password: Type.String({
+      minLength: 8,
+      maxLength: 128,
+      description: '8–128 characters, any; none of the 3,000 most common passwords.',
+      examples: ['correct horse battery staple'],
+    }),
+    nickname: Type.Optional(Nickname),
+  },
+  { description: 'A new account.' },
+)
+export type SignUp = Of<typeof SignUp>
+
+export const UserPatch = Input(
+  {
+    email: Type.Optional(EmailInput),
+    nickname: Type.Optional(Type.Union([Nickname, Type.Null()], { description: 'A name of 1–64 characters; null removes it.' })),
+  },
+  { description: 'What to change, as a JSON Merge Patch (RFC 7396).' },
+)
+export type UserPatch = Of<typeof UserPatch>
+
+export const UserPage = Type.Object(
+  {
+    items: Type.Array(User),
+    nextPageToken: Type.String({ description: 'Empty on the last page.' }),
+  },
+  { additionalProperties: false },
+)
+export type UserPage = Of<typeof UserPage>
