@@ -80,9 +80,9 @@ type RunningApp = ReturnType<typeof createApp>
 /** Says where everything is: as text for a person at a terminal, as one log line a role elsewhere. */
 function announce(roles: readonly Role[], config: Config, { ops, servers }: RunningApp, log: Log): void {
   for (const role of roles) {
-    const urls = role.serves.map(face => servers[face]?.url).filter(url => url !== undefined)
-    const serves = urls.length > 0 ? `listens on ${urls.join(', ')}` : 'has no work yet besides health and metrics'
-    log.info(`${role.name}: ${serves}`, { ops: ops.url })
+    const listens = role.serves.flatMap(face => servers[face]?.url ?? [])
+    const serves = listens.length > 0 ? `serves ${listens.join(', ')}` : 'has no work yet besides health and metrics'
+    log.info(`${role.name} ${serves}`, { listens, ops: ops.url })
   }
   const isOpen = modulesOf(roles).length > 0
   if (isOpen) log.warn('nobody has to log in yet: every route is open to whoever reaches its port')

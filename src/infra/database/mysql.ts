@@ -18,11 +18,18 @@ const session = [
   "sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 ].join(', ')
 
+const fullLength = '2026-01-31 09:05:00.000'.length
+const dateLength = '2026-01-31'.length
+
 const codecs: Dialect['codecs'] = {
   // DATETIME(3) in UTC travels as `2026-01-31 09:05:00.000`: no Date, so no time zone can slip in.
   timestamp: {
     encode: (value: string) => `${value.slice(0, 10)} ${value.slice(11, 23)}`,
-    decode: (stored: string) => `${stored.slice(0, 10)}T${stored.slice(11)}Z`,
+    // Servers leave a fraction of zero out, and MariaDB the time when all of it is zero.
+    decode: (stored: string) => {
+      if (stored.length === fullLength) return `${stored.slice(0, 10)}T${stored.slice(11)}Z`
+      return new Date(stored.length === dateLength ? stored : `${stored.replace(' ', 'T')}Z`).toISOString()
+    },
   },
   boolean: {
     encode: (value: boolean) => (value ? 1 : 0),
@@ -58,7 +65,26 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
     connection.query(`set session ${session}`, (failed: QueryError | null) => failed && connection.destroy())
   })
 
-  const acquire = () =>
+  let borrowed = 0
+  let lastReturned: (() => void) | undefined
+
+  const acquire = () => {
+    borrowed++
+    return connect().catch(thrown => {
+      returned()
+      throw thrown
+    })
+  }
+  const release = (connection: PoolConnection) => {
+    connection.release()
+    returned()
+  }
+  const returned = () => {
+    borrowed--
+    if (borrowed === 0) lastReturned?.()
+  }
+
+  const connect = () =>
     new Promise<PoolConnection>((resolve, reject) => {
       let late = false
       const timer = setTimeout(() => {
@@ -90,7 +116,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
       if (isLost(thrown)) connection.destroy()
       throw thrown
     } finally {
-      connection.release()
+      release(connection)
     }
   }
 
@@ -153,13 +179,20 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
         if (isLost(thrown)) connection.destroy()
         throw thrown
       } finally {
-        connection.release()
+        release(connection)
       }
     },
     async ping() {
       await once('select 1', [])
     },
-    close: () => new Promise<void>(resolve => pool.end(() => resolve())),
+    async close() {
+      if (borrowed > 0) {
+        await new Promise<void>(resolve => {
+          lastReturned = resolve
+        })
+      }
+      await new Promise<void>(resolve => pool.end(() => resolve()))
+    },
   }
   return db
 }

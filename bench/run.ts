@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs'
+import { type BenchOptions, roundsMin } from './measure'
+import { benchFolder, must, productFolder, stopEverything } from './process'
+
+/** `bun run bench [http] [store] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr. */
+const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<string>>> = {
+  // Loaded after the packages that they import have been installed.
+  http: async () => (await import('./http')).http,
+  store: async () => (await import('./store')).store,
+  start: async () => (await import('./start')).start,
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const asked = argv.filter(word => !word.startsWith('--'))
+  const unknown = asked.filter(name => !(name in benches))
+  if (unknown.length > 0) throw new Error(`there is no benchmark ${unknown.join(', ')}; there are ${Object.keys(benches).join(', ')}`)
+  const options = { rounds: numberOf(argv, 'rounds', roundsMin), roundSeconds: numberOf(argv, 'seconds', 2) }
+  await install()
+  if (options.rounds < roundsMin) console.log(`Only ${options.rounds} rounds were asked for: these ratios are for a first look.\n`)
+  for (const [name, load] of Object.entries(benches)) {
+    if (asked.length > 0 && !asked.includes(name)) continue
+    const bench = await load()
+    console.log(`${await bench(options)}\n`)
+  }
+}
+
+function numberOf(argv: readonly string[], name: string, fallback: number): number {
+  const text = argv.find(word => word.startsWith(`--${name}=`))?.split('=')[1]
+  const value = text === undefined ? fallback : Number(text)
+  if (!Number.isInteger(value) || value < 1 || value > 100) throw new Error(`--${name} is a whole number from 1 to 100`)
+  return value
+}
+
+async function install(): Promise<void> {
+  for (const folder of [productFolder, benchFolder]) {
+    if (existsSync(`${folder}/node_modules`)) continue
+    await must([process.execPath, 'install', '--frozen-lockfile'], { cwd: folder })
+  }
+}
+
+process.on('exit', stopEverything)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
+
+await main(process.argv.slice(2)).catch(thrown => {
+  console.error(`bench: ${thrown instanceof Error ? thrown.message : thrown}`)
+  process.exit(1)
+})
+process.exit(0)

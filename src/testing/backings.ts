@@ -1,0 +1,55 @@
+import { describe, test } from 'bun:test'
+import { type BingoOptions, temporaryFolder } from './bingo'
+import { createTestDatabase, databaseServer, type ServerName } from './servers'
+
+/** A database that every suite runs on, unchanged. */
+export interface Backing {
+  /** For `BINGO_DATABASE_URL`; of this use alone. */
+  url: string
+  /** For the executable. */
+  options: Pick<BingoOptions, 'env' | 'args'>
+  dispose(): Promise<void>
+}
+
+export type BackingName = 'sqlite' | ServerName
+export const backingNames: readonly BackingName[] = ['sqlite', 'mariadb', 'mysql']
+
+const testKey = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 1)).toString('base64')
+
+/** An empty database of this kind, or undefined when its server is not on the machine. */
+export async function openBacking(name: BackingName): Promise<Backing | undefined> {
+  if (name === 'sqlite') {
+    const folder = temporaryFolder()
+    const url = `sqlite:${folder.path}/bingo.db`
+    return { url, options: { env: { BINGO_DATABASE_URL: url } }, dispose: async () => folder[Symbol.dispose]() }
+  }
+  const server = await databaseServer(name)
+  if (!server) return undefined
+  const { url, drop } = await createTestDatabase(server)
+  return { url, options: { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: testKey }, args: ['--migrate'] }, dispose: drop }
+}
+
+/**
+ * Runs a suite once for each database. Where a server is missing its suite is skipped loudly; under `CI=true` that is an error.
+ */
+export function onEachBacking(title: string, suite: (open: () => Promise<Backing>, name: BackingName) => void): void {
+  for (const name of backingNames) {
+    const isMissing = name !== 'sqlite' && !isProvided[name]
+    if (!isMissing) {
+      describe(`${title} on ${name}`, () => suite(async () => (await openBacking(name)) as Backing, name))
+    } else if (process.env['CI'] === 'true') {
+      test(`${title} on ${name}`, () => {
+        throw new Error(`${name} is not on this machine, and CI skips nothing`)
+      })
+    } else {
+      console.warn(`SKIPPED: ${title} on ${name}, which is not on this machine`)
+      test.skip(`${title} on ${name}`, () => {})
+    }
+  }
+}
+
+/** Asked before the suites are declared, since a test runner wants to know them at once. */
+const isProvided: Record<ServerName, boolean> = {
+  mariadb: (await databaseServer('mariadb')) !== undefined,
+  mysql: (await databaseServer('mysql')) !== undefined,
+}

@@ -1,0 +1,85 @@
+import type { Clock } from '@/core/clock'
+import { columnWords } from '@/core/migration'
+import { defineErrors } from '@/core/error'
+import { OneOf, Timestamp, Type } from '@/core/schema'
+import { createSeal } from '@/core/seal'
+import { createStore } from '@/core/store'
+import { defineTable } from '@/core/table'
+import { type OpenDatabase, openDatabase } from '@/infra/database/open'
+import type { Backing } from '../backings'
+
+/** A table with a column of every kind, as the suite of a database uses it. */
+export const thingErrors = defineErrors({
+  NameTaken: ['Conflict', 'This name is taken.'],
+  CodeTaken: ['Conflict', 'This code is taken.'],
+})
+
+export const things = defineTable(
+  'thing',
+  {
+    name: Type.String({ maxLength: 100 }),
+    code: Type.String({ maxLength: 100 }),
+    note: Type.Optional(Type.String({ maxLength: 200 })),
+    amount: Type.Integer(),
+    isOpen: Type.Boolean(),
+    kind: OneOf(['big', 'small'], { description: 'Its size.' }),
+    happensAt: Timestamp('When it happens.'),
+  },
+  {
+    unique: [
+      { columns: ['name'], taken: thingErrors.NameTaken },
+      { columns: ['code'], taken: thingErrors.CodeTaken },
+    ],
+    sortable: ['amount', 'name', 'createdAt'],
+  },
+)
+
+/** A clock that goes on by a millisecond each time it is read. */
+export function steppingClock(startMs = Date.parse('2026-01-31T09:05:00.000Z')): Clock {
+  let ms = startMs
+  return { nowMs: () => ms++ }
+}
+
+export const testSeal = createSeal(
+  Uint8Array.from({ length: 32 }, (_, i) => i),
+  'test',
+)
+
+/** Opens a backing with the table in it. */
+export async function openWithThings(backing: Backing): Promise<OpenDatabase> {
+  const db = await openAgain(backing)
+  const { id, text, integer, boolean, timestamp, tableOptions } = columnWords[db.dialect.name]
+  await db.run(
+    `create table "thing" ("id" ${id} not null primary key, "name" ${text(100)} not null, "code" ${text(100)} not null, "note" ${text(200)},
+     "amount" ${integer} not null, "isOpen" ${boolean} not null, "kind" ${text(16)} not null, "happensAt" ${timestamp} not null,
+     "createdAt" ${timestamp} not null, "updatedAt" ${timestamp} not null, "version" ${integer} not null) ${tableOptions}`,
+  )
+  await db.run('create unique index "thing_name" on "thing" ("name")')
+  await db.run('create unique index "thing_code" on "thing" ("code")')
+  await db.run('create index "thing_amount" on "thing" ("amount", "id")')
+  return db
+}
+
+/** Another process's view of the same database. */
+export const openAgain = (backing: Backing, limits: { queryTimeoutMs?: number } = {}): Promise<OpenDatabase> =>
+  openDatabase(
+    { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000 } },
+    { clock: steppingClock(), seal: testSeal },
+  )
+
+export const thingStore = (db: Parameters<typeof createStore>[0]) => createStore(db, things)
+
+let count = 0
+/** A row that nobody else has. */
+export const newThing = (over: Partial<Parameters<ReturnType<typeof thingStore>['create']>[0]> = {}) => {
+  count++
+  return {
+    name: `name ${count}`,
+    code: `code ${count}`,
+    amount: count,
+    isOpen: true,
+    kind: 'big' as const,
+    happensAt: '2026-01-31T09:05:00.123Z',
+    ...over,
+  }
+}

@@ -1,0 +1,152 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import mysql from 'mysql2/promise'
+
+/**
+ * Real database servers for tests. A server named by `BINGO_TEST_MYSQL_URL` or `BINGO_TEST_MARIADB_URL` is used; otherwise one is
+ * started on a free port with its data in a temporary folder, when the server is on the machine, and stopped with the process.
+ */
+export type ServerName = 'mariadb' | 'mysql'
+
+export interface DatabaseServer {
+  /** With a user that may make databases: `mysql://root@127.0.0.1:41234`. */
+  url: string
+  stop(): Promise<void>
+}
+
+const startTimeoutMs = 60_000
+const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bingo-test')
+/** A Debian of its own for the real MySQL, which Debian's stable release does not have. */
+export const mysqlRoot = join(cache, 'mysql-root')
+
+export const serverVariables = { mariadb: 'BINGO_TEST_MARIADB_URL', mysql: 'BINGO_TEST_MYSQL_URL' } as const
+
+const running = new Map<ServerName, Promise<DatabaseServer | undefined>>()
+
+/** @returns undefined when neither a URL is given nor the server installed */
+export function databaseServer(name: ServerName): Promise<DatabaseServer | undefined> {
+  const found = running.get(name) ?? provide(name)
+  running.set(name, found)
+  return found
+}
+
+async function provide(name: ServerName): Promise<DatabaseServer | undefined> {
+  const given = process.env[serverVariables[name]]
+  if (given) return { url: given, stop: async () => {} }
+  if (name === 'mariadb') return Bun.which('mariadbd') ? startMariadb() : undefined
+  return existsSync(join(mysqlRoot, 'usr/sbin/mysqld')) ? startMysql() : undefined
+}
+
+async function startMariadb(): Promise<DatabaseServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'bingo-mariadb-'))
+  const data = join(folder, 'data')
+  await run([
+    'mariadb-install-db',
+    '--no-defaults',
+    ...asRoot(),
+    `--datadir=${data}`,
+    '--auth-root-authentication-method=normal',
+    '--skip-test-db',
+  ])
+  return started(folder, port => [
+    'mariadbd',
+    '--no-defaults',
+    ...asRoot(),
+    `--datadir=${data}`,
+    `--socket=${join(folder, 'socket')}`,
+    `--pid-file=${join(folder, 'pid')}`,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    '--max-connections=400',
+  ])
+}
+
+async function startMysql(): Promise<DatabaseServer> {
+  mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
+  const folder = mkdtempSync(join(mysqlRoot, 'data/my-'))
+  const inside = folder.slice(mysqlRoot.length)
+  const mysqld = ['chroot', mysqlRoot, '/usr/sbin/mysqld', '--no-defaults', '--user=root', `--datadir=${inside}/data`]
+  await run([...mysqld, '--initialize-insecure'])
+  return started(folder, port => [
+    ...mysqld,
+    // The default names a folder that is not there.
+    '--secure-file-priv=NULL',
+    `--socket=${inside}/socket`,
+    `--pid-file=${inside}/pid`,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    '--mysqlx=OFF',
+    '--max-connections=400',
+  ])
+}
+
+/** The servers refuse to run as root unless told so. */
+const asRoot = () => (process.getuid?.() === 0 ? ['--user=root'] : [])
+
+async function run(command: string[]): Promise<void> {
+  const child = Bun.spawn(command, { stdout: 'pipe', stderr: 'pipe' })
+  const [output, code] = await Promise.all([child.stderr.text(), child.exited])
+  if (code !== 0) throw new Error(`${command[0]} exited with ${code}: ${output}`)
+}
+
+async function started(folder: string, command: (port: number) => string[]): Promise<DatabaseServer> {
+  const port = freePort()
+  const child = Bun.spawn(command(port), { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+  const stop = async () => {
+    child.kill()
+    await child.exited
+    rmSync(folder, { recursive: true, force: true })
+  }
+  // A test runner that ends without calling `stop` leaves nothing behind either.
+  process.on('exit', () => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const url = `mysql://root@127.0.0.1:${port}`
+  const deadline = performance.now() + startTimeoutMs
+  while (!(await answers(url))) {
+    if (child.exitCode !== null || performance.now() > deadline) {
+      const log = await Bun.file(join(folder, 'log')).text()
+      await stop()
+      throw new Error(`the database server did not start: ${log.slice(-2000)}`)
+    }
+    await Bun.sleep(100)
+  }
+  return { url, stop }
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    const connection = await mysql.createConnection({ uri: url, connectTimeout: 1000 })
+    await connection.end()
+    return true
+  } catch {
+    return false
+  }
+}
+
+export function freePort(): number {
+  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+  const { port } = listener
+  listener.stop(true)
+  return port
+}
+
+export interface TestDatabase {
+  /** For `BINGO_DATABASE_URL`. */
+  url: string
+  drop(): Promise<void>
+}
+
+/** An empty database of its own on a server. */
+export async function createTestDatabase(server: DatabaseServer): Promise<TestDatabase> {
+  const name = `bingo_${crypto.randomUUID().replaceAll('-', '')}`
+  const say = async (sql: string) => {
+    const connection = await mysql.createConnection(server.url)
+    await connection.query(sql)
+    await connection.end()
+  }
+  await say(`create database ${name}`)
+  return { url: `${server.url}/${name}`, drop: () => say(`drop database ${name}`) }
+}
