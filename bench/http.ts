@@ -1,10 +1,10 @@
+import type { Subprocess } from 'bun'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
 import { userStore } from '@/modules/user/store'
-import type { Subprocess } from 'bun'
 import { type BenchDatabase, benchDatabase, openBench } from './database'
 import { type BenchOptions, columns, compare, markdownTable, progress } from './measure'
-import { compiled, freePort, pinning, removeFolder, start, stop, temporaryFolder, until } from './process'
+import { compiled, freePort, must, pinning, removeFolder, start, stop, temporaryFolder, until } from './process'
 import { echoBody, wireSchemas } from './schemas'
 import { load, requireWrk } from './wrk'
 
@@ -30,7 +30,7 @@ export async function http({ rounds, roundSeconds }: BenchOptions): Promise<stri
   const servers: Server[] = []
   try {
     const scripts = await writeScripts(folder, await addUsers(database.url))
-    for (const make of contenders(executables, database, folder)) servers.push(await make())
+    for (const make of await contenders(executables, database, folder)) servers.push(await make())
     const rows: string[][] = []
     for (const [measurement, { path, script }] of Object.entries(scripts) as [Measurement, (typeof scripts)[Measurement]][]) {
       let round = 0
@@ -100,7 +100,11 @@ async function writeScripts(folder: string, ids: readonly string[]): Promise<Rec
 }
 
 /** The baseline first. */
-function contenders(executables: { api: string; elysia: string }, { url }: BenchDatabase, folder: string): (() => Promise<Server>)[] {
+async function contenders(
+  executables: { api: string; elysia: string },
+  { url }: BenchDatabase,
+  folder: string,
+): Promise<(() => Promise<Server>)[]> {
   const peer = (name: string, command: readonly string[]) => async () => {
     const port = await freePort()
     const env = { BENCH_PORT: String(port), BENCH_DATABASE_URL: url, BENCH_SCHEMAS: JSON.stringify(wireSchemas), NODE_ENV: 'production' }
@@ -113,7 +117,7 @@ function contenders(executables: { api: string; elysia: string }, { url }: Bench
       BINGO_HTTP_PORT: String(port),
       BINGO_OPS_PORT: '0',
       BINGO_LOG_LEVEL: level,
-      BINGO_AUTH_KEY: Buffer.alloc(32, 'bench').toString('hex'),
+      BINGO_AUTH_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64'),
     }
     const stdout = Bun.file(`${folder}/${level}.log`)
     const child = start([executables.api], { env, core: 'server', stdout })
@@ -121,11 +125,13 @@ function contenders(executables: { api: string; elysia: string }, { url }: Bench
   }
   const node = Bun.which('node')
   if (!node) progress('node is not there, so Fastify is left out')
+  // Bun says of itself that it is a Node, of another version than the one that runs here.
+  const nodeVersion = node && (await must([node, '--version'])).trim().slice(1)
   return [
     peer('bare Elysia, SQL by hand', [executables.elysia]),
     ours('warn', { 'JSON echo': 0.8, 'user by id': 0.85 }),
     ours('info', { 'JSON echo': 0.65 }),
-    ...(node ? [peer(`Fastify on Node ${process.versions.node.split('.')[0]}`, [node, 'bench/peers/fastify.mjs'])] : []),
+    ...(node ? [peer(`Fastify on Node ${nodeVersion}`, [node, 'bench/peers/fastify.mjs'])] : []),
   ]
 }
 

@@ -1,4 +1,4 @@
-import { Elysia } from 'elysia'
+import { Elysia, NotFoundError } from 'elysia'
 import type { RowDataPacket } from 'mysql2'
 import { SignUp, User } from '@/modules/user/schema'
 import { Echo } from '../schemas'
@@ -34,13 +34,13 @@ async function users(url: string) {
   return new Elysia()
     .get(
       '/api/v1/users/:id',
-      async ({ params, status }) => {
+      async ({ params }) => {
         const [rows] = await pool.execute<Row[]>(
           'select id, username, email, nickname, status, createdAt, updatedAt, version from user where id = ?',
           [params.id],
         )
         const row = rows[0]
-        if (!row) return status(404)
+        if (!row) throw new NotFoundError()
         const { nickname, createdAt, updatedAt, ...rest } = row
         const shown = { ...rest, createdAt: instant(createdAt), updatedAt: instant(updatedAt) }
         return nickname === null ? shown : { ...shown, nickname }
