@@ -20,6 +20,7 @@ export interface Spawn {
   /** `load` and databases stay off the core of the server that is measured. */
   core?: 'server' | 'load'
   stdout?: 'ignore' | 'pipe' | Bun.BunFile
+  stderr?: 'ignore' | 'inherit'
 }
 
 const canPin = availableParallelism() >= 2 && Bun.which('taskset') !== null
@@ -28,9 +29,9 @@ const coresOf = { server: '0', load: `1-${availableParallelism() - 1}` }
 export const pinning = canPin ? 'servers on core 0, load and database on the others' : 'nothing pinned to cores'
 
 /** Starts a process that lives until it is stopped. */
-export function start(command: readonly string[], { cwd = productFolder, env, core, stdout = 'ignore' }: Spawn = {}): Subprocess {
+export function start(command: readonly string[], { cwd = productFolder, env, core, stdout = 'ignore', stderr = 'inherit' }: Spawn = {}): Subprocess {
   const pinned = core && canPin ? ['taskset', '-c', coresOf[core], ...command] : [...command]
-  const child = Bun.spawn(pinned, { cwd, env: { ...ambient(), ...env }, stdin: 'ignore', stdout, stderr: 'inherit' })
+  const child = Bun.spawn(pinned, { cwd, env: { ...ambient(), ...env }, stdin: 'ignore', stdout, stderr })
   running.add(child)
   child.exited.then(() => running.delete(child))
   return child

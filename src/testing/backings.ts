@@ -1,6 +1,6 @@
 import { describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import { createTestDatabase, databaseServer, type ServerName } from './servers'
+import { createTestDatabase, databaseServer, isAvailable, type ServerName } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -34,7 +34,7 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
  */
 export function onEachBacking(title: string, suite: (open: () => Promise<Backing>, name: BackingName) => void): void {
   for (const name of backingNames) {
-    const isMissing = name !== 'sqlite' && !isProvided[name]
+    const isMissing = name !== 'sqlite' && !isAvailable(name)
     if (!isMissing) {
       describe(`${title} on ${name}`, () => suite(async () => (await openBacking(name)) as Backing, name))
     } else if (process.env['CI'] === 'true') {
@@ -46,10 +46,4 @@ export function onEachBacking(title: string, suite: (open: () => Promise<Backing
       test.skip(`${title} on ${name}`, () => {})
     }
   }
-}
-
-/** Asked before the suites are declared, since a test runner wants to know them at once. */
-const isProvided: Record<ServerName, boolean> = {
-  mariadb: (await databaseServer('mariadb')) !== undefined,
-  mysql: (await databaseServer('mysql')) !== undefined,
 }

@@ -31,11 +31,17 @@ export function databaseServer(name: ServerName): Promise<DatabaseServer | undef
   return found
 }
 
+/** Whether a test can have this server: its URL is given, or it is installed. Starts nothing. */
+export function isAvailable(name: ServerName): boolean {
+  if (process.env[serverVariables[name]]) return true
+  return name === 'mariadb' ? Bun.which('mariadbd') !== null : existsSync(join(mysqlRoot, 'usr/sbin/mysqld'))
+}
+
 async function provide(name: ServerName): Promise<DatabaseServer | undefined> {
+  if (!isAvailable(name)) return undefined
   const given = process.env[serverVariables[name]]
   if (given) return { url: given, stop: async () => {} }
-  if (name === 'mariadb') return Bun.which('mariadbd') ? startMariadb() : undefined
-  return existsSync(join(mysqlRoot, 'usr/sbin/mysqld')) ? startMysql() : undefined
+  return name === 'mariadb' ? startMariadb() : startMysql()
 }
 
 async function startMariadb(): Promise<DatabaseServer> {

@@ -29,7 +29,7 @@ export const settings = Type.Object(
         minimum: 1,
         maximum: 600_000,
         default: 10_000,
-        description: 'How long one MySQL statement, or the wait for a connection, may take.',
+        description: 'How long one statement may take on MySQL; on SQLite, how long it may wait for another process to write.',
       }),
     }),
     http: section('The API server, and what all HTTP servers share.', {

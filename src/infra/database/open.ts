@@ -17,6 +17,6 @@ export const sqlitePath = (config: Pick<Config, 'database'>): string => config.d
 /** Opens the database that `database.url` names. */
 export async function openDatabase(config: Pick<Config, 'database'>, tools: StoreTools): Promise<OpenDatabase> {
   // Loaded when used: a process on SQLite starts without the MySQL driver.
-  if (isEmbedded(config)) return (await import('./sqlite')).openSqlite(sqlitePath(config), tools)
+  if (isEmbedded(config)) return (await import('./sqlite')).openSqlite(sqlitePath(config), config.database.queryTimeoutMs, tools)
   return (await import('./mysql')).openMysql(config.database, tools)
 }

@@ -11,10 +11,9 @@ import { databaseErrors, refuseInsideTx, runTx } from './transaction'
  * so that a read neither waits behind an open transaction nor sees its uncommitted rows. Several processes may share the file.
  *
  * SQLite waits for another process's lock inside the call, which holds up the event loop. So it may wait for `busyBlockMs`
- * only; after that the call is repeated from a timer, with jitter, up to `busyLimitMs`.
+ * only; after that the call is repeated from a timer, with jitter, up to `queryTimeoutMs`.
  */
 const busyBlockMs = 5
-const busyLimitMs = 10_000
 const busyPauseMs = { min: 2, max: 25 }
 const waitingMax = 10_000
 const statementsMax = 500
@@ -38,7 +37,8 @@ const dialect: Dialect = {
  * Opens the file, and makes it and its folder when they are not there.
  * @throws StartError when it cannot be opened or is no SQLite database
  */
-export async function openSqlite(path: string, tools: StoreTools): Promise<OpenDatabase> {
+export async function openSqlite(path: string, busyLimitMs: number, tools: StoreTools): Promise<OpenDatabase> {
+  const patiently = patience(busyLimitMs)
   const writer = connect(path, () => {
     mkdirSync(dirname(resolve(path)), { recursive: true })
     const connection = new Connection(path, { create: true, readwrite: true, strict: true })
@@ -155,26 +155,28 @@ function turns() {
 }
 
 /** Runs `work`, again and again from a timer while another process holds the lock. */
-function patiently<T>(work: () => T): T | Promise<T> {
-  try {
-    return work()
-  } catch (thrown) {
-    if (isBusy(thrown)) return retry(work)
-    throw translated(thrown)
+function patience(limitMs: number) {
+  async function retry<T>(work: () => T): Promise<T> {
+    const deadline = performance.now() + limitMs
+    while (performance.now() < deadline) {
+      await Bun.sleep(busyPauseMs.min + Math.random() * (busyPauseMs.max - busyPauseMs.min))
+      try {
+        return work()
+      } catch (thrown) {
+        if (!isBusy(thrown)) throw translated(thrown)
+      }
+    }
+    throw databaseErrors.Busy({ retryAfterSeconds: 1 })
   }
-}
 
-async function retry<T>(work: () => T): Promise<T> {
-  const deadline = performance.now() + busyLimitMs
-  while (performance.now() < deadline) {
-    await Bun.sleep(busyPauseMs.min + Math.random() * (busyPauseMs.max - busyPauseMs.min))
+  return <T>(work: () => T): T | Promise<T> => {
     try {
       return work()
     } catch (thrown) {
-      if (!isBusy(thrown)) throw translated(thrown)
+      if (isBusy(thrown)) return retry(work)
+      throw translated(thrown)
     }
   }
-  throw databaseErrors.Busy({ retryAfterSeconds: 1 })
 }
 
 const isBusy = (thrown: unknown) => thrown instanceof SQLiteError && (thrown.errno & 0xff) === 5

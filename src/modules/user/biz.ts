@@ -13,6 +13,8 @@ export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'
     const email = canonical(input.email)
     const weak = weakness(input.password, { username, email })
     if (weak) throw userErrors.PasswordWeak({ problems: [{ pointer: '/password', detail: weak }] })
+    // A name that is taken is refused before the costly part.
+    await users(db).refuseTaken({ username, email })
     // Hashed before any transaction: it takes long, and would hold the only writer of SQLite.
     const passwordHash = await passwords.hash(input.password)
     const nickname = input.nickname === undefined ? {} : { nickname: input.nickname }

@@ -20,7 +20,13 @@ onEachBacking('users', open => {
 
   describe('signing up', () => {
     test('every field at fault is named once, and nothing is kept', async () => {
-      const { status, headers, body } = await send<Problem>('POST', users, { username: 'a', email: 'nope', password: 'short', nickname: '', role: 'root' })
+      const { status, headers, body } = await send<Problem>('POST', users, {
+        username: 'a',
+        email: 'nope',
+        password: 'short',
+        nickname: '',
+        role: 'root',
+      })
       expect(status).toBe(422)
       expect(headers.get('content-type')).toBe('application/problem+json')
       expect(body.code).toBe('Unprocessable.Fields')
@@ -93,7 +99,15 @@ onEachBacking('users', open => {
   describe('changing a user', () => {
     test('what is not to be changed is refused', async () => {
       const user = await signUp()
-      for (const patch of [{ username: 'other' }, { status: 'suspended' }, { id: user.id }, { version: 9 }, { passwordHash: 'x' }, { email: null }, { nickname: 5 }]) {
+      for (const patch of [
+        { username: 'other' },
+        { status: 'suspended' },
+        { id: user.id },
+        { version: 9 },
+        { passwordHash: 'x' },
+        { email: null },
+        { nickname: 5 },
+      ]) {
         const { status } = await send('PATCH', `${users}/${user.id}`, patch)
         expect([patch, status]).toEqual([patch, 422])
       }
@@ -117,7 +131,10 @@ onEachBacking('users', open => {
     test('a merge patch sets, removes and leaves alone', async () => {
       const user = await signUp({ nickname: 'Old' })
       const url = `${users}/${user.id}`
-      const set = await send<UserView>('PATCH', url, '{"nickname":"New"}', { 'content-type': 'application/merge-patch+json', 'if-match': '"7", "1"' })
+      const set = await send<UserView>('PATCH', url, '{"nickname":"New"}', {
+        'content-type': 'application/merge-patch+json',
+        'if-match': '"7", "1"',
+      })
       expect([set.status, set.body['nickname'], set.body.version, set.headers.get('etag')]).toEqual([200, 'New', 2, '"2"'])
       const removed = await send<UserView>('PATCH', url, { nickname: null }, { 'if-match': '*' })
       expect(removed.body).not.toHaveProperty('nickname')
@@ -167,7 +184,10 @@ onEachBacking('users', open => {
       const seen: string[] = []
       let pageToken = ''
       do {
-        const { status, body } = await send<{ items: UserView[]; nextPageToken: string }>('GET', `${users}?pageSize=3&pageToken=${pageToken}`)
+        const { status, body } = await send<{ items: UserView[]; nextPageToken: string }>(
+          'GET',
+          `${users}?pageSize=3&pageToken=${pageToken}`,
+        )
         expect(status).toBe(200)
         seen.push(...body.items.map(user => user.id))
         pageToken = body.nextPageToken

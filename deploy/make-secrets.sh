@@ -1,0 +1,18 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml mounts, in deploy/secrets. What is there already is kept: other data depends on it.
+set -eu
+umask 077
+mkdir -p "$(dirname "$0")/secrets"
+cd "$(dirname "$0")/secrets"
+
+keep() {
+  # $1 name, standard input the value. Nobody else can enter the folder; the files themselves are read by users of containers.
+  [ -e "$1" ] || { cat >"$1.new" && chmod 644 "$1.new" && mv "$1.new" "$1"; }
+}
+hex() { head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
+
+hex | keep mysql_root_password
+hex | keep mysql_password
+hex | keep redis_password
+head -c 32 /dev/urandom | base64 | keep auth_key
+printf 'mysql://bingo:%s@mysql:3306/bingo' "$(cat mysql_password)" | keep database_url

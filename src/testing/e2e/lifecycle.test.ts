@@ -1,0 +1,163 @@
+import { expect, test } from 'bun:test'
+import { startBingo, temporaryFolder } from '../bingo'
+import { newSignUp, send, type UserView } from '../http-client'
+import { freePort } from '../servers'
+
+const inFolder = (path: string) => ({ BINGO_DATABASE_URL: `sqlite:${path}/bingo.db` })
+
+test('SIGTERM with 200 slow sign-ups in flight: all are answered, and the process exits 0', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: inFolder(folder.path) })
+  const users = `${bingo.url}/api/v1/users`
+  let answered = 0
+  const answers = Array.from({ length: 200 }, async () => {
+    const answer = await send<UserView>('POST', users, newSignUp())
+    answered++
+    return answer
+  })
+  // One has been answered, so all are in: they were sent before it.
+  await Promise.race(answers)
+  const started = performance.now()
+  const exited = bingo.stop()
+  const left = 200 - answered
+  expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(answers.map(() => 201))
+  expect(left).toBeGreaterThan(100)
+  expect(await exited).toBe(0)
+  expect(performance.now() - started).toBeLessThan(25_000)
+  expect(bingo.log.at(-1)?.msg).toBe('stopped')
+}, 40_000)
+
+test('while draining, it is not ready, still answers, and asks its clients to leave', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '1000' } })
+  expect((await fetch(`${bingo.ops}/readyz`)).status).toBe(200)
+  const exited = bingo.stop()
+  let ready = await fetch(`${bingo.ops}/readyz`)
+  while (ready.status === 200) ready = await fetch(`${bingo.ops}/readyz`)
+  expect([ready.status, await ready.text()]).toEqual([503, 'draining\n'])
+  expect((await fetch(`${bingo.url}/readyz`)).status).toBe(503)
+  expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
+  const answer = await send('GET', `${bingo.url}/api/v1/users`)
+  expect([answer.status, answer.headers.get('connection')]).toEqual([200, 'close'])
+  expect(await exited).toBe(0)
+})
+
+test('what does not finish within the deadline is given up, and the exit code says so', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DEADLINE_MS: '100', BINGO_PASSWORD_CONCURRENCY: '1' } })
+  const signUps = Promise.allSettled(Array.from({ length: 100 }, () => send('POST', `${bingo.url}/api/v1/users`, newSignUp())))
+  while (!(await (await fetch(`${bingo.ops}/metrics`)).text()).match(/^bingo_password_waiting [1-9]\d/m)) await Bun.sleep(1)
+  expect(await bingo.stop()).toBe(1)
+  expect(bingo.log.at(-1)).toMatchObject({ msg: 'stopped before all was finished', services: ['api'] })
+  await signUps
+})
+
+test('a second signal ends it at once', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '60000' } })
+  const exited = bingo.stop('SIGINT')
+  while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(1)
+  const started = performance.now()
+  process.kill(bingo.pid, 'SIGINT')
+  expect(await exited).toBe(1)
+  expect(performance.now() - started).toBeLessThan(2000)
+})
+
+test('each role starts, is healthy, and says in one line what it serves', async () => {
+  using folder = temporaryFolder()
+  for (const [role, line] of [
+    ['api', /^api serves http:\/\/127\.0\.0\.1:\d+$/],
+    ['admin', /^admin serves http:\/\/127\.0\.0\.1:\d+$/],
+    ['bot', /^bot serves http:\/\/127\.0\.0\.1:\d+$/],
+    ['scheduler', /^scheduler has no work yet besides health and metrics$/],
+  ] as const) {
+    const bingo = await startBingo({ roles: role, env: inFolder(folder.path) })
+    expect(bingo.log.filter(({ msg }) => line.test(msg))).toHaveLength(1)
+    for (const path of ['/livez', '/readyz', '/metrics', '/version']) {
+      expect([role, path, (await fetch(bingo.ops + path)).status]).toEqual([role, path, 200])
+    }
+    expect(await (await fetch(`${bingo.ops}/version`)).json()).toMatchObject({ roles: [role] })
+    if (bingo.url) expect((await fetch(`${bingo.url}/readyz`)).status).toBe(200)
+    expect(await bingo.stop()).toBe(0)
+  }
+})
+
+test('all roles run in one process, and one ops server speaks for them', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ roles: 'all', env: inFolder(folder.path) })
+  expect(Object.keys(bingo.urls)).toEqual(['api', 'admin', 'bot'])
+  await send('GET', `${bingo.urls['api']}/api/v1/users`)
+  await send('GET', `${bingo.urls['api']}/api/v1/users/x`)
+  await send('GET', `${bingo.urls['admin']}/nothing`)
+  const metrics = await (await fetch(`${bingo.ops}/metrics`)).text()
+  expect(metrics).toContain('http_server_request_duration_seconds_count{server="api",method="GET",route="/api/v1/users",status="200"} 1')
+  expect(metrics).toContain(
+    'http_server_request_duration_seconds_count{server="api",method="GET",route="/api/v1/users/:id",status="404"} 1',
+  )
+  expect(metrics).toContain('http_server_request_duration_seconds_count{server="admin",method="GET",route="none",status="404"} 1')
+  expect(metrics).toMatch(/bingo_build_info\{version="[^"]+",roles="api,admin,scheduler,bot"\} 1/)
+  expect(await bingo.stop()).toBe(0)
+})
+
+test('the admin server listens on loopback whatever the configuration says', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ roles: 'admin,api', env: inFolder(folder.path), args: ['--http.host=0.0.0.0'] })
+  expect(bingo.urls['admin']).toStartWith('http://127.0.0.1:')
+  expect(bingo.urls['api']).toStartWith('http://0.0.0.0:')
+  const { port } = new URL(bingo.urls['admin'] as string)
+  const outside = Object.values((await import('node:os')).networkInterfaces())
+    .flat()
+    .find(address => address?.family === 'IPv4' && !address.internal)
+  if (outside) expect(fetch(`http://${outside.address}:${port}/livez`)).rejects.toThrow()
+  expect(await bingo.stop()).toBe(0)
+})
+
+test('a database that goes away makes it not ready, and its answers 503, until it is back', async () => {
+  const { databaseServer } = await import('../servers')
+  const server = await databaseServer('mariadb')
+  if (!server) return
+  // A relay in front of the server, so that the server itself stays up for others.
+  const { hostname, port } = new URL(server.url)
+  const relayPort = freePort()
+  const relay = () =>
+    Bun.listen<{ out?: Bun.Socket; early: Buffer[] }>({
+      hostname: '127.0.0.1',
+      port: relayPort,
+      socket: {
+        async open(socket) {
+          socket.data = { early: [] }
+          socket.data.out = await Bun.connect({
+            hostname,
+            port: Number(port),
+            socket: { data: (_, bytes) => void socket.write(bytes), close: () => void socket.end() },
+          })
+          for (const bytes of socket.data.early) socket.data.out.write(bytes)
+        },
+        data: (socket, bytes) => void (socket.data.out ? socket.data.out.write(bytes) : socket.data.early.push(Buffer.from(bytes))),
+        close: socket => void socket.data.out?.end(),
+      },
+    })
+  const { createTestDatabase } = await import('../servers')
+  const database = await createTestDatabase(server)
+  const url = database.url.replace(`:${port}`, `:${relayPort}`)
+  let listening = relay()
+  const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 5 + 3)).toString('hex')
+  const bingo = await startBingo({
+    env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: key, BINGO_DATABASE_QUERY_TIMEOUT_MS: '2000' },
+    args: ['--migrate'],
+  })
+  expect((await send('POST', `${bingo.url}/api/v1/users`, newSignUp())).status).toBe(201)
+  listening.stop(true)
+  const down = await send('GET', `${bingo.url}/api/v1/users`)
+  expect([down.status, down.body['code'], down.headers.get('retry-after')]).toEqual([503, 'Unavailable.Unreachable', '1'])
+  expect(JSON.stringify(down.body)).not.toContain('ECONN')
+  while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(5)
+  expect(await (await fetch(`${bingo.ops}/readyz?verbose`)).text()).toContain('[-]database failed')
+  expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
+  listening = relay()
+  while ((await fetch(`${bingo.ops}/readyz`)).status !== 200) await Bun.sleep(5)
+  expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
+  expect(await bingo.stop()).toBe(0)
+  listening.stop(true)
+  await database.drop()
+}, 20_000)
