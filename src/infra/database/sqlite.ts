@@ -39,23 +39,7 @@ const dialect: Dialect = {
  */
 export async function openSqlite(path: string, busyLimitMs: number, tools: StoreTools): Promise<OpenDatabase> {
   const patiently = patience(busyLimitMs)
-  const writer = connect(path, () => {
-    mkdirSync(dirname(resolve(path)), { recursive: true })
-    const connection = new Connection(path, { create: true, readwrite: true, strict: true })
-    connection.run(`pragma busy_timeout = ${busyBlockMs}`)
-    return connection
-  })
-  await patiently(() => {
-    writer.run('pragma journal_mode = wal')
-    // FULL: what was answered with 201 is on the disk, also after a power cut.
-    writer.run('pragma synchronous = full')
-    writer.run('pragma foreign_keys = on')
-  })
-  const reader = connect(path, () => {
-    const connection = new Connection(path, { readonly: true, strict: true })
-    connection.run(`pragma busy_timeout = ${busyBlockMs}`)
-    return connection
-  })
+  const { writer, reader } = await connect(path, patiently)
   const written = statements(writer)
   const readOnly = statements(reader)
   const inTurn = turns()
@@ -113,12 +97,23 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
   return db
 }
 
-function connect(path: string, open: () => Connection): Connection {
+async function connect(path: string, patiently: Patience): Promise<{ writer: Connection; reader: Connection }> {
   try {
-    return open()
+    mkdirSync(dirname(resolve(path)), { recursive: true })
+    const writer = new Connection(path, { create: true, readwrite: true, strict: true })
+    writer.run(`pragma busy_timeout = ${busyBlockMs}`)
+    await patiently(() => {
+      writer.run('pragma journal_mode = wal')
+      // FULL: what was answered with 201 is on the disk, also after a power cut.
+      writer.run('pragma synchronous = full')
+      writer.run('pragma foreign_keys = on')
+    })
+    const reader = new Connection(path, { readonly: true, strict: true })
+    reader.run(`pragma busy_timeout = ${busyBlockMs}`)
+    return { writer, reader }
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown)
-    throw new StartError(`cannot open the SQLite database ${path}: ${why}; check that the folder exists and may be written`)
+    throw new StartError(`cannot open the SQLite database ${path}: ${why}; check that it is one, and that its folder may be written`)
   }
 }
 
@@ -155,7 +150,9 @@ function turns() {
 }
 
 /** Runs `work`, again and again from a timer while another process holds the lock. */
-function patience(limitMs: number) {
+type Patience = <T>(work: () => T) => T | Promise<T>
+
+function patience(limitMs: number): Patience {
   async function retry<T>(work: () => T): Promise<T> {
     const deadline = performance.now() + limitMs
     while (performance.now() < deadline) {

@@ -1,0 +1,261 @@
+import { describe, expect, test } from 'bun:test'
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { runBingo, startBingo, temporaryFolder } from '../bingo'
+import { openBacking } from '../backings'
+import { freePort } from '../servers'
+
+const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 1)).toString('base64')
+
+/** What every failure to start has in common: nothing on stdout but log lines, the remedy on stderr, no stack. */
+function expectRemedy({ stderr, code }: { stderr: string; code: number }, exitCode: number, ...words: string[]) {
+  expect(stderr).toStartWith('bingo: ')
+  expect(stderr).not.toMatch(/^\s+at /m)
+  for (const word of words) expect(stderr).toContain(word)
+  expect(code).toBe(exitCode)
+}
+
+describe('what cannot start says why, how to mend it, and exits with the right code', () => {
+  test('no arguments: help, and 64', async () => {
+    const { stdout, stderr, code } = await runBingo([])
+    expect([stdout, code]).toEqual(['', 64])
+    expect(stderr).toContain('Examples')
+  })
+  test('usage: 64', async () => {
+    expectRemedy(await runBingo(['--role=apy']), 64, 'there is no role "apy"', 'api, admin, scheduler, bot and all')
+    expectRemedy(await runBingo(['--role=api', '--rolle=api']), 64, 'there is no flag --rolle', 'did you mean --role?')
+    expectRemedy(await runBingo(['--role']), 64, '--role needs a value')
+    expectRemedy(await runBingo(['--role=api', '--role=bot']), 64, '--role is given twice')
+    expectRemedy(await runBingo(['serve']), 64, 'there is no command "serve"', 'migrate')
+    expectRemedy(await runBingo(['migrate', 'sideways']), 64, 'status, up or down')
+    expectRemedy(await runBingo(['config']), 64, 'show, check or example')
+    expectRemedy(await runBingo(['--help=yes']), 64, '--help takes no value')
+    expectRemedy(await runBingo(['openapi', '--role=scheduler']), 64, 'has no OpenAPI document')
+  })
+  test('configuration: 78, every problem at once with its source', async () => {
+    using folder = temporaryFolder()
+    const file = `${folder.path}/bingo.toml`
+    writeFileSync(file, '[http]\nport = "many"\nhots = "x"\n[nothing]\nx = 1\n')
+    const env = { BINGO_LOG_LEVEL: 'loud', BINGO_ADMIN_PORT: '70000', BINGO_DATABASE_URL: 'postgres://secret@host/db' }
+    const failed = await runBingo(['--role=api', `--config=${file}`, '--shutdown.drainMs=soon'], { env })
+    expectRemedy(
+      failed,
+      78,
+      '7 problems',
+      `http.port: must be an integer from 0 to 65535, not "many" (file ${file})`,
+      'http.hots: there is no such setting; did you mean http.host?',
+      'nothing.x: there is no such setting',
+      'log.level: must be one of debug, info, warn, error, silent, not "loud" (env BINGO_LOG_LEVEL)',
+      'admin.port: must be an integer from 0 to 65535, not 70000 (env BINGO_ADMIN_PORT)',
+      'shutdown.drainMs: must be an integer from 0 to 120000, not "soon" (flag --shutdown.drainMs)',
+      'database.url: must be text: sqlite:PATH, or mysql://user:password@host:3306/database (env BINGO_DATABASE_URL)',
+    )
+    expect(failed.stderr).not.toContain('secret')
+  })
+  test('a configuration file that is missing or malformed: 78', async () => {
+    using folder = temporaryFolder()
+    expectRemedy(
+      await runBingo(['--role=api', '--config', '/nowhere/bingo.toml']),
+      78,
+      'cannot read the configuration file /nowhere/bingo.toml',
+      'bingo config example',
+    )
+    writeFileSync(`${folder.path}/bad.toml`, '[http\nport = ')
+    expectRemedy(await runBingo(['--role=api', '--config', `${folder.path}/bad.toml`]), 78, 'cannot read the configuration file')
+  })
+  test('a secret as a flag: 78, since arguments are visible to every process', async () => {
+    const failed = await runBingo(['--role=api', '--database.url=mysql://u:hunter2@h/d', `--auth.key=${key}`])
+    expectRemedy(failed, 78, 'database.url: is a secret', 'BINGO_DATABASE_URL_FILE', 'auth.key: is a secret')
+    expect(failed.stderr).not.toContain('hunter2')
+  })
+  test('MySQL without a key, or with a weak one: 78, with the command that makes one', async () => {
+    const url = { BINGO_DATABASE_URL: 'mysql://root@127.0.0.1:1/x' }
+    expectRemedy(await runBingo(['--role=api'], { env: url }), 78, 'auth.key is not set', 'openssl rand -base64 32')
+    expectRemedy(await runBingo(['--role=api'], { env: { ...url, BINGO_AUTH_KEY: 'changeme' } }), 78, 'needs 32', 'openssl rand')
+    expectRemedy(await runBingo(['--role=api'], { env: { ...url, BINGO_AUTH_KEY: 'a'.repeat(64) } }), 78, 'not random', 'openssl rand')
+  })
+  test('a port in use: 1', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
+    using taken = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+    for (const setting of ['http.port', 'ops.port']) {
+      const ports = ['--http.port=0', '--ops.port=0'].filter(flag => !flag.includes(setting))
+      expectRemedy(
+        await runBingo(['--role=api', ...ports, `--${setting}=${taken.port}`], { env }),
+        1,
+        `port ${taken.port} on 127.0.0.1 is in use`,
+        `--${setting}`,
+      )
+    }
+    const first = await startBingo({ env })
+    expectRemedy(await runBingo(['--role=api', '--ops.port=0', `--http.port=${new URL(first.url).port}`], { env }), 1, 'is in use')
+    expect(await first.stop()).toBe(0)
+  })
+  test('a database that cannot be reached: 1', async () => {
+    const env = { BINGO_DATABASE_URL: `mysql://root:hunter2@127.0.0.1:${freePort()}/x`, BINGO_AUTH_KEY: key }
+    const failed = await runBingo(['--role=api'], { env })
+    expectRemedy(failed, 1, 'cannot use the database x at 127.0.0.1', 'ECONNREFUSED', 'BINGO_DATABASE_URL')
+    expect(failed.stderr).not.toContain('hunter2')
+  })
+  test('a SQLite path that cannot be one: 1', async () => {
+    using folder = temporaryFolder()
+    writeFileSync(`${folder.path}/file`, 'x')
+    writeFileSync(`${folder.path}/no.db`, 'this is no database, '.repeat(500))
+    expectRemedy(
+      await runBingo(['--role=api', '--ops.port=0'], { env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/file/b.db` } }),
+      1,
+      `${folder.path}/file`,
+    )
+    expectRemedy(
+      await runBingo(['--role=api', '--ops.port=0'], { env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/no.db` } }),
+      1,
+      'cannot open the SQLite database',
+      'not a database',
+    )
+  })
+  test('old tables on MySQL: 1, with the command that brings them up to date; a newer database: 1', async () => {
+    const backing = await openBacking('mariadb')
+    if (!backing) return
+    const { env = {} } = backing.options
+    expectRemedy(
+      await runBingo(['--role=api', '--http.port=0', '--ops.port=0'], { env }),
+      1,
+      '0001_user',
+      "'bingo migrate up'",
+      '--migrate',
+    )
+    expect((await runBingo(['migrate', 'status'], { env })).stdout).toBe('0001_user  pending\n')
+    expect(await runBingo(['migrate', 'up'], { env })).toMatchObject({ stdout: '0001_user  applied\n', code: 0 })
+    expect((await runBingo(['migrate', 'up'], { env })).stdout).toBe('')
+    const bingo = await startBingo({ env })
+    expect(await bingo.stop()).toBe(0)
+    expect((await runBingo(['migrate', 'down', '--json'], { env })).stdout).toBe('[{"id":"0001_user","state":"undone"}]\n')
+    await backing.dispose()
+  })
+})
+
+describe('configuration', () => {
+  test('flags stand over variables, variables over the file, the file over defaults, and each is shown with its source', async () => {
+    using folder = temporaryFolder()
+    const file = `${folder.path}/bingo.toml`
+    writeFileSync(file, '[http]\nport = 1001\nhost = "127.0.0.2"\n[admin]\nport = 1002\n')
+    writeFileSync(`${folder.path}/url`, 'mysql://ada:hunter2@db.internal:3306/shop\n')
+    const env = {
+      BINGO_ADMIN_PORT: '2002',
+      BINGO_BOT_PORT: '2003',
+      BINGO_DATABASE_URL_FILE: `${folder.path}/url`,
+      BINGO_AUTH_KEY: key,
+      BINGO_LOG_LEVEL: '',
+    }
+    const args = ['config', 'show', '--json', '--config', file, '--bot.port=3003', '--role', 'api']
+    const { stdout, code } = await runBingo(args, { env })
+    expect(code).toBe(0)
+    const shown = Object.fromEntries(
+      (JSON.parse(stdout) as { key: string; value: unknown; source: string }[]).map(({ key, value, source }) => [key, [value, source]]),
+    )
+    expect(shown).toMatchObject({
+      role: ['api', 'flag --role'],
+      'http.port': [1001, `file ${file}`],
+      'http.host': ['127.0.0.2', `file ${file}`],
+      'admin.port': [2002, 'env BINGO_ADMIN_PORT'],
+      'bot.port': [3003, 'flag --bot.port'],
+      'log.level': ['info', 'default'],
+      'database.url': ['mysql://ada:••••@db.internal:3306/shop', 'env BINGO_DATABASE_URL_FILE'],
+      'auth.key': ['••••', 'env BINGO_AUTH_KEY'],
+    })
+    expect(stdout).not.toContain('hunter2')
+    expect(stdout).not.toContain(key)
+    expect((await runBingo(['config', 'show'], { env })).stdout).toContain('admin.port               2002  (env BINGO_ADMIN_PORT)')
+    expect(await runBingo(['config', 'check'], { env })).toMatchObject({ code: 0, stderr: 'the configuration is valid\n' })
+  })
+  test('a secret that is given twice, or whose file cannot be read, is a problem', async () => {
+    expectRemedy(
+      await runBingo(['config', 'check'], { env: { BINGO_AUTH_KEY: key, BINGO_AUTH_KEY_FILE: '/x' } }),
+      78,
+      'both BINGO_AUTH_KEY and BINGO_AUTH_KEY_FILE are set',
+    )
+    expectRemedy(
+      await runBingo(['config', 'check'], { env: { BINGO_AUTH_KEY_FILE: '/nowhere' } }),
+      78,
+      'the file that BINGO_AUTH_KEY_FILE names cannot be read',
+    )
+  })
+  test('the example file is up to date, is valid, and says only defaults', async () => {
+    const { stdout } = await runBingo(['config', 'example'])
+    expect(stdout).toBe(await Bun.file('config/bingo.example.toml').text())
+    const shown = await runBingo(['config', 'show', '--json', '--config', 'config/bingo.example.toml'])
+    const bare = await runBingo(['config', 'show', '--json'])
+    const values = (text: string) => (JSON.parse(text) as { key: string; value: unknown }[]).map(({ key, value }) => [key, value])
+    expect(values(shown.stdout)).toEqual(values(bare.stdout))
+  })
+  test('neither a .env file nor a bunfig.toml of the working folder changes anything', async () => {
+    using folder = temporaryFolder()
+    writeFileSync(`${folder.path}/.env`, 'BINGO_HTTP_PORT=1\n')
+    writeFileSync(`${folder.path}/bunfig.toml`, 'preload = ["./evil.ts"]\n')
+    writeFileSync(`${folder.path}/evil.ts`, 'console.log("EVIL")\n')
+    const { stdout } = await runBingo(['config', 'show'], { cwd: folder.path })
+    expect(stdout).toMatch(/^http\.port +8080 +\(default\)$/m)
+    expect(stdout).not.toContain('EVIL')
+  })
+})
+
+describe('commands', () => {
+  test('help says the roles, the commands and every setting', async () => {
+    const { stdout, code } = await runBingo(['--help'])
+    expect(code).toBe(0)
+    for (const word of ['--role=all', 'scheduler', 'bingo migrate status|up|down', '--http.port', 'BINGO_HTTP_PORT', 'BINGO_AUTH_KEY'])
+      expect(stdout).toContain(word)
+    expect((await runBingo(['-h'])).stdout).toBe(stdout)
+  })
+  test('the version is that of the manifest', async () => {
+    const { version } = await Bun.file('package.json').json()
+    expect((await runBingo(['--version'])).stdout).toBe(`${version}\n`)
+  })
+  test('roles are listed with what they serve', async () => {
+    expect((await runBingo(['roles'])).stdout).toContain('api        Serves the public HTTP API. Modules: user.')
+    expect(JSON.parse((await runBingo(['roles', '--json'])).stdout)).toHaveLength(4)
+  })
+  test('the OpenAPI document is the one that the server shows', async () => {
+    using folder = temporaryFolder()
+    const bingo = await startBingo({ env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` } })
+    const shown = await (await fetch(`${bingo.url}/swagger/json`)).json()
+    expect(JSON.parse((await runBingo(['openapi', '--role=api'])).stdout)).toEqual(shown)
+    await bingo.stop()
+  })
+  test('healthcheck exits 0 while the process lives and 1 when it does not', async () => {
+    using folder = temporaryFolder()
+    const opsPort = freePort()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db`, BINGO_OPS_PORT: String(opsPort) }
+    expectRemedy(await runBingo(['healthcheck'], { env }), 1, 'does not answer')
+    const bingo = await startBingo({ env, args: ['--ops.host=0.0.0.0'], roles: 'scheduler' })
+    const { port } = new URL(bingo.ops)
+    expect(await runBingo(['healthcheck', '--role=scheduler'], { env: { ...env, BINGO_OPS_PORT: port } })).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
+    await bingo.stop()
+  })
+})
+
+describe('the embedded key', () => {
+  test('two processes that start at once on an empty folder share one key, readable by its owner alone', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/data/b.db` }
+    const both = await Promise.all([startBingo({ env }), startBingo({ env })])
+    const path = `${folder.path}/data/auth.key`
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(Buffer.from(await Bun.file(path).text(), 'base64')).toHaveLength(32)
+    expect([...new Bun.Glob('auth.key*').scanSync(`${folder.path}/data`)]).toEqual(['auth.key'])
+    for (const bingo of both) expect(await bingo.stop()).toBe(0)
+  })
+  test('a folder that may not be written is named', async () => {
+    if (process.getuid?.() === 0) return
+    using folder = temporaryFolder()
+    mkdirSync(`${folder.path}/closed`)
+    chmodSync(`${folder.path}/closed`, 0o500)
+    expectRemedy(
+      await runBingo(['--role=api', '--ops.port=0'], { env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/closed/b.db` } }),
+      1,
+      `${folder.path}/closed`,
+    )
+  })
+})
