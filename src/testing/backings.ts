@@ -1,4 +1,4 @@
-import { describe, test } from 'bun:test'
+import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
 import { createTestDatabase, databaseServer, isAvailable, type ServerName } from './servers'
 
@@ -10,6 +10,8 @@ export interface Backing {
   options: Pick<BingoOptions, 'env' | 'args'>
   dispose(): Promise<void>
 }
+
+const serverStartTimeoutMs = 60_000
 
 export type BackingName = 'sqlite' | ServerName
 export const backingNames: readonly BackingName[] = ['sqlite', 'mariadb', 'mysql']
@@ -36,7 +38,11 @@ export function onEachBacking(title: string, suite: (open: () => Promise<Backing
   for (const name of backingNames) {
     const isMissing = name !== 'sqlite' && !isAvailable(name)
     if (!isMissing) {
-      describe(`${title} on ${name}`, () => suite(async () => (await openBacking(name)) as Backing, name))
+      describe(`${title} on ${name}`, () => {
+        // Its own step, since a server takes longer to start than a suite may.
+        if (name !== 'sqlite') beforeAll(() => databaseServer(name).then(() => {}), serverStartTimeoutMs)
+        suite(async () => (await openBacking(name)) as Backing, name)
+      })
     } else if (process.env['CI'] === 'true') {
       test(`${title} on ${name}`, () => {
         throw new Error(`${name} is not on this machine, and CI skips nothing`)

@@ -64,7 +64,7 @@ export async function openApiDocument(info: ApiInfo, prefix: string, controllers
 
 function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
   for (const item of Object.values(raw.paths)) {
-    for (const operation of Object.values(item)) complete(operation)
+    for (const [method, operation] of Object.entries(item)) complete(method, operation)
   }
   const { paths, tags } = raw
   return {
@@ -77,7 +77,7 @@ function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
   }
 }
 
-function complete(operation: Operation): void {
+function complete(method: string, operation: Operation): void {
   const access = operation['x-access'] ?? []
   // Declared but not yet asked for: saying that a token is needed would make "Try it out" lie.
   operation['security'] = []
@@ -85,8 +85,7 @@ function complete(operation: Operation): void {
   const { requestBody } = operation
   if (requestBody) {
     const schema = requestBody.content['application/json']
-    const isPatch = operation['x-merge-patch'] === true
-    requestBody.content = { 'application/json': schema, ...(isPatch && { 'application/merge-patch+json': schema }) }
+    requestBody.content = { 'application/json': schema, ...(method === 'patch' && { 'application/merge-patch+json': schema }) }
   }
   for (const [status, response] of Object.entries(operation.responses)) {
     response.description ||= successes[status] ?? 'Answer.'
@@ -100,7 +99,6 @@ function complete(operation: Operation): void {
     }
   }
   delete operation['x-fails']
-  delete operation['x-merge-patch']
 }
 
 /** Status → names of the errors that it stands for. */

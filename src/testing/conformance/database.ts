@@ -24,16 +24,16 @@ export function databaseSuite(open: () => Promise<Backing>): void {
       await thingStore(tx).create(values)
       await store.count()
     })
-    expect(work).rejects.toThrow('the outer database was used inside a transaction')
+    await expect(work).rejects.toThrow('the outer database was used inside a transaction')
     await work.catch(() => {})
     expect(await store.count({ name: values.name })).toBe(0)
     const nested = db.tx(async () => db.tx(async () => 1))
-    expect(nested).rejects.toThrow('the outer database was used inside a transaction')
+    await expect(nested).rejects.toThrow('the outer database was used inside a transaction')
     await nested.catch(() => {})
   })
   test('a transaction that is over takes no more calls', async () => {
     const leaked = await db.tx(async tx => tx)
-    expect(thingStore(leaked).count()).rejects.toThrow('this transaction is over')
+    await expect(thingStore(leaked).count()).rejects.toThrow('this transaction is over')
   })
   test('a transaction that takes too long is undone, and the next one is not kept waiting', async () => {
     const values = newThing()
@@ -45,7 +45,7 @@ export function databaseSuite(open: () => Promise<Backing>): void {
       },
       { timeoutMs: 50 },
     )
-    expect(late).rejects.toMatchObject({ code: 'Timeout.TxTimeout' })
+    await expect(late).rejects.toMatchObject({ code: 'Timeout.TxTimeout' })
     await late.catch(() => {})
     expect(await store.count({ name: values.name })).toBe(0)
     expect(await db.tx(async tx => thingStore(tx).count({ name: values.name }))).toBe(0)
@@ -56,7 +56,7 @@ export function databaseSuite(open: () => Promise<Backing>): void {
       await thingStore(tx).create(values)
       throw new Error('no')
     })
-    expect(work).rejects.toThrow('no')
+    await expect(work).rejects.toThrow('no')
     await work.catch(() => {})
     expect(await store.count({ name: values.name })).toBe(0)
   })
@@ -66,7 +66,7 @@ export function databaseSuite(open: () => Promise<Backing>): void {
     await db.tx(async tx => {
       const inside = thingStore(tx)
       await inside.create(values)
-      expect(inside.create(newThing({ name: taken.name }))).rejects.toMatchObject({ code: 'Conflict.NameTaken' })
+      await expect(inside.create(newThing({ name: taken.name }))).rejects.toMatchObject({ code: 'Conflict.NameTaken' })
       await inside.create(newThing({ name: taken.name })).catch(() => {})
     })
     expect(await store.count({ name: values.name })).toBe(1)

@@ -38,7 +38,7 @@ export function migrationSuite(open: () => Promise<Backing>): void {
     expect(await migrateUp(db, migrations)).toEqual(all)
   })
   test('a database that is newer than the executable is refused with the remedy', async () => {
-    expect(migrationStatus(db, [])).rejects.toThrow(`the database is newer than this executable: it has ${all.join(', ')}`)
+    await expect(migrationStatus(db, [])).rejects.toThrow(`the database is newer than this executable: it has ${all.join(', ')}`)
   })
   test('a migration that fails is not marked as applied', async () => {
     const bad: Migration = {
@@ -46,7 +46,7 @@ export function migrationSuite(open: () => Promise<Backing>): void {
       up: () => ['create table "half" ("id" integer)', 'not sql'],
       down: () => ['drop table "half"'],
     }
-    expect(migrateUp(db, [...migrations, bad])).rejects.toThrow()
+    await expect(migrateUp(db, [...migrations, bad])).rejects.toThrow()
     await migrateUp(db, [...migrations, bad]).catch(() => {})
     expect(await applied()).toEqual(all)
   })

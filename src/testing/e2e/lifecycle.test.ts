@@ -108,7 +108,7 @@ test('the admin server listens on loopback whatever the configuration says', asy
   const outside = Object.values((await import('node:os')).networkInterfaces())
     .flat()
     .find(address => address?.family === 'IPv4' && !address.internal)
-  if (outside) expect(fetch(`http://${outside.address}:${port}/livez`)).rejects.toThrow()
+  if (outside) await expect(fetch(`http://${outside.address}:${port}/livez`)).rejects.toThrow()
   expect(await bingo.stop()).toBe(0)
 })
 

@@ -1,0 +1,79 @@
+import { expect, test } from 'bun:test'
+import { roles } from '@roles'
+import { everyone } from '@/core/access'
+import { type Controller, controller } from '@/core/controller'
+import { buildModules } from '@/core/module'
+import type { Ports } from '@/core/ports'
+import { Type } from '@/core/schema'
+import { modulesOf } from './app'
+
+/** What a route must say for itself; an empty list when it says it all. */
+function faults(controllers: readonly Controller[]): string[] {
+  return controllers.flatMap(({ routes }) =>
+    routes.flatMap(({ method, path, hooks }) => {
+      const { body, parse, response, query, detail = {} } = hooks as RouteHooks
+      const says = {
+        'declares access': (detail['x-access'] ?? []).length > 0,
+        'has an operationId': typeof detail['operationId'] === 'string',
+        'has a summary': typeof detail['summary'] === 'string',
+        'reads its body as JSON': !body || parsers(parse).join() === 'json',
+        'refuses unknown fields in its body': !body || body.additionalProperties === false,
+        'refuses unknown query parameters': !query || query.additionalProperties === false,
+        'declares its answer, and no more than it':
+          Object.values(response ?? {}).length > 0 && Object.values(response ?? {}).every(isClosed),
+      }
+      return Object.entries(says).flatMap(([rule, holds]) => (holds ? [] : [`${method} ${path} does not hold: ${rule}`]))
+    }),
+  )
+}
+
+interface ObjectSchema {
+  type?: string
+  additionalProperties?: boolean
+}
+interface RouteHooks {
+  body?: ObjectSchema
+  query?: ObjectSchema
+  parse?: string | readonly (string | { fn: unknown })[]
+  response?: Record<string, ObjectSchema>
+  detail?: Record<string, unknown> & { 'x-access'?: string[] }
+}
+
+const parsers = (parse: RouteHooks['parse']) =>
+  [parse ?? []].flat().map(one => (typeof one === 'string' ? one : (one as { fn: unknown }).fn))
+const isClosed = (schema: ObjectSchema) => schema.type !== 'object' || schema.additionalProperties === false
+
+const unopened = new Proxy({} as Ports, { get: () => ({}) })
+
+test('every route of every role declares who may call it, and takes and gives no more than it says', () => {
+  const faces = [...buildModules(modulesOf(roles), unopened).values()]
+  const controllers = faces.flatMap(({ api, admin, bot }) => [api, admin, bot].filter(face => face !== undefined))
+  expect(controllers.flatMap(({ routes }) => routes).length).toBeGreaterThan(4)
+  expect(faults(controllers)).toEqual([])
+})
+
+const withOwnDetail = (hooks: { detail?: object }) => ({ ...hooks, detail: { ...hooks.detail } })
+
+test('the check bites', () => {
+  const Thing = Type.Object({ a: Type.String() }, { additionalProperties: false })
+  const good = {
+    body: Thing,
+    parse: 'json',
+    response: { 200: Thing },
+    access: [everyone()],
+    detail: { operationId: 'x', summary: 'X' },
+  } as const
+  // A copy each time: Elysia writes what a macro adds into the route's own `detail`.
+  const one = (hooks: object) =>
+    faults([controller({ prefix: '/things', tags: ['Things'] }).post('', () => ({ a: '' }), withOwnDetail(hooks) as typeof good)])
+  expect(one(good)).toEqual([])
+  const { access: _, ...undeclared } = good
+  expect(one(undeclared)).toHaveLength(1)
+  expect(one({ ...good, access: [] })).toHaveLength(1)
+  expect(one({ ...good, detail: {} })).toHaveLength(2)
+  expect(one({ ...good, parse: undefined })).toHaveLength(1)
+  expect(one({ ...good, body: Type.Object({}) })).toHaveLength(1)
+  expect(one({ ...good, query: Type.Object({}) })).toHaveLength(1)
+  expect(one({ ...good, response: { 200: Type.Object({}) } })).toHaveLength(1)
+  expect(one({ ...good, response: {} })).toHaveLength(1)
+})

@@ -1,0 +1,44 @@
+import type { Clock } from '@/core/clock'
+import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
+import type { Passwords } from '@/core/passwords'
+
+/** Ports that keep what they were told, for tests that ask. */
+export interface FakeLog extends Log {
+  lines: { level: string; message: string; fields: Record<string, unknown> }[]
+}
+
+export function fakeLog(): FakeLog {
+  const lines: FakeLog['lines'] = []
+  const write =
+    (level: string) =>
+    (message: string, fields: object = {}) =>
+      void lines.push({ level, message, fields: { ...fields } })
+  return { lines, debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), enabled: () => true }
+}
+
+/** Counts nothing. */
+export function fakeMetrics(): Metrics {
+  return {
+    counter: () => ({ with: () => ({ add: () => {} }) }),
+    histogram: () => ({ with: () => ({ observe: () => {} }) }),
+    gauge: () => {},
+    expose: async () => ({ text: '', contentType: 'text/plain' }),
+  }
+}
+
+/** Stands still until it is moved. */
+export function fakeClock(startMs = Date.parse('2026-01-31T09:05:00.000Z')): Clock & { forward(ms: number): void } {
+  let now = startMs
+  return {
+    nowMs: () => now,
+    forward: ms => {
+      now += ms
+    },
+  }
+}
+
+/** Hashes at once, and as anyone can see. */
+export function fakePasswords(): Passwords {
+  return { hash: async password => `hash of ${password}`, verify: async (password, hash) => hash === `hash of ${password}` }
+}
