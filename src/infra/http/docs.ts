@@ -70,7 +70,6 @@ function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
   return {
     openapi: '3.1.0',
     info,
-    servers: [{ url: '/', description: 'This server.' }],
     ...(tags ? { tags } : {}),
     paths,
     components: { schemas: { Problem: { ...Problem } } },

@@ -1,0 +1,110 @@
+import { expect, test } from 'bun:test'
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { temporaryFolder } from './bingo'
+import { freePort } from './servers'
+
+const root = resolve(import.meta.dir, '../..')
+
+interface Block {
+  language: string
+  /** After the language: the file that the block is. */
+  title: string
+  text: string
+}
+
+async function blocksOf(path: string): Promise<Block[]> {
+  const text = await Bun.file(join(root, path)).text()
+  return [...text.matchAll(/^```(\w+) ?(.*)\n([\s\S]*?)^```$/gm)].map(([, language = '', title = '', body = '']) => ({
+    language,
+    title,
+    text: body,
+  }))
+}
+
+/** A copy of the sources, so that a guide can be followed without changing them. */
+function copyOfSources(folder: string): void {
+  for (const entry of ['src', 'roles', 'config', 'package.json', 'tsconfig.json', 'biome.json', 'bunfig.toml', 'bun.lock']) {
+    cpSync(join(root, entry), join(folder, entry), { recursive: true })
+  }
+  mkdirSync(join(folder, 'bench'))
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+}
+
+async function shell(command: string, cwd: string, env: Record<string, string> = {}) {
+  const child = Bun.spawn(['bash', '-ec', command], { cwd, env: { ...process.env, ...env }, stdout: 'pipe', stderr: 'pipe' })
+  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
+  return { stdout, stderr, code }
+}
+
+/** Starts from source as the documents say, on free ports, and waits until it is ready. */
+async function start(folder: string) {
+  const port = freePort()
+  const env = {
+    ...process.env,
+    BINGO_HTTP_PORT: String(port),
+    BINGO_ADMIN_PORT: '0',
+    BINGO_BOT_PORT: '0',
+    BINGO_OPS_PORT: '0',
+    BINGO_LOG_FORMAT: 'json',
+  }
+  const child = Bun.spawn(['bun', 'run', 'start'], { cwd: folder, env, stdout: 'pipe', stderr: 'pipe' })
+  let log = ''
+  for await (const chunk of child.stdout) {
+    log += Buffer.from(chunk).toString()
+    if (log.includes('"msg":"ready"')) break
+  }
+  return { port, child }
+}
+
+const onPort = (commands: string, port: number) => commands.replaceAll('localhost:8080', `127.0.0.1:${port}`)
+
+test('following the guide to a module gives a module that passes the checks and answers as the guide says', async () => {
+  using folder = temporaryFolder()
+  copyOfSources(folder.path)
+  const blocks = await blocksOf('docs/add-a-module.md')
+  const files = blocks.filter(({ language, title }) => language === 'ts' && title)
+  expect(files).toHaveLength(8)
+  for (const { title, text } of files) {
+    mkdirSync(dirname(join(folder.path, title)), { recursive: true })
+    writeFileSync(join(folder.path, title), text)
+  }
+  const check = await shell('bun run check', folder.path)
+  expect([check.code, check.stdout, check.stderr]).toEqual([0, expect.any(String), expect.any(String)])
+  expect((await shell('bun test src/app.test.ts', folder.path)).code).toBe(0)
+
+  const { port, child } = await start(folder.path)
+  const [, requests] = blocks.filter(({ language }) => language === 'sh')
+  const [made, refused] = onPort(requests?.text ?? '', port)
+    .trim()
+    .split('\n')
+  expect(JSON.parse((await shell(made ?? '', folder.path)).stdout)).toMatchObject({ text: 'Buy milk', version: 1 })
+  const shown = JSON.parse(blocks.find(({ language }) => language === 'json')?.text ?? '')
+  expect(JSON.parse((await shell(refused ?? '', folder.path)).stdout)).toMatchObject(shown)
+  child.kill('SIGTERM')
+  expect(await child.exited).toBe(0)
+}, 60_000)
+
+test('the first commands of the README do what it says', async () => {
+  using folder = temporaryFolder()
+  copyOfSources(folder.path)
+  const [first, requests] = (await blocksOf('README.md')).filter(({ language }) => language === 'sh')
+  expect(first?.text).toBe('npx -y bun@1.4.5 run start\n')
+  const { port, child } = await start(folder.path)
+  const { stdout, code } = await shell(onPort(requests?.text ?? '', port), folder.path)
+  expect(code).toBe(0)
+  expect(stdout).toStartWith('ok\n{"id":"')
+  expect(stdout).toContain('{"items":[{"id":"')
+  child.kill('SIGTERM')
+  expect(await child.exited).toBe(0)
+}, 60_000)
+
+test('the README names every package that the product depends on, and no other', async () => {
+  const readme = await Bun.file(join(root, 'README.md')).text()
+  const { dependencies, devDependencies } = await Bun.file(join(root, 'package.json')).json()
+  const table = [...readme.matchAll(/^\| `([^`]+)`[^|]*\|[^|]+\|[^|]+\|$/gm)]
+    .map(match => match[1])
+    .filter(name => name && name in { ...dependencies, ...devDependencies, x: 1 })
+  expect(table.toSorted()).toEqual(Object.keys(dependencies).toSorted())
+  for (const name of Object.keys(devDependencies)) expect([name, readme.includes(`\`${name}\``)]).toEqual([name, true])
+})

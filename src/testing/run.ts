@@ -1,0 +1,63 @@
+import { provision } from './provision'
+import { databaseServer, serverVariables } from './servers'
+
+/**
+ * The test command: provides what is missing, checks, builds the executable and runs every test against it. Words after it
+ * narrow the tests, as with `bun test`.
+ */
+interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+async function main(filters: readonly string[]): Promise<number> {
+  const started = performance.now()
+  const missing = await provision()
+  if (missing.length > 0) {
+    console.error(`\n*** SKIPPED, since it is not on this machine: ${missing.join('; ')} ***\n`)
+    if (process.env['CI'] === 'true') return close({ passed: 0, failed: 1, skipped: 0 })
+  }
+  const provisioned = performance.now()
+  for (const script of ['check', 'build']) {
+    if ((await run(['bun', 'run', script])).code !== 0) return close({ passed: 0, failed: 1, skipped: 0 })
+  }
+  const servers = await Promise.all((['mariadb', 'mysql'] as const).map(async name => [name, await databaseServer(name)] as const))
+  const urls = servers.flatMap(([name, server]) => (server ? [[serverVariables[name], server.url]] : []))
+  // The client of the tests may have 1,000 requests under way.
+  const env = { ...process.env, ...Object.fromEntries(urls), BUN_CONFIG_MAX_HTTP_REQUESTS: '2000' }
+  const { code, output } = await run(['bun', 'test', ...filters], env)
+  await Promise.all(servers.map(([, server]) => server?.stop()))
+  const counts = countsIn(output)
+  // A runner that fails without a failed test, or runs none, has not passed.
+  if ((code !== 0 && counts.failed === 0) || counts.passed === 0) counts.failed++
+  console.error(`test: ${seconds(provisioned - started)} for what was missing, ${seconds(performance.now() - provisioned)} for the rest`)
+  return close(counts)
+}
+
+const seconds = (ms: number) => `${Math.round(ms / 1000)} s`
+
+function close({ passed, failed, skipped }: Counts): number {
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  return failed > 0 ? 1 : 0
+}
+
+/** The runner ends with ` 12 pass`, ` 1 skip`, ` 0 fail`, each on a line. */
+function countsIn(output: string): Counts {
+  const count = (word: string) => Number(new RegExp(`^ *(\\d+) ${word}$`, 'm').exec(output)?.[1] ?? 0)
+  return { passed: count('pass'), failed: count('fail'), skipped: count('skip') }
+}
+
+/** Shows what a command says while it runs, and keeps what it says on stderr. */
+async function run(command: string[], env = process.env): Promise<{ code: number; output: string }> {
+  const child = Bun.spawn(command, { env, stdout: 'inherit', stderr: 'pipe' })
+  let output = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of child.stderr) {
+    process.stderr.write(chunk)
+    output += decoder.decode(chunk, { stream: true })
+  }
+  return { code: await child.exited, output }
+}
+
+process.exit(await main(process.argv.slice(2)))
