@@ -1,0 +1,112 @@
+import { expect, test } from 'bun:test'
+import { everyone } from '@/core/access'
+import { controller } from '@/core/controller'
+import { AppError } from '@/core/error'
+import { Type } from '@/core/schema'
+import { Readiness } from '@/core/service'
+import { fakeLog, fakeMetrics } from '@/testing/fakes'
+import { httpApp } from './app'
+import { createHealth } from './health'
+
+const Thing = Type.Object({ name: Type.String() }, { additionalProperties: false })
+
+/** An app with routes that go wrong in every way. */
+function wrongApp() {
+  const log = fakeLog()
+  const readiness = new Readiness()
+  const declared = (operationId: string) => ({
+    response: { 200: Thing },
+    access: [everyone()],
+    detail: { operationId, summary: operationId },
+  })
+  const wrong = controller({ prefix: '/wrong', tags: ['Wrong'] })
+    .get('/leak', () => ({ name: 'x', passwordHash: 'hunter2' }) as never, declared('leak'))
+    .get('/type', () => ({ name: 5 }) as never, declared('type'))
+    .get(
+      '/bug',
+      () => {
+        throw new TypeError('cannot read /etc/passwd of hunter2')
+      },
+      declared('bug'),
+    )
+    .get(
+      '/ours',
+      () => {
+        throw new AppError('Unavailable', 'Elsewhere', 'Come back.', { cause: new Error('hunter2'), retryAfterSeconds: 7 })
+      },
+      declared('ours'),
+    )
+    .get('/text', () => Promise.reject('hunter2') as never, declared('text'))
+    .get('/fine', () => ({ name: 'x' }), declared('fine'))
+  const app = httpApp('api', '/api/v1', [wrong], {
+    log,
+    metrics: fakeMetrics(),
+    readiness,
+    health: createHealth(readiness, []),
+    bodyLimitBytes: 1024,
+  })
+  const get = async (path: string) => {
+    const response = await app.handle(new Request(`http://localhost/api/v1/wrong${path}`))
+    return { status: response.status, headers: response.headers, text: await response.text() }
+  }
+  return { get, log, readiness }
+}
+
+test('an answer that breaks its schema is our fault: 500, nothing of it is sent, and the log says where', async () => {
+  const { get, log } = wrongApp()
+  for (const path of ['/leak', '/type']) {
+    const { status, headers, text } = await get(path)
+    expect([path, status, headers.get('content-type')]).toEqual([path, 500, 'application/problem+json'])
+    expect(text).not.toContain('hunter2')
+    expect(JSON.parse(text)).toMatchObject({ code: 'Internal.Response', detail: 'Something went wrong on our side.' })
+  }
+  expect(log.lines.map(({ level, fields }) => [level, String(fields['err'])])).toEqual([
+    ['error', 'Error: the response breaks its schema at /passwordHash'],
+    ['error', 'Error: the response breaks its schema at /name'],
+  ])
+})
+
+test('an error that nobody expected is answered 500 without a word of it, and logged with its cause', async () => {
+  const { get, log } = wrongApp()
+  for (const path of ['/bug', '/text']) {
+    const { status, text } = await get(path)
+    expect([status, JSON.parse(text).code]).toEqual([500, 'Internal.Unexpected'])
+    expect(text).not.toMatch(/hunter2|passwd|at |\.ts/)
+  }
+  expect(log.lines.map(({ fields }) => String(fields['err']))).toEqual(['TypeError: cannot read /etc/passwd of hunter2', 'hunter2'])
+})
+
+test('an error of ours says what it means, and keeps its cause', async () => {
+  const { get, log } = wrongApp()
+  const { status, headers, text } = await get('/ours')
+  expect([status, headers.get('retry-after')]).toEqual([503, '7'])
+  expect(JSON.parse(text)).toEqual({
+    type: 'about:blank',
+    title: 'Service Unavailable',
+    status: 503,
+    detail: 'Come back.',
+    instance: '/api/v1/wrong/ours',
+    code: 'Unavailable.Elsewhere',
+    requestId: headers.get('x-request-id'),
+  })
+  expect(log.lines).toMatchObject([{ level: 'info', fields: { status: 503, code: 'Unavailable.Elsewhere', route: '/api/v1/wrong/ours' } }])
+})
+
+test('each request is one line of the log', async () => {
+  const { get, log } = wrongApp()
+  const { headers } = await get('/fine?name=x')
+  expect(log.lines).toHaveLength(1)
+  expect(log.lines[0]).toMatchObject({
+    level: 'info',
+    message: 'request',
+    fields: { server: 'api', method: 'GET', route: '/api/v1/wrong/fine', status: 200, requestId: headers.get('x-request-id') },
+  })
+})
+
+test('clients are asked to leave while draining, and only then', async () => {
+  const { get, readiness } = wrongApp()
+  expect((await get('/fine')).headers.get('connection')).toBeNull()
+  readiness.state = 'draining'
+  expect((await get('/fine')).headers.get('connection')).toBe('close')
+  expect((await get('/ours')).headers.get('connection')).toBe('close')
+})
