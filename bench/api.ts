@@ -35,5 +35,5 @@ const checks = db ? [{ name: 'database', check: db.ping }] : []
 const { services } = createApp([role], { ...ports, passwords }, checks, { config, log, metrics, readiness, version })
 await runServices(services, readiness, config.shutdown, stop.signal, log)
 await db?.close()
-log.flush()
+await log.close()
 process.exit(0)

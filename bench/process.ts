@@ -29,7 +29,10 @@ const coresOf = { server: '0', load: `1-${availableParallelism() - 1}` }
 export const pinning = canPin ? 'servers on core 0, load and database on the others' : 'nothing pinned to cores'
 
 /** Starts a process that lives until it is stopped. */
-export function start(command: readonly string[], { cwd = productFolder, env, core, stdout = 'ignore', stderr = 'inherit' }: Spawn = {}): Subprocess {
+export function start(
+  command: readonly string[],
+  { cwd = productFolder, env, core, stdout = 'ignore', stderr = 'inherit' }: Spawn = {},
+): Subprocess {
   const pinned = core && canPin ? ['taskset', '-c', coresOf[core], ...command] : [...command]
   const child = Bun.spawn(pinned, { cwd, env: { ...ambient(), ...env }, stdin: 'ignore', stdout, stderr })
   running.add(child)

@@ -41,7 +41,11 @@ export async function start({ rounds }: BenchOptions): Promise<string> {
     {
       name: 'bingo --role=api on SQLite',
       launch: port =>
-        spawn([executable, '--role=api'], { cwd: folder, env: { ...settings, BINGO_HTTP_PORT: String(port), BINGO_LOG_LEVEL: 'warn' } }),
+        spawn([executable, '--role=api'], {
+          cwd: folder,
+          stderr: 'ignore',
+          env: { ...settings, BINGO_HTTP_PORT: String(port), BINGO_LOG_LEVEL: 'warn' },
+        }),
       isOurs: true,
     },
   ]

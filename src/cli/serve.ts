@@ -45,7 +45,7 @@ export async function serve(args: Arguments): Promise<number> {
     return 0
   } finally {
     await opened.db?.close()
-    log.flush()
+    await log.close()
   }
 }
 

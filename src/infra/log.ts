@@ -1,45 +1,29 @@
 import pino, { type DestinationStream } from 'pino'
 import type { Config } from '@/core/config/settings'
 import type { Log } from '@/core/log'
-
-/**
- * Lines are gathered and written together: a write for each line costs a fifth of the throughput. At most `flushMs` of lines
- * are in memory, and none when the process ends in order; warnings and errors are written at once.
- */
-const flushMs = 50
-const batchBytes = 8 * 1024
-/** When whoever reads stdout stands still, lines over this are dropped rather than kept for ever. */
-const bufferMaxBytes = 8 * 1024 * 1024
+import { createSink } from './log-sink'
 
 export interface ProcessLog extends Log {
-  /** Writes what is gathered. */
-  flush(): void
+  /** Resolves when what was logged has been written. */
+  close(): Promise<void>
 }
 
-/** @param bound fields of every line, such as the role */
+/**
+ * The log of this process: one JSON line an event on stdout, or text for people on a terminal.
+ * @param bound fields of every line, such as the role
+ */
 export function createLog({ level, format }: Config['log'], bound: object): ProcessLog {
   const isPretty = format === 'pretty' || (format === undefined && process.stdout.isTTY === true)
-  const destination = pino.destination({ fd: 1, sync: false, minLength: batchBytes, maxLength: bufferMaxBytes })
-  const flush = () => {
-    try {
-      destination.flushSync()
-    } catch {
-      // Not open yet, or nobody reads any more: there is nowhere left to say so.
-    }
-  }
-  // Unref: an idle log does not keep a process alive.
-  setInterval(() => destination.flush(), flushMs).unref()
-  return { ...fromPino(isPretty ? prettyStream(destination) : destination, level, bound, flush), flush }
+  const sink = createSink(Bun.stdout.writer())
+  return { ...createLogOn(isPretty ? prettyStream(sink) : sink, level, bound, sink.flush), close: sink.close }
 }
 
-/** A log that writes to a stream of the caller's; for tests. */
-export const streamLog = (stream: DestinationStream, level: Config['log']['level'] = 'debug'): Log => fromPino(stream, level, {}, () => {})
-
-function fromPino(stream: DestinationStream, level: Config['log']['level'], bound: object, urgent: () => void): Log {
+/** @param urgent called after a warning or an error, which must not wait */
+export function createLogOn(stream: DestinationStream, level: Config['log']['level'], bound: object = {}, urgent = () => {}): Log {
   const logger = pino(
     {
       level,
-      base: bound,
+      base: { service: 'bingo', ...bound },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: label => ({ level: label }) },
     },
@@ -61,7 +45,7 @@ function fromPino(stream: DestinationStream, level: Config['log']['level'], boun
 }
 
 const colors: Record<string, string> = { debug: '\x1b[90m', info: '\x1b[36m', warn: '\x1b[33m', error: '\x1b[31m' }
-const quiet = new Set(['level', 'time', 'msg', 'role', 'version', 'err'])
+const quiet = new Set(['level', 'time', 'msg', 'service', 'role', 'version', 'err'])
 
 /** For people: time, level, message, and the fields after it. */
 function prettyStream(out: { write(text: string): unknown }): DestinationStream {

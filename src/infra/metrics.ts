@@ -1,9 +1,11 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
 import type { Metrics } from '@/core/metrics'
+import { createHistogram, type OwnHistogram } from './histogram'
 
 /** Metrics kept by prom-client, with those of the runtime itself: memory, garbage collection, event loop lag. */
 export function createMetrics(build: { version: string; roles: readonly string[] }): Metrics {
   const registry = new Registry()
+  const histograms = new Map<string, OwnHistogram>()
   collectDefaultMetrics({ register: registry })
   new Gauge({
     name: 'bingo_build_info',
@@ -14,9 +16,8 @@ export function createMetrics(build: { version: string; roles: readonly string[]
 
   return {
     counter({ name, help, labels = [] }) {
-      const counter =
-        (registry.getSingleMetric(name) as Counter | undefined) ??
-        new Counter({ name, help, labelNames: [...labels], registers: [registry] })
+      const known = registry.getSingleMetric(name) as Counter | undefined
+      const counter = known ?? new Counter({ name, help, labelNames: [...labels], registers: [registry] })
       return {
         with: values => {
           const series = counter.labels(values)
@@ -24,16 +25,14 @@ export function createMetrics(build: { version: string; roles: readonly string[]
         },
       }
     },
-    histogram({ name, help, labels = [], buckets }) {
-      const histogram =
-        (registry.getSingleMetric(name) as Histogram | undefined) ??
-        new Histogram({ name, help, labelNames: [...labels], buckets: [...buckets], registers: [registry] })
-      return {
-        with: values => {
-          const series = histogram.labels(values)
-          return { observe: value => series.observe(value) }
-        },
+    histogram(spec) {
+      let histogram = histograms.get(spec.name)
+      if (!histogram) {
+        histogram = createHistogram(spec)
+        histograms.set(spec.name, histogram)
+        registry.registerMetric(histogram as unknown as Metric)
       }
+      return histogram
     },
     gauge({ name, help }, read) {
       new Gauge({

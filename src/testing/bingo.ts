@@ -39,10 +39,16 @@ const cleanEnv = () =>
 
 /** Starts the executable on free ports and waits until it is ready. */
 export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: BingoOptions = {}): Promise<RunningBingo> {
-  const child = Bun.spawn(
-    [executable, `--role=${roles}`, '--http.port=0', '--admin.port=0', '--bot.port=0', '--ops.port=0', '--log.format=json', ...args],
-    { env: { ...cleanEnv(), ...env }, ...(cwd ? { cwd } : {}), stdout: 'pipe', stderr: 'pipe' },
+  // Free ports for all servers but those that a test names.
+  const free = ['--http.port=0', '--admin.port=0', '--bot.port=0', '--ops.port=0'].filter(
+    flag => !args.some(argument => argument.startsWith(flag.slice(0, -1))),
   )
+  const child = Bun.spawn([executable, `--role=${roles}`, ...free, '--log.format=json', ...args], {
+    env: { ...cleanEnv(), ...env },
+    ...(cwd ? { cwd } : {}),
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
   const log: LogLine[] = []
   const ready = Promise.withResolvers<void>()
   const urls: Record<string, string> = {}

@@ -33,8 +33,12 @@ const tooLarge = (limitBytes: number) =>
   bodyErrors.Body({ problems: [{ pointer: '', detail: `must not be longer than ${limitBytes} bytes` }] })
 
 /** Reads the body of a request whose headers have been checked. */
-export async function readJson(request: Request, limitBytes: number): Promise<unknown> {
-  const bytes = request.headers.has('content-length') ? await request.bytes() : await readCounted(request, limitBytes)
+export function readJson(request: Request, limitBytes: number): Promise<unknown> {
+  const bytes = request.headers.has('content-length') ? request.bytes() : readCounted(request, limitBytes)
+  return bytes.then(parse)
+}
+
+function parse(bytes: Uint8Array): unknown {
   let text: string
   let value: unknown
   try {
@@ -43,8 +47,10 @@ export async function readJson(request: Request, limitBytes: number): Promise<un
   } catch (cause) {
     throw bodyErrors.Json({ cause })
   }
+  // UTF-8 holds no surrogates and JSON no bare NUL: only an escape can bring them in.
+  const mayHoldBadText = text.includes('\\')
   // JSON.parse keeps the last of two members with one name, so the text has more names than the value.
-  if (countNames(text) !== checkedMembers(value, 1)) throw bodyErrors.DuplicateKey()
+  if (countNames(text) !== checkedMembers(value, 1, mayHoldBadText)) throw bodyErrors.DuplicateKey()
   return value
 }
 
@@ -86,22 +92,22 @@ function countNames(text: string): number {
   return names
 }
 
-/** How many members the objects of a value have, in all; throws for text and depth that are refused. */
-function checkedMembers(value: unknown, depth: number): number {
+/** How many members the objects of a value have, in all; throws for depth, and for text when it has to be looked at. */
+function checkedMembers(value: unknown, depth: number, checksText: boolean): number {
   if (typeof value === 'string') {
-    checkText(value)
+    if (checksText) checkText(value)
     return 0
   }
   if (typeof value !== 'object' || value === null) return 0
   if (depth > depthMax) throw bodyErrors.Depth()
   let members = 0
   if (Array.isArray(value)) {
-    for (const item of value) members += checkedMembers(item, depth + 1)
+    for (const item of value) members += checkedMembers(item, depth + 1, checksText)
     return members
   }
   for (const name in value) {
-    checkText(name)
-    members += 1 + checkedMembers((value as Record<string, unknown>)[name], depth + 1)
+    if (checksText) checkText(name)
+    members += 1 + checkedMembers((value as Record<string, unknown>)[name], depth + 1, checksText)
   }
   return members
 }

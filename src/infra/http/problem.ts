@@ -3,6 +3,7 @@ import { AppError, defineErrors, type FieldProblem, kinds, toAppError } from '@/
 import type { Log } from '@/core/log'
 import { type TSchema, Type } from '@/core/schema'
 import { bodyErrors } from './body'
+import { jsonResponse, type OwnHeaders } from './response'
 
 /** What every failed request is answered with: RFC 9457, with `code`, `requestId` and `errors` besides. */
 export const Problem = Type.Object(
@@ -39,8 +40,8 @@ const responseErrors = defineErrors({
   Response: ['Internal', 'Something went wrong on our side.'],
 })
 
-/** Any error as a response. Headers that the app sets on all responses are passed in. */
-export function problemResponse(error: AppError, path: string, requestId: string, headers: Record<string, string>): Response {
+/** Any error as a response. */
+export function problemResponse(error: AppError, path: string, requestId: string, own: OwnHeaders): Response {
   const body = {
     type: 'about:blank',
     title: kinds[error.kind].title,
@@ -51,10 +52,10 @@ export function problemResponse(error: AppError, path: string, requestId: string
     requestId,
     ...(error.problems.length > 0 && { errors: error.problems }),
   }
-  const own: Record<string, string> = { ...headers, 'content-type': 'application/problem+json' }
-  if (error.retryAfterSeconds !== undefined) own['retry-after'] = String(error.retryAfterSeconds)
-  if (error.allow) own['allow'] = error.allow.join(', ')
-  return new Response(JSON.stringify(body), { status: error.httpStatus, headers: own })
+  const more: OwnHeaders = { ...own, 'content-type': 'application/problem+json' }
+  if (error.retryAfterSeconds !== undefined) more['retry-after'] = error.retryAfterSeconds
+  if (error.allow) more['allow'] = error.allow.join(', ')
+  return jsonResponse(body, error.httpStatus, requestId, more)
 }
 
 /** When the app itself fails, before or after its own error handling: the process lives on and says nothing of the cause. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { startBingo, temporaryFolder } from '../bingo'
+import { executable, startBingo, temporaryFolder } from '../bingo'
 import { newSignUp, send, type UserView } from '../http-client'
 import { freePort } from '../servers'
 
@@ -61,6 +61,24 @@ test('a second signal ends it at once', async () => {
   process.kill(bingo.pid, 'SIGINT')
   expect(await exited).toBe(1)
   expect(performance.now() - started).toBeLessThan(2000)
+})
+
+test('when whoever read its log goes away, it goes on, and still stops when told to', async () => {
+  using folder = temporaryFolder()
+  const child = Bun.spawn([executable, '--role=api', '--http.port=0', '--ops.port=0', '--log.format=json'], {
+    env: { ...process.env, ...inFolder(folder.path) },
+    stdout: 'pipe',
+    stderr: 'ignore',
+  })
+  const reader = child.stdout.getReader()
+  const decoder = new TextDecoder()
+  let log = ''
+  while (!log.includes('"msg":"ready"')) log += decoder.decode((await reader.read()).value)
+  await reader.cancel()
+  const url = /api serves (http:[^"]+)/.exec(log)?.[1]
+  for (let i = 0; i < 50; i++) expect((await send('GET', `${url}/api/v1/users`)).status).toBe(200)
+  child.kill('SIGTERM')
+  expect(await child.exited).toBe(0)
 })
 
 test('each role starts, is healthy, and says in one line what it serves', async () => {

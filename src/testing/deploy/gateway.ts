@@ -1,17 +1,17 @@
-import { appendFileSync, chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { executable, type LogLine } from './bingo'
+import { type RunningBingo, startBingo, startTimeoutMs } from '../bingo'
+import { freePort } from '../servers'
 
 /**
  * The gateway of deploy/nginx.conf in front of API processes, all on loopback: the very file, with only addresses, folders and
  * the times that follow from a shorter drain exchanged.
  */
 export const nginx = Bun.which('nginx', { PATH: `${process.env['PATH']}:/usr/sbin:/usr/local/sbin` })
-export const gatewayConfig = resolve(import.meta.dir, '../../deploy/nginx.conf')
+export const gatewayConfig = resolve(import.meta.dir, '../../../deploy/nginx.conf')
 
 /** Stands for BINGO_SHUTDOWN_DRAIN_MS of the image, ten times shorter, as are the gateway's times that go with it. */
 export const drainMs = 500
-const startTimeoutMs = 15_000
 
 export interface Gateway {
   url: string
@@ -58,9 +58,10 @@ export async function startGateway(folder: string, apiPorts: readonly [number, n
     url,
     async accessLog() {
       const text = await Bun.file(join(folder, 'access.log')).text()
+      // The last line may still be under way.
       return text
         .split('\n')
-        .filter(Boolean)
+        .slice(0, -1)
         .map(line => JSON.parse(line) as Record<string, unknown>)
     },
     async stop() {
@@ -76,54 +77,9 @@ const answers = (url: string) =>
     () => false,
   )
 
-export interface Api {
-  /** Sends SIGTERM and waits for the exit code. */
-  stop(): Promise<number>
-}
-
 /** An API process on a port of the caller's choice, so that it can come back where it was; ready when this resolves. */
-export async function startApi(port: number, database: string): Promise<Api> {
-  const child = Bun.spawn([executable, '--role=api', `--http.port=${port}`, '--ops.port=0', '--log.format=json'], {
-    env: { ...withoutSettings(), BINGO_DATABASE_URL: `sqlite:${database}`, BINGO_SHUTDOWN_DRAIN_MS: String(drainMs) },
-    stdout: 'pipe',
-    stderr: 'ignore',
+export const startApi = (port: number, database: string): Promise<RunningBingo> =>
+  startBingo({
+    args: [`--http.port=${port}`],
+    env: { BINGO_DATABASE_URL: `sqlite:${database}`, BINGO_SHUTDOWN_DRAIN_MS: String(drainMs) },
   })
-  const ready = Promise.withResolvers<void>()
-  const read = async () => {
-    let rest = ''
-    const decoder = new TextDecoder()
-    for await (const chunk of child.stdout) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-      rest = lines.pop() ?? ''
-      if (process.env['DEPLOY_LOG']) appendFileSync(process.env['DEPLOY_LOG'], `${lines.join('\n')}\n`)
-      if (lines.some(line => line !== '' && (JSON.parse(line) as LogLine).msg === 'ready')) ready.resolve()
-    }
-    ready.reject(new Error(`the API process on port ${port} ended with ${await child.exited}`))
-  }
-  read()
-  const timer = setTimeout(() => ready.reject(new Error('the API process was not ready in time')), startTimeoutMs)
-  try {
-    await ready.promise
-  } catch (thrown) {
-    child.kill('SIGKILL')
-    throw thrown
-  } finally {
-    clearTimeout(timer)
-  }
-  return {
-    async stop() {
-      child.kill('SIGTERM')
-      return child.exited
-    },
-  }
-}
-
-const withoutSettings = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BINGO_')))
-
-/** A port that nobody has at this moment. */
-export function freePort(): number {
-  const server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
-  const { port } = server
-  server.stop(true)
-  return port
-}

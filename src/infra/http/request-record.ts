@@ -1,0 +1,51 @@
+import type { AppError } from '@/core/error'
+import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
+import type { TrackedRequest } from './request'
+
+/** Semantic conventions of OpenTelemetry for `http.server.request.duration`. */
+const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+/** Asked every few seconds by machines; nobody reads of it. */
+const probes = new Set(['/livez', '/readyz'])
+
+/**
+ * Counts, times and logs each request once, when its answer is known. Labels are the method, the route's template and the
+ * status, so they are few; a path of nobody's has the route `none`.
+ */
+export function requestRecord(server: string, log: Log, metrics: Metrics) {
+  const duration = metrics.histogram({
+    name: 'http_server_request_duration_seconds',
+    help: 'Duration of HTTP requests.',
+    labels: ['server', 'method', 'route', 'status'],
+    buckets: durationBuckets,
+  })
+  const series = new Map<string, { observe(value: number): void }>()
+
+  function observe(method: string, route: string, status: number, seconds: number): void {
+    const key = `${status}${method}${route}`
+    let found = series.get(key)
+    if (!found) {
+      const isKnown = knownMethods.has(method)
+      found = duration.with({ server, method: isKnown ? method : '_OTHER', route: route || 'none', status: String(status) })
+      // Anyone can invent methods; the map must not grow with them.
+      if (isKnown) series.set(key, found)
+    }
+    found.observe(seconds)
+  }
+
+  return (request: TrackedRequest, route: string | undefined, status: number, error?: AppError): void => {
+    // Most errors pass two of Elysia's hooks.
+    if (request.isFinished) return
+    request.isFinished = true
+    const elapsedMs = performance.now() - request.startedMs
+    const { method, requestId } = request
+    observe(method, route ?? '', status, elapsedMs / 1000)
+    const level = error?.kind === 'Internal' ? 'error' : route !== undefined && probes.has(route) ? 'debug' : 'info'
+    if (!log.enabled(level)) return
+    const fields = { server, requestId, method, route, status, durationMs: Math.round(elapsedMs * 1000) / 1000 }
+    if (!error) log[level]('request', fields)
+    else if (level === 'error') log.error('request failed', { ...fields, code: error.code, err: error.cause ?? error })
+    else log[level]('request', { ...fields, code: error.code })
+  }
+}

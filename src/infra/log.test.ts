@@ -1,0 +1,88 @@
+import { expect, test } from 'bun:test'
+import { createLogOn } from './log'
+import { createSink, type LineWriter } from './log-sink'
+
+/** A stream whose reader takes what it is given when told to. */
+function slowWriter() {
+  const taken: string[] = []
+  let given = ''
+  let release = Promise.withResolvers<number>()
+  const writer: LineWriter = {
+    write: text => {
+      given += text
+    },
+    flush: () => {
+      const mine = release
+      return mine.promise.then(n => {
+        taken.push(given)
+        given = ''
+        return n
+      })
+    },
+  }
+  return {
+    writer,
+    taken,
+    take() {
+      const mine = release
+      release = Promise.withResolvers<number>()
+      mine.resolve(1)
+    },
+    fail: () => release.reject(Object.assign(new Error('broken pipe'), { code: 'EPIPE' })),
+  }
+}
+
+test('when nobody reads, lines are kept up to a limit, then dropped and counted', async () => {
+  const { writer, taken, take } = slowWriter()
+  const sink = createSink(writer)
+  sink.write('first\n')
+  sink.flush()
+  const line = `${'x'.repeat(1024 * 1024)}\n`
+  for (let i = 0; i < 20; i++) sink.write(line)
+  take()
+  while (taken.length === 0) await Bun.sleep(0)
+  sink.flush()
+  take()
+  while (taken.length === 1) await Bun.sleep(0)
+  expect(taken[0]).toBe('first\n')
+  expect(taken[1]).toContain('"dropped":13')
+  expect(taken[1]?.length).toBeLessThan(9 * 1024 * 1024)
+})
+
+test('a reader that is gone neither throws nor holds up the end', async () => {
+  const { writer, fail } = slowWriter()
+  const sink = createSink(writer)
+  sink.write('x\n')
+  sink.flush()
+  fail()
+  await sink.close()
+  sink.write('y\n')
+  await sink.close()
+})
+
+test('a reader that stands still holds up the end for a second at most', async () => {
+  const { writer } = slowWriter()
+  const sink = createSink(writer)
+  sink.write('x\n')
+  const started = performance.now()
+  await sink.close()
+  expect(performance.now() - started).toBeLessThan(3000)
+})
+
+test('a line is one line of JSON, whatever its fields hold', () => {
+  const lines: string[] = []
+  const log = createLogOn({ write: line => void lines.push(line) }, 'info')
+  log.info('said "so"\n{"level":"error"}', { path: '\u001b[31m\r\nx', nothing: undefined, err: new Error('x', { cause: new Error('y') }) })
+  log.debug('not written')
+  expect(lines).toHaveLength(1)
+  const [line = ''] = lines
+  for (const bad of ['\n', '\r', '\u001b']) expect(line.trimEnd()).not.toContain(bad)
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+    level: 'info',
+    service: 'bingo',
+    msg: 'said "so"\n{"level":"error"}',
+    path: '\u001b[31m\r\nx',
+  })
+  expect(log.enabled('info')).toBe(true)
+  expect(log.enabled('debug')).toBe(false)
+})
