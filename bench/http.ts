@@ -14,7 +14,7 @@ const startTimeoutMs = 20_000
 /** Compiled code gets fast with calls, not with time: a slow route needs longer until it is measured as it is in service. */
 const warmUpRequests = 30_000
 const warmUpSeconds = 2
-const warmUpRunsMax = 10
+const warmUpRunsMax = 3
 
 interface Server {
   name: string
@@ -50,7 +50,9 @@ export async function http({ rounds, roundSeconds }: BenchOptions): Promise<stri
         const bar = server.bars[measurement]
         return { name: server.name, ...(bar !== undefined && { bar }), run: () => loadOf(server, roundSeconds) }
       })
-      rows.push(...(await compare(measurement, measured, rounds)))
+      const compared = await compare(measurement, measured, rounds)
+      progress(markdownTable(columns, compared))
+      rows.push(...compared)
     }
     return `## HTTP\n\nwrk with 1 thread and 32 connections, ${roundSeconds} s a round, medians of ${rounds} interleaved rounds; ${pinning}; ${database.server}. Bun ${Bun.version}; logs go to a file.\n\n${markdownTable(columns, rows)}`
   } finally {

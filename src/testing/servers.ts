@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
@@ -99,16 +99,18 @@ async function run(command: string[]): Promise<void> {
 async function started(folder: string, command: (port: number) => string[]): Promise<DatabaseServer> {
   const port = freePort()
   const child = Bun.spawn(command(port), { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+  // However this process ends, its end of the pipe closes, and the watcher stops the server and removes its data.
+  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2"', 'watcher', String(child.pid), folder], {
+    stdin: 'pipe',
+    stdout: 'ignore',
+    stderr: 'ignore',
+  })
   const stop = async () => {
     child.kill()
     await child.exited
-    rmSync(folder, { recursive: true, force: true })
+    watcher.stdin.end()
+    await watcher.exited
   }
-  // A test runner that ends without calling `stop` leaves nothing behind either.
-  process.on('exit', () => {
-    child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
   const url = `mysql://root@127.0.0.1:${port}`
   const deadline = performance.now() + startTimeoutMs
   while (!(await answers(url))) {

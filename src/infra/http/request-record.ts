@@ -9,6 +9,10 @@ const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', '
 /** Asked every few seconds by machines; nobody reads of it. */
 const probes = new Set(['/livez', '/readyz'])
 
+interface Observed {
+  observe(value: number): void
+}
+
 /**
  * Counts, times and logs each request once, when its answer is known. Labels are the method, the route's template and the
  * status, so they are few; a path of nobody's has the route `none`.
@@ -20,18 +24,20 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     labels: ['server', 'method', 'route', 'status'],
     buckets: durationBuckets,
   })
-  const series = new Map<string, { observe(value: number): void }>()
+  // By route, method and status, each a key that is at hand: one made of the three costs more than the observation.
+  const series = new Map<string, Map<string, Record<number, Observed>>>()
 
-  function observe(method: string, route: string, status: number, seconds: number): void {
-    const key = `${status}${method}${route}`
-    let found = series.get(key)
-    if (!found) {
-      const isKnown = knownMethods.has(method)
-      found = duration.with({ server, method: isKnown ? method : '_OTHER', route: route || 'none', status: String(status) })
-      // Anyone can invent methods; the map must not grow with them.
-      if (isKnown) series.set(key, found)
-    }
-    found.observe(seconds)
+  function seriesOf(method: string, route: string, status: number): Observed {
+    const found = series.get(route)?.get(method)?.[status]
+    if (found) return found
+    const isKnown = knownMethods.has(method)
+    const made = duration.with({ server, method: isKnown ? method : '_OTHER', route: route || 'none', status: String(status) })
+    // Anyone can invent methods; the map must not grow with them.
+    if (!isKnown) return made
+    const methods = series.get(route) ?? new Map<string, Record<number, Observed>>()
+    methods.set(method, { ...methods.get(method), [status]: made })
+    series.set(route, methods)
+    return made
   }
 
   return (request: TrackedRequest, route: string | undefined, status: number, error?: AppError): void => {
@@ -40,7 +46,7 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     request.isFinished = true
     const elapsedMs = performance.now() - request.startedMs
     const { method, requestId } = request
-    observe(method, route ?? '', status, elapsedMs / 1000)
+    seriesOf(method, route ?? '', status).observe(elapsedMs / 1000)
     const level = error?.kind === 'Internal' ? 'error' : route !== undefined && probes.has(route) ? 'debug' : 'info'
     if (!log.enabled(level)) return
     const fields = { server, requestId, method, route, status, durationMs: Math.round(elapsedMs * 1000) / 1000 }

@@ -1,7 +1,8 @@
 import type { Readiness } from '@/core/service'
-import { checkBodyHeaders, readJson } from './body'
+import { checkBodyHeaders, readCounted, readWhole } from './body'
 import { routeErrors } from './problem'
 import { checkQuery } from './query'
+import { transportSecurity } from './response'
 
 /** A request while it is being answered. Kept on the request itself, which every hook of Elysia has at no cost. */
 export interface TrackedRequest extends Request {
@@ -22,18 +23,22 @@ export interface RequestLimits {
  */
 export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes }: RequestLimits) {
   const nextId = requestIds()
+  function readInChunks(this: Request) {
+    return readCounted(this, bodyLimitBytes)
+  }
   /** @param queryAt where the `?` stands in the URL, or -1 */
   return (request: TrackedRequest, own: Record<string, unknown>, queryAt: number): void => {
     request.startedMs = performance.now()
     const { headers, method } = request
     request.requestId = nextId(headers)
     if (readiness.state === 'draining') own['connection'] = 'close'
+    if (headers.get('x-forwarded-proto') === 'https') own['strict-transport-security'] = transportSecurity
     if (!acceptsJson(headers) && pathOf(request.url).startsWith(prefix)) throw routeErrors.Accept()
     if (queryAt !== -1) checkQuery(request.url.slice(queryAt + 1))
     if (method === 'GET' || method === 'HEAD') return
-    checkBodyHeaders(headers, bodyLimitBytes)
-    // Elysia's `parse: 'json'` calls this. Its own hook for parsers first opens the body as a stream, which costs a microsecond.
-    ;(request as { json: () => Promise<unknown> }).json = () => readJson(request, bodyLimitBytes)
+    const hasLength = checkBodyHeaders(headers, bodyLimitBytes)
+    // Elysia's `parse: 'json'` calls it. Its own hook for parsers first opens the body as a stream, which costs a microsecond.
+    ;(request as { json: () => Promise<unknown> }).json = hasLength ? readWhole : readInChunks
   }
 }
 

@@ -3,9 +3,11 @@ const securityHeaders = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
-  'strict-transport-security': 'max-age=31536000; includeSubDomains',
   'cache-control': 'no-store',
 }
+
+/** Two years of HTTPS only. It must not be said over plain HTTP (RFC 6797 §7.2), so it is said when the proxy says HTTPS. */
+export const transportSecurity = 'max-age=63072000; includeSubDomains'
 
 /** Headers that a route or a gate sets for one answer. */
 export type OwnHeaders = Record<string, string | number | undefined>

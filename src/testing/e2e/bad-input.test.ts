@@ -147,6 +147,14 @@ test('answers carry security headers, an id, and nothing of who made them', asyn
   }
 })
 
+test('browsers are told to stay on HTTPS when they came by it, and not over plain HTTP, where it would not count', async () => {
+  const policy = async (headers: Record<string, string>) =>
+    (await send('GET', users, undefined, headers)).headers.get('strict-transport-security')
+  expect(await policy({ 'x-forwarded-proto': 'https' })).toBe('max-age=63072000; includeSubDomains')
+  expect(await policy({ 'x-forwarded-proto': 'http' })).toBeNull()
+  expect(await policy({})).toBeNull()
+})
+
 test('the caller’s request id is kept when it is fit for a log, and replaced when not', async () => {
   const given = async (id: string) => (await send('GET', users, undefined, { 'x-request-id': id })).headers.get('x-request-id')
   expect(await given('gateway-42')).toBe('gateway-42')
