@@ -57,11 +57,11 @@ export const portsOf = (roles: readonly Role[]) => portsNeeded(modulesOf(roles))
 
 /** Roles + ports → services. The one place where a face meets its server. */
 export function createApp(roles: readonly Role[], ports: Ports, checks: readonly ReadinessCheck[], surroundings: Surroundings): App {
-  const { config, metrics, readiness, version } = surroundings
-  const health = createHealth(readiness, checks)
+  const { config, log, metrics, readiness, version } = surroundings
+  const health = createHealth(readiness, checks, log)
   const ops = opsServer(
     { host: config.ops.host, port: opsPort(config, roles[0]?.name ?? ''), setting: 'ops.port' },
-    { health, metrics, version: { version, roles: roles.map(role => role.name) } },
+    { health, metrics, log, version: { version, roles: roles.map(role => role.name) } },
   )
   const faces = buildModules(modulesOf(roles), ports)
   const servers: App['servers'] = {}

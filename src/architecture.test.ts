@@ -39,7 +39,6 @@ const packages: Readonly<Record<string, RegExp>> = {
   'swagger-ui-dist': /^src\/infra\/http\/docs\.ts$/,
   mysql2: /^src\/infra\/database\/mysql\.ts$/,
   'bun:sqlite': /^src\/infra\/database\/sqlite\.ts$/,
-  pino: /^src\/infra\/log\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }
 /** What computes and touches nothing outside the process. */
@@ -114,7 +113,7 @@ test('the rule bites', () => {
     ['src/modules/order/biz.ts', `import { userBiz } from '../user/biz'`],
     ['src/core/store.ts', `import { users } from '@/modules/user'`],
     ['src/core/store.ts', `const { Database } = await import('bun:sqlite')`],
-    ['src/core/log.ts', `import pino from 'pino'`],
+    ['src/core/log.ts', `import { Registry } from 'prom-client'`],
     ['src/infra/log.ts', `import { user } from '@/modules/user'`],
     ['src/infra/log.ts', `import leftPad from 'left-pad'`],
     ['src/infra/http/app.ts', `import mysql from 'mysql2'`],

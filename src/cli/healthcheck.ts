@@ -1,8 +1,11 @@
 import { opsPort } from '@/core/config/settings'
+import { originOf } from '@/infra/http/server'
 import { type Command, configOf } from './command'
 import { rolesNamed } from './roles'
 
 const timeoutMs = 3000
+/** A server that listens on every address is asked on the loopback one. */
+const everywhere: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
 
 export const healthcheckCommand: Command = {
   name: 'healthcheck',
@@ -11,8 +14,7 @@ export const healthcheckCommand: Command = {
   async run(args) {
     const { config } = configOf(args)
     const port = opsPort(config, rolesNamed(config.role ?? 'all')[0]?.name ?? '')
-    const host = config.ops.host === '0.0.0.0' ? '127.0.0.1' : config.ops.host
-    const url = `http://${host}:${port}/livez`
+    const url = `${originOf(everywhere[config.ops.host] ?? config.ops.host, port)}/livez`
     try {
       const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) })
       if (response.ok) return 0

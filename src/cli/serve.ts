@@ -1,4 +1,5 @@
 import { createApp, httpFaces, modulesOf, portsOf } from '@/app'
+import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import { StartError } from '@/core/error'
 import type { Log } from '@/core/log'
@@ -36,7 +37,7 @@ export async function serve(args: Arguments): Promise<number> {
       start: async () => announce(roles, config, app, log),
       stop: async () => {},
     }
-    const late = await runServices([...app.services, announcement], readiness, config.shutdown, stop, log)
+    const late = await runServices([databaseService(opened), ...app.services, announcement], readiness, config.shutdown, stop, log)
     if (late.length > 0) {
       log.error('stopped before all was finished', { services: late, deadlineMs: config.shutdown.deadlineMs })
       return 1
@@ -44,10 +45,16 @@ export async function serve(args: Arguments): Promise<number> {
     log.info('stopped')
     return 0
   } finally {
-    await opened.db?.close()
     await log.close()
   }
 }
+
+/** Opened before anything starts, closed after everything else: within the same deadline, since a server may not answer any more. */
+const databaseService = ({ db }: OpenPorts): Service => ({
+  name: 'database',
+  start: async () => {},
+  stop: async () => db?.close(),
+})
 
 /** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
 function stopOnSignals(): AbortSignal {
@@ -90,7 +97,7 @@ function announce(roles: readonly Role[], config: Config, { ops, servers }: Runn
   const pages = roles.flatMap(role =>
     role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )
-  const lines = [...pages, ['health', `${ops.url}/readyz?verbose`], ['data', config.database.url]]
+  const lines = [...pages, ['health', `${ops.url}/readyz?verbose`], ['data', String(masked(config.database.url))]]
   const width = Math.max(...lines.map(([name = '']) => name.length))
   console.error(
     `\nbingo ${version}: ${roles.map(role => role.name).join(', ')}\n\n${lines.map(([name = '', where]) => `  ${name.padEnd(width)}  ${where}`).join('\n')}\n\nCtrl-C stops it.\n`,

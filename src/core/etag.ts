@@ -1,4 +1,11 @@
+import { defineErrors } from './error'
 import type { Expected } from './store'
+
+const etagErrors = defineErrors({
+  TooManyTags: ['InvalidArgument', 'If-Match lists too many tags; send the one that you have seen.'],
+})
+/** Each number of tags is a statement of its own for the database. */
+const tagsMax = 8
 
 /** The entity tag of a version (RFC 9110 §8.8.3): strong, since one version is one representation. */
 export const etag = (version: number): string => `"${version}"`
@@ -9,6 +16,7 @@ export const etag = (version: number): string => `"${version}"`
  */
 export function expectedBy(ifMatch: string | undefined): Expected {
   if (ifMatch === undefined || ifMatch.trim() === '*') return {}
+  if (ifMatch.split(',').length > tagsMax) throw etagErrors.TooManyTags()
   const versions = ifMatch.split(',').flatMap(tag => {
     const version = /^"([1-9]\d{0,14})"$/.exec(tag.trim())?.[1]
     return version ? [Number(version)] : []

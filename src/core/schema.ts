@@ -12,6 +12,11 @@ const instantPattern = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0
 FormatRegistry.Set('uuid', value => uuidPattern.test(value))
 FormatRegistry.Set('date-time', value => instantPattern.test(value) && !Number.isNaN(Date.parse(value)))
 
+FormatRegistry.Set('database-url', value => {
+  if (value.startsWith('sqlite:')) return value.length > 'sqlite:'.length
+  return value.startsWith('mysql://') && URL.canParse(value) && new URL(value).pathname.length > 1
+})
+
 export const isUuid = (value: string): boolean => uuidPattern.test(value)
 
 /** A UUIDv7 (RFC 9562 §5.7) in lower case: sorts by the time it was made. Callers treat it as opaque. */

@@ -1,3 +1,4 @@
+import { withDeadline } from './deadline'
 import type { Log } from './log'
 
 /** Something a process runs: a server, a worker, a pool. Constructing one does nothing; `start` acts. */
@@ -56,30 +57,30 @@ export async function runServices(
     await stopInReverse(started, limits.deadlineMs, log)
     throw thrown
   }
+  const wasReady = readiness.state === 'ready'
   readiness.state = 'draining'
   log.info('draining', { reason: String(signal.reason), drainMs: limits.drainMs })
-  await Bun.sleep(limits.drainMs)
+  // Nobody has been sent here before it was ready.
+  if (wasReady) await Bun.sleep(limits.drainMs)
   return stopInReverse(started, limits.deadlineMs, log)
 }
 
 const aborted = (signal: AbortSignal) => new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
 
+/** When the deadline has been used up by one service, the others still get so long. */
+const lastChanceMs = 250
+
 async function stopInReverse(services: readonly Service[], deadlineMs: number, log: Log): Promise<string[]> {
   const deadline = performance.now() + deadlineMs
   const late: string[] = []
   for (const service of services.toReversed()) {
-    const leftMs = Math.max(0, deadline - performance.now())
-    const timer = Promise.withResolvers<'late'>()
-    const timeout = setTimeout(() => timer.resolve('late'), leftMs)
+    const leftMs = Math.max(lastChanceMs, deadline - performance.now())
     try {
-      const outcome = await Promise.race([service.stop(), timer.promise])
-      if (outcome === 'late') late.push(service.name)
+      await withDeadline(service.stop(), leftMs, () => new Error(`did not stop within ${Math.round(leftMs)} ms`))
     } catch (thrown) {
       // One that cannot stop must not keep the others from stopping.
       log.error('service failed to stop', { service: service.name, err: thrown })
       late.push(service.name)
-    } finally {
-      clearTimeout(timeout)
     }
   }
   return late

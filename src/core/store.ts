@@ -3,7 +3,7 @@ import { type Database, type Dialect, type SqlValue, UniqueViolation } from './d
 import { defineErrors } from './error'
 import { decodePageToken, encodePageToken, type OrderBy, parseOrderBy, parsePageSize } from './page'
 import { isUuid, type Of, type TObject } from './schema'
-import { type RowCodec, rowCodec, type Table, uniqueKeyOf } from './table'
+import { type RowCodec, rowCodec, type Table, type UniqueKey, uniqueKeyOf } from './table'
 
 export const storeErrors = defineErrors({
   VersionMismatch: ['FailedPrecondition', 'It was changed since you read it. Read it again and repeat the change.'],
@@ -165,11 +165,15 @@ export function createStore<S extends TObject>(db: Database, table: Table<S>): S
   }
 
   async function refuseTaken(values: Record<string, unknown>, ownId?: string, keys = table.unique): Promise<void> {
-    for (const { columns, taken } of keys) {
-      if (columns.some(column => values[column] === undefined)) continue
-      const other = await find(Object.fromEntries(columns.map(column => [column, values[column]])))
-      if (other && other.id !== ownId) throw taken()
-    }
+    const asked = keys.filter(({ columns }) => columns.every(column => values[column] !== undefined))
+    if (asked.length === 0) return
+    const one = ({ columns }: UniqueKey) => `(${columns.map(column => `${quoted(table, column)} = ?`).join(' and ')})`
+    const params = asked.flatMap(({ columns }) => columns.map(column => codec.encode(column, values[column])))
+    const others = (await db.all(`${sql.select} where ${asked.map(one).join(' or ')} limit ?`, [...params, asked.length + 1]))
+      .map(row => codec.decodeRow(row) as R)
+      .filter(row => row.id !== ownId)
+    const broken = asked.find(({ columns }) => others.some(other => columns.every(column => other[column] === values[column])))
+    if (broken) throw broken.taken()
   }
 
   /** Throws the table's error for the first of its unique keys that `row` breaks. */

@@ -53,6 +53,11 @@ export function defineTable<const C extends Columns>(
     if (column in kept) throw new Error(`table ${name}: every table has the column ${column}; do not declare it`)
   }
   const schema = Type.Object({ id, ...columns, ...stamps }, { additionalProperties: false }) as unknown as TableSchema<C>
+  for (const column of options.sortable ?? []) {
+    // Rows without the value would fall out of every page after the first.
+    if (!(schema.required as readonly string[] | undefined)?.includes(column))
+      throw new Error(`table ${name}: a list cannot be ordered by ${column}, which may be absent`)
+  }
   return {
     name,
     schema,

@@ -30,10 +30,14 @@ function keptKey(path: string): string {
     if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT')
       throw new StartError(`cannot read the key file ${path}: ${(thrown as Error).message}`)
   }
-  const own = `${path}.${process.pid}`
+  // Not the process id: in containers that share a volume all may have the same.
+  const own = `${path}.${crypto.randomUUID()}`
   try {
     mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(own, `${Buffer.from(crypto.getRandomValues(new Uint8Array(keyBytesMin))).toString('base64')}\n`, { mode: 0o600 })
+    writeFileSync(own, `${Buffer.from(crypto.getRandomValues(new Uint8Array(keyBytesMin))).toString('base64')}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+    })
     chmodSync(own, 0o600)
     linkSync(own, path)
   } catch (thrown) {

@@ -49,9 +49,9 @@ export function createSink(writer: LineWriter): LogSink {
     try {
       writer.write(text)
       const done = writer.flush()
-      if (done instanceof Promise) writing = done.then(written, die)
-    } catch {
-      die()
+      if (done instanceof Promise) writing = done.then(written, failed)
+    } catch (thrown) {
+      failed(thrown)
     }
   }
 
@@ -60,11 +60,13 @@ export function createSink(writer: LineWriter): LogSink {
     if (gathered.length >= batchChars) flush()
   }
 
-  /** Whoever read is gone (EPIPE), and there is nowhere to say so. */
-  const die = () => {
+  /** Whoever read may be gone for good (EPIPE). Anything else, such as a full disk, may pass: those lines are lost, and counted. */
+  const failed = (thrown: unknown) => {
+    writing = undefined
+    dropped++
+    if ((thrown as NodeJS.ErrnoException).code !== 'EPIPE') return
     isDead = true
     gathered = ''
-    writing = undefined
   }
 
   // Unref: an idle log does not keep a process alive.

@@ -71,7 +71,7 @@ test('a reader that stands still holds up the end for a second at most', async (
 
 test('a line is one line of JSON, whatever its fields hold', () => {
   const lines: string[] = []
-  const log = createLogOn({ write: line => void lines.push(line) }, 'info')
+  const log = createLogOn(line => void lines.push(line), 'info')
   log.info('said "so"\n{"level":"error"}', { path: '\u001b[31m\r\nx', nothing: undefined, err: new Error('x', { cause: new Error('y') }) })
   log.debug('not written')
   expect(lines).toHaveLength(1)
@@ -85,4 +85,34 @@ test('a line is one line of JSON, whatever its fields hold', () => {
   })
   expect(log.enabled('info')).toBe(true)
   expect(log.enabled('debug')).toBe(false)
+})
+
+test('an error is written with its stack and causes, and without whatever else hangs on it', () => {
+  const lines: string[] = []
+  const log = createLogOn(line => void lines.push(line), 'info')
+  log.error('failed', { err: Object.assign(new Error('outer', { cause: new TypeError('inner') }), { code: 'E_X', sql: 'hunter2' }) })
+  log.error('thrown text', { err: 'text' })
+  expect(JSON.parse(lines[0] ?? '').err).toMatchObject({
+    type: 'Error',
+    message: 'outer',
+    code: 'E_X',
+    cause: { type: 'TypeError', message: 'inner' },
+  })
+  expect(lines[0]).not.toContain('hunter2')
+  expect(JSON.parse(lines[1] ?? '').err).toBe('text')
+})
+
+test('a field that JSON cannot say does not lose the event', () => {
+  const lines: string[] = []
+  const log = createLogOn(line => void lines.push(line), 'info', { role: 'api' })
+  const circle: { self?: unknown } = {}
+  circle.self = circle
+  log.info('odd', { circle })
+  log.info('odd', { n: 1n })
+  log.info('bare', {})
+  expect(lines.map(line => JSON.parse(line))).toMatchObject([
+    { msg: 'odd', unwritable: ['circle'] },
+    { msg: 'odd', unwritable: ['n'] },
+    { msg: 'bare', role: 'api' },
+  ])
 })

@@ -31,6 +31,23 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
   return { url, options: { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: testKey }, args: ['--migrate'] }, dispose: drop }
 }
 
+/** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
+export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
+  if (isAvailable(name)) test(title, work, timeoutMs)
+  else refuseOrSkip(name, title)
+}
+
+function refuseOrSkip(name: string, title: string): void {
+  if (process.env['CI'] === 'true') {
+    test(title, () => {
+      throw new Error(`${name} is not on this machine, and CI skips nothing`)
+    })
+  } else {
+    console.warn(`SKIPPED: ${title}: ${name} is not on this machine`)
+    test.skip(title, () => {})
+  }
+}
+
 /**
  * Runs a suite once for each database. Where a server is missing its suite is skipped loudly; under `CI=true` that is an error.
  */
@@ -43,13 +60,8 @@ export function onEachBacking(title: string, suite: (open: () => Promise<Backing
         if (name !== 'sqlite') beforeAll(() => databaseServer(name).then(() => {}), serverStartTimeoutMs)
         suite(async () => (await openBacking(name)) as Backing, name)
       })
-    } else if (process.env['CI'] === 'true') {
-      test(`${title} on ${name}`, () => {
-        throw new Error(`${name} is not on this machine, and CI skips nothing`)
-      })
     } else {
-      console.warn(`SKIPPED: ${title} on ${name}, which is not on this machine`)
-      test.skip(`${title} on ${name}`, () => {})
+      refuseOrSkip(name, `${title} on ${name}`)
     }
   }
 }

@@ -19,9 +19,9 @@ export const settings = Type.Object(
     database: section('Where the data is.', {
       url: secret(
         Type.String({
-          pattern: '^(sqlite:.+|mysql://.+)$',
+          format: 'database-url',
           default: 'sqlite:./data/bingo.db',
-          description: 'sqlite:PATH, or mysql://user:password@host:3306/database.',
+          description: 'sqlite:PATH, or mysql://user:password@host:3306/database, with / # ? @ : of the password percent-encoded.',
         }),
       ),
       poolSize: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'MySQL connections of this process.' }),

@@ -37,7 +37,7 @@ export async function migrateUp(db: Database, migrations: readonly Migration[]):
     )
     const pending = (await migrationStatus(tx, migrations)).filter(status => !status.appliedAt).map(({ id }) => id)
     for (const migration of migrations.filter(({ id }) => pending.includes(id))) {
-      for (const statement of migration.up(columnWords[db.dialect.name])) await tx.run(statement)
+      await runStatements(tx, migration.id, migration.up(columnWords[db.dialect.name]))
       const appliedAt = encoded(db, toTimestamp(db.clock.nowMs()))
       await tx.run('insert into "migration" ("id", "appliedAt") values (?, ?)', [migration.id, appliedAt])
     }
@@ -51,10 +51,30 @@ export async function migrateDown(db: Database, migrations: readonly Migration[]
     const newest = (await migrationStatus(tx, migrations)).findLast(status => status.appliedAt)
     const migration = migrations.find(({ id }) => id === newest?.id)
     if (!migration) return undefined
-    for (const statement of migration.down(columnWords[db.dialect.name])) await tx.run(statement)
+    await runStatements(tx, migration.id, migration.down(columnWords[db.dialect.name]))
     await tx.run('delete from "migration" where "id" = ?', [migration.id])
     return migration.id
   })
+}
+
+/** @throws StartError that says what stays and what to do, since MySQL cannot undo changes of tables */
+async function runStatements(tx: Database, id: string, statements: readonly string[]): Promise<void> {
+  for (const [index, statement] of statements.entries()) {
+    try {
+      await tx.run(statement)
+    } catch (thrown) {
+      const remains =
+        tx.dialect.name === 'sqlite' || index === 0
+          ? 'nothing of it was kept'
+          : `the ${index} before it were kept: undo them by hand, or restore the database`
+      const why = thrown instanceof Error ? thrown.message : String(thrown)
+      throw new StartError(
+        `migration ${id} failed at statement ${index + 1} of ${statements.length}: ${why}; ${remains}, then try again`,
+        undefined,
+        { cause: thrown },
+      )
+    }
+  }
 }
 
 async function appliedMigrations(db: Database): Promise<Map<string, string>> {

@@ -1,7 +1,7 @@
 import mysql, { type Pool, type PoolConnection, type QueryError, type ResultSetHeader } from 'mysql2'
 import type { Config } from '@/core/config/settings'
 import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation } from '@/core/database'
-import { type AppError, StartError } from '@/core/error'
+import { AppError, StartError } from '@/core/error'
 import type { OpenDatabase, StoreTools } from './open'
 import { databaseErrors, refuseInsideTx, runTx } from './transaction'
 
@@ -10,6 +10,7 @@ const waitingMax = 1000
 const connectTimeoutMs = 5000
 const statementsMax = 500
 const deadlockAttempts = 5
+const pingFreshMs = 1000
 
 /** Sent once on each new connection, before anything else on it. */
 const session = [
@@ -66,6 +67,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   })
 
   let borrowed = 0
+  let answeredAtMs = Number.NEGATIVE_INFINITY
   let lastReturned: (() => void) | undefined
 
   const acquire = () => {
@@ -99,22 +101,33 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
       })
     })
 
-  const execute = (connection: PoolConnection, sql: string, values: readonly SqlValue[]) =>
+  type Done = (failed: QueryError | null, result?: unknown) => void
+  /**
+   * Starts a command of the driver and waits for it, for so long. The driver's own timer starts when the statement is sent, not
+   * while it is prepared or waits for another; and after it the answer is still under way, so the connection is given up.
+   */
+  const within = (connection: PoolConnection, begin: (done: Done) => void) =>
     new Promise<unknown>((resolve, reject) => {
-      connection.execute({ sql, values: values as SqlValue[], timeout: queryTimeoutMs }, (failed, result) => {
+      const timer = setTimeout(() => {
+        connection.destroy()
+        reject(databaseErrors.QueryTimeout())
+      }, queryTimeoutMs)
+      begin((failed, result) => {
+        clearTimeout(timer)
         if (failed) reject(translated(failed))
-        else resolve(result)
+        else {
+          answeredAtMs = performance.now()
+          resolve(result)
+        }
       })
     })
+  const execute = (connection: PoolConnection, sql: string, values: readonly SqlValue[]) =>
+    within(connection, done => void connection.execute(sql, values as SqlValue[], done))
 
   async function once(sql: string, values: readonly SqlValue[]): Promise<unknown> {
     const connection = await acquire()
     try {
       return await execute(connection, sql, values)
-    } catch (thrown) {
-      // After a timeout the answer is still under way: the next user of the connection would get it.
-      if (isLost(thrown)) connection.destroy()
-      throw thrown
     } finally {
       release(connection)
     }
@@ -126,8 +139,8 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
       try {
         return await once(sql, values)
       } catch (thrown) {
-        if (!isDeadlock(thrown)) throw thrown
-        if (attempt === deadlockAttempts) throw databaseErrors.Busy({ cause: thrown, retryAfterSeconds: 1 })
+        const isWorthAgain = thrown instanceof AppError && isContention((thrown.cause ?? {}) as QueryError)
+        if (!isWorthAgain || attempt === deadlockAttempts) throw thrown
         await Bun.sleep(Math.random() * 10 * 2 ** attempt)
       }
     }
@@ -157,16 +170,18 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
     async tx(work, options = {}) {
       refuseInsideTx(db)
       const connection = await acquire()
-      const say = (sql: string) =>
-        new Promise<void>((resolve, reject) => {
-          connection.query({ sql, timeout: queryTimeoutMs }, failed => (failed ? reject(translated(failed)) : resolve()))
-        })
+      let underWay = 0
+      const say = async (sql: string) => void (await within(connection, done => void connection.query(sql, done)))
       const steps = {
         begin: () => say('start transaction'),
         commit: () => say('commit'),
-        rollback: () => say('rollback').catch(() => connection.destroy()),
+        // A statement that is still under way would keep the rollback waiting; without a connection the server undoes all.
+        rollback: async () => (underWay > 0 ? connection.destroy() : say('rollback').catch(() => connection.destroy())),
         bind: (refuseIfOver: () => void): Database => ({
-          ...on(refuseIfOver, (sql, values) => execute(connection, sql, values)),
+          ...on(refuseIfOver, (sql, values) => {
+            underWay++
+            return execute(connection, sql, values).finally(() => underWay--)
+          }),
           inTransaction: true,
           tx: async () => {
             throw new Error('transactions do not nest yet; hand tx on to what should take part in it')
@@ -175,15 +190,13 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
       }
       try {
         return await runTx(db, steps, work, options.timeoutMs)
-      } catch (thrown) {
-        if (isLost(thrown)) connection.destroy()
-        throw thrown
       } finally {
         release(connection)
       }
     },
     async ping() {
-      await once('select 1', [])
+      // Under load every connection is lent out, and whoever has just been answered has asked already.
+      if (performance.now() - answeredAtMs > pingFreshMs) await once('select 1', [])
     },
     async close() {
       if (borrowed > 0) {
@@ -221,7 +234,6 @@ function remedy(code: string): string {
 
 const lostCodes = new Set([
   'PROTOCOL_CONNECTION_LOST',
-  'PROTOCOL_SEQUENCE_TIMEOUT',
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -232,22 +244,17 @@ const lostCodes = new Set([
   'ER_SERVER_SHUTDOWN',
 ])
 
-const codeOf = (thrown: unknown): string => {
-  const failed = ((thrown as AppError).cause ?? thrown) as Partial<QueryError>
-  return failed.code ?? ''
-}
-const isLost = (thrown: unknown) => lostCodes.has(codeOf(thrown))
 /** ER_LOCK_DEADLOCK undid the whole transaction; ER_LOCK_WAIT_TIMEOUT only the statement, which alone is as good. */
-const isDeadlock = (thrown: unknown) => codeOf(thrown) === 'ER_LOCK_DEADLOCK' || codeOf(thrown) === 'ER_LOCK_WAIT_TIMEOUT'
+const isContention = (failed: { code?: string }) => failed.code === 'ER_LOCK_DEADLOCK' || failed.code === 'ER_LOCK_WAIT_TIMEOUT'
 
-function translated(failed: Error & { code?: string }): Error {
+function translated(failed: Error & { code?: string; fatal?: boolean }): Error {
   if (failed.code === 'ER_DUP_ENTRY') {
-    // MySQL names the key `user.user_email`, MariaDB `user_email`.
-    const key = /for key '(?:[^']*\.)?([^'.]+)'/.exec(failed.message)?.[1] ?? ''
+    // MySQL names the key `user.user_email`, MariaDB `user_email`. What stands before it is input.
+    const key = /for key '(?:[^']*\.)?([^'.]+)'$/.exec(failed.message)?.[1] ?? ''
     return new UniqueViolation(key, { cause: failed })
   }
-  if (failed.code === 'PROTOCOL_SEQUENCE_TIMEOUT') return databaseErrors.QueryTimeout({ cause: failed })
-  if (lostCodes.has(failed.code ?? '') || failed.message === 'Queue limit reached.') {
+  if (isContention(failed)) return databaseErrors.Busy({ cause: failed, retryAfterSeconds: 1 })
+  if (failed.fatal || lostCodes.has(failed.code ?? '') || failed.message === 'Queue limit reached.') {
     return databaseErrors.Unreachable({ cause: failed, retryAfterSeconds: 1 })
   }
   return failed

@@ -69,7 +69,8 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
       return inTurn(() => runTx(db, steps, work, options.timeoutMs))
     },
     async ping() {
-      readOnly('select 1').get()
+      // Reads a page, so that a file that is gone or broken is noticed.
+      readOnly('pragma schema_version').get()
     },
     async close() {
       await inTurn(async () => {
@@ -80,9 +81,19 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
   }
 
   const steps = {
-    begin: async () => void (await patiently(() => written('begin immediate').run())),
+    begin: async () => {
+      // Left open by a rollback that failed: nothing of it may be committed with what comes.
+      if (writer.inTransaction) written('rollback').run()
+      await patiently(() => written('begin immediate').run())
+    },
     commit: async () => void (await patiently(() => written('commit').run())),
-    rollback: async () => void (writer.inTransaction && written('rollback').run()),
+    rollback: async () => {
+      try {
+        if (writer.inTransaction) written('rollback').run()
+      } catch {
+        // The error that led here says more; the next begin tries again.
+      }
+    },
     bind: (refuseIfOver: () => void): Database => {
       const tx: Database = {
         ...on(written, refuseIfOver, work => work()),

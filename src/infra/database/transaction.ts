@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Database } from '@/core/database'
+import { withDeadline } from '@/core/deadline'
 import { defineErrors } from '@/core/error'
 
 export const databaseErrors = defineErrors({
@@ -51,14 +52,10 @@ export async function runTx<T>(
   const refuseIfOver = () => {
     if (!scope.open) throw new Error('this transaction is over; await every call made in it')
   }
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(databaseErrors.TxTimeout()), timeoutMs)
-  await steps.begin().catch(thrown => {
-    clearTimeout(timer)
-    throw thrown
-  })
+  await steps.begin()
   try {
-    const result = await Promise.race([current.run(scope, () => work(steps.bind(refuseIfOver))), late.promise])
+    const working = current.run(scope, () => work(steps.bind(refuseIfOver)))
+    const result = await withDeadline(working, timeoutMs, () => databaseErrors.TxTimeout())
     scope.open = false
     await steps.commit()
     return result
@@ -66,7 +63,5 @@ export async function runTx<T>(
     scope.open = false
     await steps.rollback()
     throw thrown
-  } finally {
-    clearTimeout(timer)
   }
 }

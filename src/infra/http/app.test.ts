@@ -42,7 +42,7 @@ function wrongApp() {
     log,
     metrics: fakeMetrics(),
     readiness,
-    health: createHealth(readiness, []),
+    health: createHealth(readiness, [], log),
     bodyLimitBytes: 1024,
   })
   const get = async (path: string) => {
@@ -89,7 +89,7 @@ test('an error of ours says what it means, and keeps its cause', async () => {
     code: 'Unavailable.Elsewhere',
     requestId: headers.get('x-request-id'),
   })
-  expect(log.lines).toMatchObject([{ level: 'info', fields: { status: 503, code: 'Unavailable.Elsewhere', route: '/api/v1/wrong/ours' } }])
+  expect(log.lines).toMatchObject([{ level: 'warn', fields: { status: 503, code: 'Unavailable.Elsewhere', route: '/api/v1/wrong/ours' } }])
 })
 
 test('each request is one line of the log', async () => {

@@ -8,7 +8,7 @@ import { fromElysia, problemResponse, routeErrors } from './problem'
 import { pathOf, requestGate, type TrackedRequest } from './request'
 import { requestRecord } from './request-record'
 import { completedResponse, jsonResponse, type OwnHeaders } from './response'
-import { methodTable } from './routes'
+import { type KnownPath, pathTable } from './routes'
 
 export interface HttpTools {
   log: Log
@@ -46,7 +46,7 @@ export function httpApp(
 ): AnyElysia {
   const record = requestRecord(name, log, metrics)
   const gate = requestGate(readiness, { prefix, bodyLimitBytes })
-  const errorFor = errorTranslator(() => app.routes)
+  let paths: ReturnType<typeof pathTable> | undefined
 
   function onRequest({ request, set, qi }: HookContext & { qi: number }) {
     gate(request, set.headers, qi)
@@ -68,8 +68,11 @@ export function httpApp(
 
   function onError({ request, set, route, code, error: thrown }: HookContext & { code: string | number; error: unknown }) {
     const path = pathOf(request.url)
-    const error = errorFor(thrown, code === 'NOT_FOUND' ? path : undefined)
-    record(request, route, error.httpStatus, error)
+    paths ??= pathTable(app.routes)
+    const known = paths(path)
+    const error = code === 'NOT_FOUND' ? noRoute(known) : fromElysia(thrown)
+    // What the gate refuses never reaches a route, but is told apart by it all the same.
+    record(request, route || known?.template, error.httpStatus, error)
     const own = set.headers
     set.headers = {}
     return problemResponse(error, path, request.requestId, own)
@@ -85,13 +88,5 @@ export function httpApp(
   return more ? (app.use(more) as unknown as AnyElysia) : app
 }
 
-/** Anything thrown, as ours. Where no route was found it tells a path of nobody's from a method that the path does not take. */
-function errorTranslator(routes: () => readonly { method: string; path: string }[]) {
-  let allowed: ((path: string) => string[]) | undefined
-  return (thrown: unknown, unknownPath: string | undefined) => {
-    if (unknownPath === undefined) return fromElysia(thrown)
-    allowed ??= methodTable(routes())
-    const allow = allowed(unknownPath)
-    return allow.length > 0 ? routeErrors.Method({ allow }) : routeErrors.Route()
-  }
-}
+/** Nobody's path, or a path that does not take this method. */
+const noRoute = (known: KnownPath | undefined) => (known ? routeErrors.Method({ allow: known.methods }) : routeErrors.Route())

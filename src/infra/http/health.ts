@@ -1,3 +1,5 @@
+import { withDeadline } from '@/core/deadline'
+import type { Log } from '@/core/log'
 import type { Readiness } from '@/core/service'
 
 /** Something that the next request needs. Rejects when it is not there. */
@@ -17,8 +19,22 @@ const checkTimeoutMs = 2000
 /** Probes come from many sides; the database is asked once for all of them. */
 const freshMs = 500
 
-export function createHealth(readiness: Readiness, checks: readonly ReadinessCheck[]): Health {
+export function createHealth(readiness: Readiness, checks: readonly ReadinessCheck[], log: Log): Health {
+  const failing = new Set<string>()
   let last: { at: number; results: Promise<string[]> } | undefined
+
+  /** Why it failed is for the log, once: the page is open to anyone who reaches the port. */
+  async function outcome({ name, check }: ReadinessCheck): Promise<string> {
+    try {
+      await withDeadline(check(), checkTimeoutMs, () => new Error(`no answer within ${checkTimeoutMs} ms`))
+      if (failing.delete(name)) log.info('back again', { check: name })
+      return `[+]${name} ok`
+    } catch (thrown) {
+      if (!failing.has(name)) log.warn('not ready', { check: name, err: thrown })
+      failing.add(name)
+      return `[-]${name} failed`
+    }
+  }
 
   function results(): Promise<string[]> {
     const now = performance.now()
@@ -36,20 +52,6 @@ export function createHealth(readiness: Readiness, checks: readonly ReadinessChe
       const isVerbose = new URL(url).searchParams.has('verbose')
       return plain(isVerbose ? [`process: ${readiness.state}`, ...lines].join('\n') : summary, isReady ? 200 : 503)
     },
-  }
-}
-
-async function outcome({ name, check }: ReadinessCheck): Promise<string> {
-  const timeout = Promise.withResolvers<never>()
-  const timer = setTimeout(() => timeout.reject(new Error('timeout')), checkTimeoutMs)
-  try {
-    await Promise.race([check(), timeout.promise])
-    return `[+]${name} ok`
-  } catch {
-    // Why it failed is in the log of whoever needed it; this page is open to anyone who reaches the port.
-    return `[-]${name} failed`
-  } finally {
-    clearTimeout(timer)
   }
 }
 

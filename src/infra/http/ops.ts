@@ -1,16 +1,20 @@
+import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Health } from './health'
+import { lastResort } from './problem'
 import { type ListeningService, type ListenOptions, listeningService } from './server'
 
 /** For those who run the process, on a port of its own: health, metrics, version. */
 export function opsServer(
   options: ListenOptions,
-  { health, metrics, version }: { health: Health; metrics: Metrics; version: { version: string; roles: readonly string[] } },
+  { health, metrics, log, version }: { health: Health; metrics: Metrics; log: Log; version: { version: string; roles: readonly string[] } },
 ): ListeningService {
   return listeningService('ops', options, () =>
     Bun.serve({
       hostname: options.host,
       port: options.port,
+      development: false,
+      error: thrown => lastResort(thrown, log),
       routes: {
         '/livez': () => health.livez(),
         '/readyz': request => health.readyz(request.url),

@@ -33,6 +33,7 @@ export const routeErrors = defineErrors({
   Method: ['MethodNotAllowed', 'This path does not take this method.'],
   Accept: ['NotAcceptable', 'Answers are JSON; accept application/json.'],
   Query: ['InvalidArgument', 'The query is not valid.'],
+  Header: ['InvalidArgument', 'A header is not valid.'],
   Fields: ['Unprocessable', 'Some fields are not valid.'],
 })
 
@@ -80,6 +81,9 @@ function fromValidation(failed: ValidationError): AppError {
   if (failed.type === 'params') return routeErrors.Route()
   if (failed.type === 'query') {
     return routeErrors.Query({ problems: fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail })) })
+  }
+  if (failed.type === 'headers') {
+    return routeErrors.Header({ problems: fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail })) })
   }
   if (failed.value === undefined) return bodyErrors.Json()
   return routeErrors.Fields({ problems: fieldProblems(failed) })

@@ -1,5 +1,5 @@
 import type { AppError } from '@/core/error'
-import type { Log } from '@/core/log'
+import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { TrackedRequest } from './request'
 
@@ -47,11 +47,17 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     const elapsedMs = performance.now() - request.startedMs
     const { method, requestId } = request
     seriesOf(method, route ?? '', status).observe(elapsedMs / 1000)
-    const level = error?.kind === 'Internal' ? 'error' : route !== undefined && probes.has(route) ? 'debug' : 'info'
+    const level = levelOf(route, error)
     if (!log.enabled(level)) return
     const fields = { server, requestId, method, route, status, durationMs: Math.round(elapsedMs * 1000) / 1000 }
     if (!error) log[level]('request', fields)
-    else if (level === 'error') log.error('request failed', { ...fields, code: error.code, err: error.cause ?? error })
-    else log[level]('request', { ...fields, code: error.code })
+    else log[level]('request failed', { ...fields, code: error.code, ...(level !== 'info' && { err: error.cause ?? error }) })
   }
+}
+
+/** What is our fault is an error, what something else of ours did not do a warning with its cause, and the rest is business. */
+function levelOf(route: string | undefined, error: AppError | undefined): LogLevel {
+  if (error?.kind === 'Internal') return 'error'
+  if (error && error.httpStatus >= 500 && error.cause !== undefined) return 'warn'
+  return route !== undefined && probes.has(route) ? 'debug' : 'info'
 }

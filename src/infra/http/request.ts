@@ -19,7 +19,7 @@ export interface RequestLimits {
 
 /**
  * Everything that is checked before a route is asked: what the caller accepts, the query, the headers of the body.
- * @returns throws what the request is refused with
+ * @returns a function that throws what the request is refused with
  */
 export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes }: RequestLimits) {
   const nextId = requestIds()

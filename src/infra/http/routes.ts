@@ -1,5 +1,11 @@
-/** Which methods a path takes: for 405 and its `Allow` header (RFC 9110 §15.5.6). */
-export function methodTable(routes: readonly { method: string; path: string }[]): (path: string) => string[] {
+export interface KnownPath {
+  /** `/users/:id` */
+  template: string
+  methods: string[]
+}
+
+/** The route that a path belongs to and the methods it takes: for 405 and its `Allow` header (RFC 9110 §15.5.6). */
+export function pathTable(routes: readonly { method: string; path: string }[]): (path: string) => KnownPath | undefined {
   const templates = new Map<string, { pattern: RegExp; methods: Set<string> }>()
   for (const { method, path } of routes) {
     const entry = templates.get(path) ?? { pattern: patternOf(path), methods: new Set<string>() }
@@ -9,8 +15,10 @@ export function methodTable(routes: readonly { method: string; path: string }[])
     templates.set(path, entry)
   }
   return path => {
-    const found = [...templates.values()].filter(({ pattern }) => pattern.test(path))
-    return [...new Set(found.flatMap(({ methods }) => [...methods]))].sort()
+    for (const [template, { pattern, methods }] of templates) {
+      if (pattern.test(path)) return { template, methods: [...methods].sort() }
+    }
+    return undefined
   }
 }
 

@@ -32,7 +32,7 @@ export function listeningService(name: string, options: ListenOptions, listen: (
     async start() {
       try {
         server = listen()
-        url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${server.port}`
+        url = originOf(options.host, server.port ?? options.port)
       } catch (thrown) {
         throw new StartError(whyNot(thrown, options))
       }
@@ -45,6 +45,8 @@ export function listeningService(name: string, options: ListenOptions, listen: (
     },
   }
 }
+
+export const originOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
 function whyNot(thrown: unknown, { host, port, setting }: ListenOptions): string {
   const code = (thrown as NodeJS.ErrnoException).code

@@ -26,7 +26,7 @@ export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'
   }
 
   async function list(options: ListOptions<UserRow>): Promise<UserPage> {
-    const { items, nextPageToken } = await users(db).list({ orderBy: 'createdAt desc', ...options })
+    const { items, nextPageToken } = await users(db).list({ ...options, orderBy: options.orderBy || 'createdAt desc' })
     return { items: items.map(view), nextPageToken }
   }
 

@@ -23,10 +23,10 @@ export const userController = (biz: UserBiz) =>
   controller({ prefix: '/users', tags: ['Users'] })
     .post(
       '',
-      async ({ body, set }) => {
+      async ({ body, set, route }) => {
         const user = await biz.signUp(body)
         set.status = 201
-        set.headers['location'] = `/api/v1/users/${user.id}`
+        set.headers['location'] = `${route}/${user.id}`
         set.headers['etag'] = etag(user.version)
         return user
       },

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll } from 'bun:test'
 import type { Clock } from '@/core/clock'
 import { columnWords } from '@/core/migration'
 import { defineErrors } from '@/core/error'
@@ -45,8 +46,29 @@ export const testSeal = createSeal(
   'test',
 )
 
-/** Opens a backing with the table in it. */
-export async function openWithThings(backing: Backing): Promise<OpenDatabase> {
+/** What a suite works on; there once its first test begins. */
+export interface Things {
+  backing: Backing
+  db: OpenDatabase
+  store: ReturnType<typeof thingStore>
+}
+
+/** Opens a backing with the table in it before the tests of a suite, and closes it after them. */
+export function useThings(open: () => Promise<Backing>): Things {
+  const used = {} as Things
+  beforeAll(async () => {
+    used.backing = await open()
+    used.db = await openWithThings(used.backing)
+    used.store = thingStore(used.db)
+  })
+  afterAll(async () => {
+    await used.db.close()
+    await used.backing.dispose()
+  })
+  return used
+}
+
+async function openWithThings(backing: Backing): Promise<OpenDatabase> {
   const db = await openAgain(backing)
   const { id, text, integer, boolean, timestamp, tableOptions } = columnWords[db.dialect.name]
   await db.run(

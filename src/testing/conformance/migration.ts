@@ -46,8 +46,15 @@ export function migrationSuite(open: () => Promise<Backing>): void {
       up: () => ['create table "half" ("id" integer)', 'not sql'],
       down: () => ['drop table "half"'],
     }
-    await expect(migrateUp(db, [...migrations, bad])).rejects.toThrow()
-    await migrateUp(db, [...migrations, bad]).catch(() => {})
+    const [kept, remains] = db.dialect.name === 'sqlite' ? [0, 'nothing of it was kept'] : [1, 'the 1 before it were kept']
+    await expect(migrateUp(db, [...migrations, bad])).rejects.toThrow(`migration 9999_bad failed at statement 2 of 2`)
     expect(await applied()).toEqual(all)
+    const half = await db.all('select 1 from "half"').then(
+      () => 1,
+      () => 0,
+    )
+    expect(half).toBe(kept)
+    if (half) await db.run('drop table "half"')
+    await expect(migrateUp(db, [...migrations, bad])).rejects.toThrow(remains)
   })
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { runBingo, startBingo, temporaryFolder } from '../bingo'
-import { openBacking } from '../backings'
+import { type Backing, openBacking, testOn } from '../backings'
 import { freePort } from '../servers'
 
 const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 1)).toString('base64')
@@ -47,9 +47,23 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       'log.level: must be one of debug, info, warn, error, silent, not "loud" (env BINGO_LOG_LEVEL)',
       'admin.port: must be an integer from 0 to 65535, not 70000 (env BINGO_ADMIN_PORT)',
       'shutdown.drainMs: must be an integer from 0 to 120000, not "soon" (flag --shutdown.drainMs)',
-      'database.url: must be text: sqlite:PATH, or mysql://user:password@host:3306/database (env BINGO_DATABASE_URL)',
+      'database.url: must be text: sqlite:PATH, or mysql://user:password@host:3306/database, with',
     )
     expect(failed.stderr).not.toContain('secret')
+  })
+  test('a database URL that cannot be read, or names no database: 78, and the password is not shown', async () => {
+    for (const url of [
+      'mysql://u:hun/ter2@h:3306/d',
+      'mysql://u:hunter2@h:port/d',
+      'mysql://u:hunter2@h',
+      'mysql://u:hunter2@h/',
+      'sqlite:',
+      'hunter2',
+    ]) {
+      const failed = await runBingo(['--role=api'], { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: key } })
+      expectRemedy(failed, 78, 'database.url', 'percent-encoded')
+      expect(failed.stderr).not.toContain('ter2')
+    }
   })
   test('a configuration file that is missing or malformed: 78', async () => {
     using folder = temporaryFolder()
@@ -112,25 +126,25 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       'not a database',
     )
   })
-  test('old tables on MySQL: 1, with the command that brings them up to date; a newer database: 1', async () => {
-    const backing = await openBacking('mariadb')
-    if (!backing) return
-    const { env = {} } = backing.options
-    expectRemedy(
-      await runBingo(['--role=api', '--http.port=0', '--ops.port=0'], { env }),
-      1,
-      '0001_user',
-      "'bingo migrate up'",
-      '--migrate',
-    )
-    expect((await runBingo(['migrate', 'status'], { env })).stdout).toBe('0001_user  pending\n')
-    expect(await runBingo(['migrate', 'up'], { env })).toMatchObject({ stdout: '0001_user  applied\n', code: 0 })
-    expect((await runBingo(['migrate', 'up'], { env })).stdout).toBe('')
-    const bingo = await startBingo({ env })
-    expect(await bingo.stop()).toBe(0)
-    expect((await runBingo(['migrate', 'down', '--json'], { env })).stdout).toBe('[{"id":"0001_user","state":"undone"}]\n')
-    await backing.dispose()
-  })
+  for (const name of ['mariadb', 'mysql'] as const)
+    testOn(name, `old tables on ${name}: 1, with the command that brings them up to date`, async () => {
+      const backing = (await openBacking(name)) as Backing
+      const { env = {} } = backing.options
+      expectRemedy(
+        await runBingo(['--role=api', '--http.port=0', '--ops.port=0'], { env }),
+        1,
+        '0001_user',
+        "'bingo migrate up'",
+        '--migrate',
+      )
+      expect((await runBingo(['migrate', 'status'], { env })).stdout).toBe('0001_user  pending\n')
+      expect(await runBingo(['migrate', 'up'], { env })).toMatchObject({ stdout: '0001_user  applied\n', code: 0 })
+      expect((await runBingo(['migrate', 'up'], { env })).stdout).toBe('')
+      const bingo = await startBingo({ env })
+      expect(await bingo.stop()).toBe(0)
+      expect((await runBingo(['migrate', 'down', '--json'], { env })).stdout).toBe('[{"id":"0001_user","state":"undone"}]\n')
+      await backing.dispose()
+    })
 })
 
 describe('configuration', () => {

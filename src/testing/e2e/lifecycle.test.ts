@@ -1,7 +1,6 @@
 import { expect, test } from 'bun:test'
 import { executable, startBingo, temporaryFolder } from '../bingo'
 import { newSignUp, send, type UserView } from '../http-client'
-import { freePort } from '../servers'
 
 const inFolder = (path: string) => ({ BINGO_DATABASE_URL: `sqlite:${path}/bingo.db` })
 
@@ -129,53 +128,3 @@ test('the admin server listens on loopback whatever the configuration says', asy
   if (outside) await expect(fetch(`http://${outside.address}:${port}/livez`)).rejects.toThrow()
   expect(await bingo.stop()).toBe(0)
 })
-
-test('a database that goes away makes it not ready, and its answers 503, until it is back', async () => {
-  const { databaseServer } = await import('../servers')
-  const server = await databaseServer('mariadb')
-  if (!server) return
-  // A relay in front of the server, so that the server itself stays up for others.
-  const { hostname, port } = new URL(server.url)
-  const relayPort = freePort()
-  const relay = () =>
-    Bun.listen<{ out?: Bun.Socket; early: Buffer[] }>({
-      hostname: '127.0.0.1',
-      port: relayPort,
-      socket: {
-        async open(socket) {
-          socket.data = { early: [] }
-          socket.data.out = await Bun.connect({
-            hostname,
-            port: Number(port),
-            socket: { data: (_, bytes) => void socket.write(bytes), close: () => void socket.end() },
-          })
-          for (const bytes of socket.data.early) socket.data.out.write(bytes)
-        },
-        data: (socket, bytes) => void (socket.data.out ? socket.data.out.write(bytes) : socket.data.early.push(Buffer.from(bytes))),
-        close: socket => void socket.data.out?.end(),
-      },
-    })
-  const { createTestDatabase } = await import('../servers')
-  const database = await createTestDatabase(server)
-  const url = database.url.replace(`:${port}`, `:${relayPort}`)
-  let listening = relay()
-  const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 5 + 3)).toString('hex')
-  const bingo = await startBingo({
-    env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: key, BINGO_DATABASE_QUERY_TIMEOUT_MS: '2000' },
-    args: ['--migrate'],
-  })
-  expect((await send('POST', `${bingo.url}/api/v1/users`, newSignUp())).status).toBe(201)
-  listening.stop(true)
-  const down = await send('GET', `${bingo.url}/api/v1/users`)
-  expect([down.status, down.body['code'], down.headers.get('retry-after')]).toEqual([503, 'Unavailable.Unreachable', '1'])
-  expect(JSON.stringify(down.body)).not.toContain('ECONN')
-  while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(5)
-  expect(await (await fetch(`${bingo.ops}/readyz?verbose`)).text()).toContain('[-]database failed')
-  expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
-  listening = relay()
-  while ((await fetch(`${bingo.ops}/readyz`)).status !== 200) await Bun.sleep(5)
-  expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
-  expect(await bingo.stop()).toBe(0)
-  listening.stop(true)
-  await database.drop()
-}, 20_000)

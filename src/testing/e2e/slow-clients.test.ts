@@ -28,6 +28,7 @@ test('clients that hold a connection without asking are cut off, also when they 
     closedAfterMs(bingo.url, '', '', 60_000),
     closedAfterMs(bingo.url, head, 'x-drip: 1\r\n', 3000),
     closedAfterMs(bingo.url, `${head}\r\n${body}`, '', 60_000),
+    closedAfterMs(bingo.url, `${head}\r\n${body}`, ' ', 5000),
   ])
   expect(Math.max(...durations)).toBeLessThan(45_000)
   expect(bingo.log.filter(({ level }) => level === 'error')).toEqual([])
