@@ -49,7 +49,8 @@ export async function compare(measurement: string, contenders: readonly Contende
   })
 }
 
-export const verdict = (bar: string, isMet: boolean): string => `${bar} ${isMet ? 'met' : '**missed**'}`
+export const missed = '**missed**'
+export const verdict = (bar: string, isMet: boolean): string => `${bar} ${isMet ? 'met' : missed}`
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)

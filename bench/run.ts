@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
-import { type BenchOptions, roundsMin } from './measure'
+import { type BenchOptions, missed, roundsMin } from './measure'
 import { benchFolder, must, productFolder, stopEverything } from './process'
 
-/** `bun run bench [http] [store] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr. */
+/** `bun run bench [http] [store] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr; 1 when a bar is missed. */
 const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<string>>> = {
   // Loaded after the packages that they import have been installed.
   http: async () => (await import('./http')).http,
@@ -10,18 +10,22 @@ const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<s
   start: async () => (await import('./start')).start,
 }
 
-async function main(argv: readonly string[]): Promise<void> {
+async function main(argv: readonly string[]): Promise<number> {
   const asked = argv.filter(word => !word.startsWith('--'))
   const unknown = asked.filter(name => !(name in benches))
   if (unknown.length > 0) throw new Error(`there is no benchmark ${unknown.join(', ')}; there are ${Object.keys(benches).join(', ')}`)
   const options = { rounds: numberOf(argv, 'rounds', roundsMin), roundSeconds: numberOf(argv, 'seconds', 2) }
   await install()
+  let exitCode = 0
   if (options.rounds < roundsMin) console.log(`Only ${options.rounds} rounds were asked for: these ratios are for a first look.\n`)
   for (const [name, load] of Object.entries(benches)) {
     if (asked.length > 0 && !asked.includes(name)) continue
     const bench = await load()
-    console.log(`${await bench(options)}\n`)
+    const tables = await bench(options)
+    console.log(`${tables}\n`)
+    if (tables.includes(missed)) exitCode = 1
   }
+  return exitCode
 }
 
 function numberOf(argv: readonly string[], name: string, fallback: number): number {
@@ -41,8 +45,8 @@ async function install(): Promise<void> {
 process.on('exit', stopEverything)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
 
-await main(process.argv.slice(2)).catch(thrown => {
+const exitCode = await main(process.argv.slice(2)).catch(thrown => {
   console.error(`bench: ${thrown instanceof Error ? thrown.message : thrown}`)
-  process.exit(1)
+  return 1
 })
-process.exit(0)
+process.exit(exitCode)
