@@ -1,7 +1,8 @@
 import mysql from 'mysql2/promise'
 import { systemClock } from '@/core/clock'
 import { createSeal } from '@/core/seal'
-import { type OpenDatabase, openDatabase } from '@/infra/database/open'
+import type { OpenDatabase } from '@/infra/database/driver'
+import { openDatabase } from '@/infra/database/open'
 import { progress } from './measure'
 import { freePort, must, removeFolder, start, stop, temporaryFolder, until } from './process'
 

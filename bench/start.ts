@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import type { Subprocess } from 'bun'
 import { type BenchOptions, markdownTable, median, progress, verdict } from './measure'
+import { wireSchemas } from './schemas'
 import {
   compiled,
   freePort,
@@ -35,9 +36,25 @@ export async function start({ rounds }: BenchOptions): Promise<string> {
   progress(`dist/bingo was built at ${statSync(executable).mtime.toISOString()}`)
   const settings = { BINGO_DATABASE_URL: `sqlite:${folder}/bingo.db`, BINGO_OPS_PORT: '0' }
   await must([executable, 'migrate', 'up'], { cwd: folder, env: settings })
+  // Peers open their pools when first asked, so no server need be there.
+  const peerSettings = {
+    BENCH_DATABASE_URL: 'mysql://nobody@127.0.0.1:1/none',
+    BENCH_SCHEMAS: JSON.stringify(wireSchemas),
+    NODE_ENV: 'production',
+  }
   const bare = await compiled('peers/elysia.ts', 'elysia')
+  const node = Bun.which('node')
+  const fastify: Contender[] = node
+    ? [
+        {
+          name: 'Fastify on Node',
+          launch: port => spawn([node, 'bench/peers/fastify.mjs'], { env: { ...peerSettings, BENCH_PORT: String(port) } }),
+          isOurs: false,
+        },
+      ]
+    : []
   const contenders: Contender[] = [
-    { name: 'bare Elysia', launch: port => spawn([bare], { env: { BENCH_PORT: String(port) } }), isOurs: false },
+    { name: 'bare Elysia', launch: port => spawn([bare], { env: { ...peerSettings, BENCH_PORT: String(port) } }), isOurs: false },
     {
       name: 'bingo --role=api on SQLite',
       launch: port =>
@@ -48,6 +65,7 @@ export async function start({ rounds }: BenchOptions): Promise<string> {
         }),
       isOurs: true,
     },
+    ...fastify,
   ]
   try {
     return report(contenders, await measured(contenders, Math.max(rounds, startsMin)))

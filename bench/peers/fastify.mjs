@@ -17,6 +17,7 @@ const pool = mysql.createPool({
 // Refuse what the others refuse: by default Fastify drops unknown fields and turns text into numbers.
 const app = fastify({ ajv: { customOptions: { removeAdditional: false, coerceTypes: false } } })
 
+app.get('/livez', async () => 'ok\n')
 app.post('/api/v1/echo', { schema: { body: Echo, response: { 200: Echo } } }, async request => request.body)
 
 app.get('/api/v1/users/:id', { schema: { response: { 200: User } } }, async (request, reply) => {

@@ -5,7 +5,8 @@ import type { Metrics } from '@/core/metrics'
 import type { PortName, Ports } from '@/core/ports'
 import { createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
-import { type OpenDatabase, openDatabase } from './database/open'
+import type { OpenDatabase } from './database/driver'
+import { openDatabase } from './database/open'
 import { createPasswords } from './passwords'
 
 /** The ports of this process. The database is there only when a module needs it. */

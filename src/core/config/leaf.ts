@@ -22,7 +22,8 @@ export function leaves(schema: TObject, path: readonly string[] = []): Leaf[] {
   })
 }
 
-const variableOf = (path: readonly string[]) =>
+/** `['http', 'port']` → `BINGO_HTTP_PORT` */
+export const variableOf = (path: readonly string[]) =>
   `BINGO_${path
     .map(part => part.replace(/([a-z0-9])([A-Z])/g, '$1_$2'))
     .join('_')

@@ -2,7 +2,7 @@ import mysql, { type Pool, type PoolConnection, type QueryError, type ResultSetH
 import type { Config } from '@/core/config/settings'
 import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation } from '@/core/database'
 import { AppError, StartError } from '@/core/error'
-import type { OpenDatabase, StoreTools } from './open'
+import { booleanCodec, type OpenDatabase, refuseNested, type StoreTools } from './driver'
 import { databaseErrors, refuseInsideTx, runTx } from './transaction'
 
 /** MySQL ≥ 8.4 and MariaDB ≥ 10.6 by mysql2's callback interface: its promise interface costs an Error object a call. */
@@ -32,10 +32,7 @@ const codecs: Dialect['codecs'] = {
       return new Date(stored.length === dateLength ? stored : `${stored.replace(' ', 'T')}Z`).toISOString()
     },
   },
-  boolean: {
-    encode: (value: boolean) => (value ? 1 : 0),
-    decode: (stored: number) => stored === 1,
-  },
+  boolean: booleanCodec,
 }
 const dialects = {
   mysql: { name: 'mysql', forUpdate: ' for update', codecs },
@@ -183,9 +180,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
             return execute(connection, sql, values).finally(() => underWay--)
           }),
           inTransaction: true,
-          tx: async () => {
-            throw new Error('transactions do not nest yet; hand tx on to what should take part in it')
-          },
+          tx: refuseNested,
         }),
       }
       try {

@@ -1,15 +1,5 @@
 import type { Config } from '@/core/config/settings'
-import type { Database } from '@/core/database'
-
-/** What every database hands to the stores on it. */
-export type StoreTools = Pick<Database, 'clock' | 'seal'>
-
-export interface OpenDatabase extends Database {
-  /** @throws Unavailable or Timeout when the next request would not be answered either */
-  ping(): Promise<void>
-  /** Lets what is under way finish, then closes. */
-  close(): Promise<void>
-}
+import type { OpenDatabase, StoreTools } from './driver'
 
 export const isEmbedded = (config: Pick<Config, 'database'>): boolean => config.database.url.startsWith('sqlite:')
 export const sqlitePath = (config: Pick<Config, 'database'>): string => config.database.url.slice('sqlite:'.length)

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation, uniqueKeyName } from '@/core/database'
 import { StartError } from '@/core/error'
-import type { OpenDatabase, StoreTools } from './open'
+import { booleanCodec, type OpenDatabase, refuseNested, type StoreTools } from './driver'
 import { databaseErrors, refuseInsideTx, runTx } from './transaction'
 
 /**
@@ -26,10 +26,7 @@ const dialect: Dialect = {
       encode: (value: string) => Date.parse(value),
       decode: (stored: number) => new Date(stored).toISOString(),
     },
-    boolean: {
-      encode: (value: boolean) => (value ? 1 : 0),
-      decode: (stored: number) => stored === 1,
-    },
+    boolean: booleanCodec,
   },
 }
 
@@ -98,9 +95,7 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
       const tx: Database = {
         ...on(written, refuseIfOver, work => work()),
         inTransaction: true,
-        tx: async () => {
-          throw new Error('transactions do not nest yet; hand tx on to what should take part in it')
-        },
+        tx: refuseNested,
       }
       return tx
     },

@@ -1,4 +1,5 @@
 import type { Server } from 'bun'
+import { variableOf } from '@/core/config/leaf'
 import { StartError } from '@/core/error'
 import type { Service } from '@/core/service'
 
@@ -50,7 +51,7 @@ export const originOf = (host: string, port: number): string => `http://${host.i
 
 function whyNot(thrown: unknown, { host, port, setting }: ListenOptions): string {
   const code = (thrown as NodeJS.ErrnoException).code
-  const variable = `BINGO_${setting.replace('.', '_').toUpperCase()}`
+  const variable = variableOf(setting.split('.'))
   if (code === 'EADDRINUSE')
     return `port ${port} on ${host} is in use; stop what uses it, or choose another with --${setting} or ${variable}`
   if (code === 'EACCES') return `port ${port} may not be used without privileges; choose one from 1024 with --${setting} or ${variable}`

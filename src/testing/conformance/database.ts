@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import type { OpenDatabase } from '@/infra/database/open'
+import type { OpenDatabase } from '@/infra/database/driver'
 import type { Backing } from '../backings'
 import { newThing, openAgain, thingStore, useThings } from './fixture'
 

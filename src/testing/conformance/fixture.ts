@@ -6,7 +6,8 @@ import { OneOf, Timestamp, Type } from '@/core/schema'
 import { createSeal } from '@/core/seal'
 import { createStore } from '@/core/store'
 import { defineTable } from '@/core/table'
-import { type OpenDatabase, openDatabase } from '@/infra/database/open'
+import type { OpenDatabase } from '@/infra/database/driver'
+import { openDatabase } from '@/infra/database/open'
 import type { Backing } from '../backings'
 
 /** A table with a column of every kind, as the suite of a database uses it. */

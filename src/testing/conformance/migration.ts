@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Migration } from '@/core/migration'
 import { migrateDown, migrateUp, migrationStatus } from '@/infra/database/migrate'
-import type { OpenDatabase } from '@/infra/database/open'
+import type { OpenDatabase } from '@/infra/database/driver'
 import { migrations } from '@/migrations'
 import type { Backing } from '../backings'
 import { openAgain } from './fixture'
