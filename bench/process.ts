@@ -115,7 +115,10 @@ export function residentMegabytes(pid: number): number {
 /** Compiles an entry as the product is compiled: with the flags of its own build script. @returns the executable */
 export async function compiled(entry: string, name: string): Promise<string> {
   const { scripts } = (await Bun.file(`${productFolder}/package.json`).json()) as { scripts: { build: string } }
-  const flags = scripts.build.split(/\s+/).filter(word => word.startsWith('--') && word !== '--outfile')
+  const flags = scripts.build
+    .slice(scripts.build.indexOf('bun build'))
+    .split(/\s+/)
+    .filter(word => word.startsWith('--') && word !== '--outfile')
   const outfile = `${benchFolder}/dist/${name}`
   progress(`compiling ${entry}`)
   await must([process.execPath, 'build', ...flags, `${benchFolder}/${entry}`, '--outfile', outfile])
