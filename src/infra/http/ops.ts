@@ -13,6 +13,8 @@ export function opsServer(
     Bun.serve({
       hostname: options.host,
       port: options.port,
+      // Otherwise a second process takes the same port unnoticed, and each gets half of the questions.
+      reusePort: false,
       development: false,
       error: thrown => lastResort(thrown, log),
       routes: {

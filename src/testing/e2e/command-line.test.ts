@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { runBingo, startBingo, temporaryFolder } from '../bingo'
 import { type Backing, openBacking, testOn } from '../backings'
 import { freePort } from '../servers'
@@ -101,7 +101,12 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       )
     }
     const first = await startBingo({ env })
-    expectRemedy(await runBingo(['--role=api', '--ops.port=0', `--http.port=${new URL(first.url).port}`], { env }), 1, 'is in use')
+    for (const [used, free] of [
+      [`--http.port=${new URL(first.url).port}`, '--ops.port=0'],
+      [`--ops.port=${new URL(first.ops).port}`, '--http.port=0'],
+    ] as const) {
+      expectRemedy(await runBingo(['--role=api', used, free], { env }), 1, 'is in use')
+    }
     expect(await first.stop()).toBe(0)
   })
   test('a database that cannot be reached: 1', async () => {
@@ -261,15 +266,8 @@ describe('the embedded key', () => {
     expect([...new Bun.Glob('auth.key*').scanSync(`${folder.path}/data`)]).toEqual(['auth.key'])
     for (const bingo of both) expect(await bingo.stop()).toBe(0)
   })
-  test('a folder that may not be written is named', async () => {
-    if (process.getuid?.() === 0) return
-    using folder = temporaryFolder()
-    mkdirSync(`${folder.path}/closed`)
-    chmodSync(`${folder.path}/closed`, 0o500)
-    expectRemedy(
-      await runBingo(['--role=api', '--ops.port=0'], { env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/closed/b.db` } }),
-      1,
-      `${folder.path}/closed`,
-    )
+  test('a folder that cannot be made is named', async () => {
+    const failed = await runBingo(['--role=api', '--ops.port=0'], { env: { BINGO_DATABASE_URL: 'sqlite:/proc/nowhere/b.db' } })
+    expectRemedy(failed, 1, '/proc/nowhere')
   })
 })
