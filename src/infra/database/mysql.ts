@@ -144,7 +144,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   }
 
   const dialect = dialects[await flavorOf(pool, url)]
-  const on = (guard: () => void, ask: (sql: string, values: readonly SqlValue[]) => Promise<unknown>) => ({
+  const calls = (guard: () => void, ask: (sql: string, values: readonly SqlValue[]) => Promise<unknown>) => ({
     dialect,
     ...tools,
     all: async (sql: string, params: readonly SqlValue[] = []) => {
@@ -162,7 +162,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   })
 
   const db: OpenDatabase = {
-    ...on(() => refuseInsideTx(db), autocommit),
+    ...calls(() => refuseInsideTx(db), autocommit),
     inTransaction: false,
     async tx(work, options = {}) {
       refuseInsideTx(db)
@@ -175,7 +175,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
         // A statement that is still under way would keep the rollback waiting; without a connection the server undoes all.
         rollback: async () => (underWay > 0 ? connection.destroy() : say('rollback').catch(() => connection.destroy())),
         bind: (refuseIfOver: () => void): Database => ({
-          ...on(refuseIfOver, (sql, values) => {
+          ...calls(refuseIfOver, (sql, values) => {
             underWay++
             return execute(connection, sql, values).finally(() => underWay--)
           }),

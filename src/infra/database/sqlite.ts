@@ -41,7 +41,7 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
   const readOnly = statements(reader)
   const inTurn = turns()
 
-  const on = (prepared: (sql: string) => Statement, guard: () => void, take: <T>(work: () => Promise<T>) => Promise<T>) => ({
+  const calls = (prepared: (sql: string) => Statement, guard: () => void, inOrder: <T>(work: () => Promise<T>) => Promise<T>) => ({
     dialect,
     ...tools,
     all: async (sql: string, params: readonly SqlValue[] = []) => {
@@ -54,12 +54,12 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
     },
     run: async (sql: string, params: readonly SqlValue[] = []) => {
       guard()
-      return take(async () => patiently(() => ({ changes: written(sql).run(...params).changes })))
+      return inOrder(async () => patiently(() => ({ changes: written(sql).run(...params).changes })))
     },
   })
 
   const db: OpenDatabase = {
-    ...on(readOnly, () => refuseInsideTx(db), inTurn),
+    ...calls(readOnly, () => refuseInsideTx(db), inTurn),
     inTransaction: false,
     tx: async (work, options = {}) => {
       refuseInsideTx(db)
@@ -93,7 +93,7 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
     },
     bind: (refuseIfOver: () => void): Database => {
       const tx: Database = {
-        ...on(written, refuseIfOver, work => work()),
+        ...calls(written, refuseIfOver, work => work()),
         inTransaction: true,
         tx: refuseNested,
       }
