@@ -84,7 +84,7 @@ async function bringUpToDate(config: Config, { db }: OpenPorts, migrate: boolean
 
 type RunningApp = ReturnType<typeof createApp>
 
-/** Says where everything is: as text for a person at a terminal, as one log line a role elsewhere. */
+/** Says where everything is: one log line a role, and text for people at a terminal or who start it embedded. */
 function announce(roles: readonly Role[], config: Config, { ops, servers }: RunningApp, log: Log): void {
   for (const role of roles) {
     const listens = role.serves.flatMap(face => servers[face]?.url ?? [])

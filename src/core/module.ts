@@ -34,7 +34,7 @@ export const defineModule = <Biz, const N extends PortName, const U extends Uses
 ): Module<Biz, N, U> => module
 
 /** The modules named and all they use, each once, the used before the user. A circle is an error that names it. */
-export function withUsed(modules: readonly AnyModule[]): AnyModule[] {
+function withUsed(modules: readonly AnyModule[]): AnyModule[] {
   const found = new Set<AnyModule>()
   const visit = (module: AnyModule, path: readonly AnyModule[]) => {
     if (found.has(module)) return

@@ -44,7 +44,7 @@ export interface Store<R> {
    * Throws the table's own error when one of its unique keys is taken by another row just now. Saves costly work ahead of a
    * `create`; it is the `create` that decides.
    */
-  refuseTaken(values: Partial<NewRow<R>>, ownId?: string): Promise<void>
+  refuseTaken(values: Partial<NewRow<R>>): Promise<void>
   /** Adds a row with a new id. */
   create(row: NewRow<R>): Promise<R>
   get(id: string): Promise<R | undefined>

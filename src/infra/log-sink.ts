@@ -1,7 +1,7 @@
 /**
  * Where log lines go. They are gathered and written together, since a write for each costs a fifth of the throughput. At most
  * `flushMs` of lines are in memory while somebody reads; when nobody does, the oldest are kept up to a limit and newer ones are
- * dropped and counted. A log never ends, blocks or fills the process that writes it.
+ * dropped and counted. A log neither blocks nor fills nor ends the process that writes it.
  */
 const flushMs = 50
 const batchChars = 32 * 1024

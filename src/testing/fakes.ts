@@ -1,4 +1,3 @@
-import type { Clock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Passwords } from '@/core/passwords'
@@ -24,17 +23,6 @@ export function fakeMetrics(): Metrics {
     histogram: () => ({ with: () => ({ observe: () => {} }) }),
     gauge: () => {},
     expose: async () => ({ text: '', contentType: 'text/plain' }),
-  }
-}
-
-/** Stands still until it is moved. */
-export function fakeClock(startMs = Date.parse('2026-01-31T09:05:00.000Z')): Clock & { forward(ms: number): void } {
-  let now = startMs
-  return {
-    nowMs: () => now,
-    forward: ms => {
-      now += ms
-    },
   }
 }
 

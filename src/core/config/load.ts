@@ -58,7 +58,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
 function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Found | undefined {
   const flag = flags[leaf.key]
   // A URL without a password may be a flag, although the setting is a secret.
-  if (flag !== undefined && leaf.secret && !isHarmlessUrl(flag)) {
+  if (flag !== undefined && leaf.secret && !(leaf.schema['format'] === 'database-url' && isHarmlessUrl(flag))) {
     throw new Error(
       `is a secret, and arguments are visible to every process; use ${leaf.variable}, ${leaf.variable}_FILE or the config file`,
     )

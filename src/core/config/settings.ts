@@ -107,6 +107,6 @@ export const settings = Type.Object(
 export type Config = Of<typeof settings>
 
 /** Ports of the ops server when none is set; the first role named decides, so that all roles start on one host. */
-export const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 9466, bot: 9467 }
+const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 9466, bot: 9467 }
 
 export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464

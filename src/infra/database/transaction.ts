@@ -10,7 +10,7 @@ export const databaseErrors = defineErrors({
   TxTimeout: ['Timeout', 'The transaction took too long and was undone.'],
 })
 
-export const txTimeoutDefaultMs = 10_000
+const txTimeoutDefaultMs = 10_000
 
 interface Scope {
   /** The driver that the transaction belongs to. */
@@ -35,7 +35,7 @@ export function refuseInsideTx(owner: object): void {
 export interface TxSteps {
   begin(): Promise<void>
   commit(): Promise<void>
-  /** Must not throw: a connection that cannot roll back is thrown away. */
+  /** Must not throw, since the error that led to it says more. */
   rollback(): Promise<void>
   /** The database bound to the transaction. Each of its calls asks `refuseIfOver` first. */
   bind(refuseIfOver: () => void): Database

@@ -79,12 +79,8 @@ function fromValidation(failed: ValidationError): AppError {
   }
   // Ids are opaque: one that cannot exist is one that does not.
   if (failed.type === 'params') return routeErrors.Route()
-  if (failed.type === 'query') {
-    return routeErrors.Query({ problems: fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail })) })
-  }
-  if (failed.type === 'headers') {
-    return routeErrors.Header({ problems: fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail })) })
-  }
+  if (failed.type === 'query') return routeErrors.Query({ problems: namedProblems(failed) })
+  if (failed.type === 'headers') return routeErrors.Header({ problems: namedProblems(failed) })
   if (failed.value === undefined) return bodyErrors.Json()
   return routeErrors.Fields({ problems: fieldProblems(failed) })
 }
@@ -108,6 +104,10 @@ function fieldProblems(failed: ValidationError): FieldProblem[] {
   }
   return [...problems.values()]
 }
+
+/** Of a query or headers, where a field has a name rather than a place. */
+const namedProblems = (failed: ValidationError): FieldProblem[] =>
+  fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
 
 /** A pattern or a union explains itself to nobody; its description does. */
 function explained(message: string, schema: TSchema): string {

@@ -119,8 +119,6 @@ test('in a browser, a person opens Swagger, tries "Sign up" out, and the user is
     expect(list.items.map(({ username }) => username)).toEqual(['browser'])
     expect([...requested]).toEqual([bingo.urls['api'] as string])
     expect(complaints).toEqual([])
-    const { SCREENSHOT: path } = process.env
-    if (path) await page.screenshot({ path })
   } finally {
     await browser.close()
   }
