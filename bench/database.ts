@@ -3,6 +3,8 @@ import { systemClock } from '@/core/clock'
 import { createSeal } from '@/core/seal'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
+import { createLogOn } from '@/infra/log'
+import { createMetrics } from '@/infra/metrics'
 import { progress } from './measure'
 import { freePort, must, removeFolder, start, stop, temporaryFolder, until } from './process'
 
@@ -38,7 +40,13 @@ export async function benchDatabase(): Promise<BenchDatabase> {
 export const openBench = (url: string, poolSize = 16): Promise<OpenDatabase> =>
   openDatabase(
     { database: { url, poolSize, queryTimeoutMs: 10_000 } },
-    { clock: systemClock, seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token') },
+    {
+      clock: systemClock,
+      seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token'),
+      cache: undefined,
+      log: createLogOn(line => process.stderr.write(line), 'warn'),
+      metrics: createMetrics({ version: 'bench', roles: [] }),
+    },
   )
 
 async function ask(url: string, sql: string): Promise<unknown> {

@@ -1,10 +1,14 @@
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
 import { migrateDown, migrateUp, migrationStatus } from '@/infra/database/migrate'
+import type { DriverTools } from '@/infra/database/driver'
+import { createLogOn } from '@/infra/log'
+import { createMetrics } from '@/infra/metrics'
 import { openConfiguredDatabase } from '@/infra/ports'
 import { migrations } from '@/migrations'
 import { usage } from './arguments'
 import { type Command, configOf } from './command'
+import { version } from './version'
 
 export const migrateCommand: Command = {
   name: 'migrate',
@@ -14,7 +18,7 @@ export const migrateCommand: Command = {
     const [, action, ...rest] = args.words
     if (!isAction(action) || rest.length > 0) throw usage(`bingo migrate takes status, up or down`)
     const { config } = configOf(args)
-    const lines = await withMigrationDatabase(config, actions[action])
+    const lines = await withMigrationDatabase(config, toolsOf(config), actions[action])
     if (args.switches.has('json')) console.log(JSON.stringify(lines))
     else for (const { id, state } of lines) console.log(`${id}  ${state}`)
     return 0
@@ -41,8 +45,19 @@ const actions: Record<Action, (db: Database) => Promise<Line[]>> = {
 /** A change of a large table may take minutes, where a request's statement may not. */
 const statementTimeoutMs = 10 * 60_000
 
-export async function withMigrationDatabase<T>(config: Config, work: (db: Database) => Promise<T>): Promise<T> {
-  const db = await openConfiguredDatabase({ ...config, database: { ...config.database, poolSize: 1, queryTimeoutMs: statementTimeoutMs } })
+/** Messages go to stderr, since stdout is for data. */
+const toolsOf = (config: Config): Pick<DriverTools, 'log' | 'metrics'> => ({
+  log: createLogOn(line => process.stderr.write(line), config.log.level),
+  metrics: createMetrics({ version, roles: [] }),
+})
+
+export async function withMigrationDatabase<T>(
+  config: Config,
+  tools: Pick<DriverTools, 'log' | 'metrics'>,
+  work: (db: Database) => Promise<T>,
+): Promise<T> {
+  const wide = { ...config, database: { ...config.database, poolSize: 1, queryTimeoutMs: statementTimeoutMs } }
+  const db = await openConfiguredDatabase(wide, tools)
   try {
     return await work(db)
   } finally {

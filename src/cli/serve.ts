@@ -3,6 +3,7 @@ import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import { StartError } from '@/core/error'
 import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
 import type { Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
 import { isEmbedded } from '@/infra/database/open'
@@ -29,7 +30,7 @@ export async function serve(args: Arguments): Promise<number> {
 
   const opened = await openPorts(config, portsOf(roles), { log, metrics })
   try {
-    await bringUpToDate(config, opened, args.switches.has('migrate'), log)
+    await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
     const checks = opened.db ? [{ name: 'database', check: opened.db.ping }] : []
     const app = createApp(roles, opened.ports, checks, { config, log, metrics, readiness, version })
     const announcement: Service = {
@@ -69,7 +70,12 @@ function stopOnSignals(): AbortSignal {
 }
 
 /** An embedded database is brought up to date by whoever opens it; a server's only when asked, since others may be using it. */
-async function bringUpToDate(config: Config, { db }: OpenPorts, migrate: boolean, log: Log): Promise<void> {
+async function bringUpToDate(
+  config: Config,
+  { db }: OpenPorts,
+  migrate: boolean,
+  { log, metrics }: { log: Log; metrics: Metrics },
+): Promise<void> {
   if (!db) return
   const pending = (await migrationStatus(db, migrations)).filter(({ appliedAt }) => !appliedAt).map(({ id }) => id)
   if (pending.length === 0) return
@@ -78,7 +84,7 @@ async function bringUpToDate(config: Config, { db }: OpenPorts, migrate: boolean
       `the database's tables are old: ${pending.join(', ')} ${pending.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
     )
   }
-  const applied = await withMigrationDatabase(config, wide => migrateUp(wide, migrations))
+  const applied = await withMigrationDatabase(config, { log, metrics }, wide => migrateUp(wide, migrations))
   if (applied.length > 0) log.info('migrated', { applied })
 }
 

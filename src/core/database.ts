@@ -1,3 +1,4 @@
+import type { Cache } from './cache'
 import type { Clock } from './clock'
 import type { Seal } from './seal'
 
@@ -9,8 +10,9 @@ export type SqlRow = Record<string, SqlValue>
  * A SQL database. Identifiers are quoted with `"` on every driver, parameters are `?`, and a unique violation is thrown as
  * `UniqueViolation`; so one text serves all, and what differs is in `dialect`.
  *
- * Reads outside a transaction may run beside it and see what is committed only. Inside `tx`, use the `tx` it hands you: a
- * call on the outer database there would escape the transaction, or wait for itself, so it throws.
+ * Reads outside a transaction may run beside it and see what is committed only; where there are replicas they may go to one.
+ * Inside `tx`, use the `tx` it hands you: a call on the outer database there would escape the transaction, or wait for itself,
+ * so it throws.
  *
  * @throws Unavailable when the server cannot be reached or too many callers wait, Timeout when it does not answer in time
  */
@@ -20,23 +22,45 @@ export interface Database {
   readonly clock: Clock
   /** Signs page tokens. */
   readonly seal: Seal
+  /** Copies of rows, for the tables that ask for it; undefined when this process keeps none. */
+  readonly cache: Cache | undefined
   /** True for the database that `tx` hands out. */
   readonly inTransaction: boolean
 
-  all(sql: string, params?: readonly SqlValue[]): Promise<SqlRow[]>
-  first(sql: string, params?: readonly SqlValue[]): Promise<SqlRow | undefined>
+  all(sql: string, params?: readonly SqlValue[], options?: ReadFrom): Promise<SqlRow[]>
+  first(sql: string, params?: readonly SqlValue[], options?: ReadFrom): Promise<SqlRow | undefined>
   /** @returns how many rows the statement matched */
   run(sql: string, params?: readonly SqlValue[]): Promise<{ changes: number }>
   /**
-   * Runs `work` in one transaction: all of it or nothing. Commits when `work` resolves, rolls back when it throws.
-   * @throws Timeout when `work` takes longer than `timeoutMs` (10,000 by default)
+   * Runs `work` in one transaction: all of it or nothing. Commits when `work` resolves, rolls back when it throws. On a `tx` it
+   * is a savepoint: what it did alone is undone when it throws, and its calls wait for each other.
+   *
+   * After a deadlock or a lock that was not given, `work` runs again from the start, in a new transaction: so it changes nothing
+   * but the database, and hands the rest to `afterCommit`.
+   * @throws Timeout when it takes longer than `timeoutMs`, Unavailable when it was run again in vain
    */
   tx<T>(work: (tx: Database) => Promise<T>, options?: TxOptions): Promise<T>
+  /**
+   * Runs `hook` when what was written is committed, before `db.tx` resolves; never when it is undone. Outside a transaction that
+   * is now. A hook that fails is logged: what is committed stays so.
+   */
+  afterCommit(hook: () => Promise<void> | void): Promise<void>
+}
+
+export interface ReadFrom {
+  /** `'primary'` where the newest committed state must be read; `'any'` lets a replica answer, and is the default. */
+  from?: 'primary' | 'any'
 }
 
 export interface TxOptions {
+  /** As in SQL:1992. The server's own, which is `repeatable read`, when absent. SQLite is serializable whatever is asked. */
+  isolation?: Isolation
+  /** For all of it, with the repetitions. 10,000 by default. */
   timeoutMs?: number
+  /** How often `work` may run again after a deadlock or a lock that was not given. 5 by default; 0 when it must run once only. */
+  retries?: number
 }
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
 export type DialectName = 'sqlite' | 'mysql' | 'mariadb'
 
@@ -45,15 +69,30 @@ export interface Dialect {
   readonly name: DialectName
   /** Appended to a select inside a transaction to keep the row from changing; SQLite has one writer anyway. */
   readonly forUpdate: '' | ' for update'
-  /** How the values of each kind of column are stored. Kinds that are not here are stored as they are. */
+  /** How the values of a kind of column are stored. Kinds that are not here are stored as they are. */
   readonly codecs: { readonly [kind in ColumnKind]?: Codec }
 }
 
-export type ColumnKind = 'text' | 'integer' | 'timestamp' | 'boolean'
+export type ColumnKind =
+  | 'id'
+  | 'text'
+  | 'longText'
+  | 'enum'
+  | 'integer'
+  | 'bigint'
+  | 'decimal'
+  | 'float'
+  | 'boolean'
+  | 'timestamp'
+  | 'date'
+  | 'json'
+  | 'binary'
 
 export interface Codec {
-  encode(value: never): SqlValue
-  decode(stored: never): unknown
+  encode(value: never, column: { readonly scale?: number }): SqlValue
+  decode(stored: never, column: { readonly scale?: number }): unknown
+  /** How the column is selected when its name alone would lose something. @param name quoted */
+  select?(name: string): string
 }
 
 /** A row with the same unique values is there already. Drivers throw it, stores turn it into the table's own error. */

@@ -9,8 +9,18 @@ export { type Static, type TObject, type TSchema, Type } from '@sinclair/typebox
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const instantPattern = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/
 
+/** From the year 1000, where every database agrees. */
+const datePattern = /^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/
+const int64Pattern = /^(0|-?[1-9]\d{0,18})$/
+const decimalPattern = /^-?(0|[1-9]\d{0,17})(\.\d{1,18})?$/
+const isCalendarDate = (value: string) => new Date(`${value}T00:00:00Z`).toISOString().startsWith(value)
+
 FormatRegistry.Set('uuid', value => uuidPattern.test(value))
 FormatRegistry.Set('date-time', value => instantPattern.test(value) && !Number.isNaN(Date.parse(value)))
+
+FormatRegistry.Set('date', value => datePattern.test(value) && isCalendarDate(value))
+FormatRegistry.Set('int64', value => int64Pattern.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value))
+FormatRegistry.Set('decimal', value => decimalPattern.test(value))
 
 FormatRegistry.Set('database-url', value => {
   if (value.startsWith('sqlite:')) return value.length > 'sqlite:'.length
@@ -24,6 +34,29 @@ export const Id = (description = 'Opaque identifier.'): TString => Type.String({
 
 /** An RFC 3339 instant in UTC with milliseconds. */
 export const Timestamp = (description: string): TString => Type.String({ format: 'date-time', description })
+
+/** A day of the calendar without a time: `2026-01-31`, from the year 1000 to 9999. */
+export const CalendarDate = (description: string): TString => Type.String({ format: 'date', description })
+
+/** A whole number of 64 bits as a string, since JSON numbers lose digits beyond 2^53. */
+export const BigInteger = (description: string): TString => Type.String({ format: 'int64', description })
+
+/**
+ * An exact decimal as a string: `'12.50'`.
+ * @param precision digits in all, 1–18
+ * @param scale digits after the point, 0–precision; values are kept with exactly so many
+ */
+export const Decimal = (precision: number, scale: number, description: string): TString => {
+  const whole = precision - scale
+  const pattern = `^-?${whole > 0 ? `(0|[1-9]\\d{0,${whole - 1}})` : '0'}${scale > 0 ? `(\\.\\d{1,${scale}})?` : ''}$`
+  return Type.String({ format: 'decimal', pattern, precision, scale, description })
+}
+
+/** Any JSON value of this schema, kept as one column. */
+export const Json = <S extends TSchema>(schema: S): S => ({ ...schema, column: 'json' })
+
+/** Bytes, up to so many. */
+export const Bytes = (maxByteLength: number, description: string) => Type.Uint8Array({ maxByteLength, description })
 
 TypeRegistry.Set<{ enum: string[] }>('OneOf', (schema, value) => schema.enum.includes(value as string))
 

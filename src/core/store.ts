@@ -3,7 +3,8 @@ import { type Database, type Dialect, type SqlValue, UniqueViolation } from './d
 import { defineErrors } from './error'
 import { decodePageToken, encodePageToken, type OrderBy, parseOrderBy, parsePageSize } from './page'
 import { isUuid, type Of, type TObject } from './schema'
-import { type RowCodec, rowCodec, type Table, type UniqueKey, uniqueKeyOf } from './table'
+import { type RowCodec, rowCodec } from './column'
+import { type Table, type UniqueKey, uniqueKeyOf } from './table'
 
 export const storeErrors = defineErrors({
   VersionMismatch: ['FailedPrecondition', 'It was changed since you read it. Read it again and repeat the change.'],
@@ -209,7 +210,7 @@ function compiled(table: Table, dialect: Dialect): CompiledTable {
   const get = `${select} where "id" = ?`
   const locked = `${get}${dialect.forUpdate}`
   const made: CompiledTable = {
-    codec: rowCodec(table, dialect),
+    codec: rowCodec(table.columns, dialect),
     sql: {
       select,
       get,

@@ -1,4 +1,4 @@
-import type { Codec, ColumnKind, Dialect, SqlRow, SqlValue } from './database'
+import { type Column, columnOf } from './column'
 import { uniqueKeyName } from './database'
 import type { AppError } from './error'
 import { Id, type Of, Timestamp, type TObject, type TSchema, Type } from './schema'
@@ -10,10 +10,15 @@ const kept = {
   updatedAt: Timestamp('When it was last changed.'),
   version: Type.Integer({ minimum: 1, description: 'Goes up by one with each change.' }),
 }
+const deletedAt = Type.Optional(Timestamp('When it was removed.'))
+/** Words of a filter, and of the database, which no column may be named. */
+const reserved = ['and', 'or', 'not', 'live']
+
 type Kept = typeof kept
 type Columns = Record<string, TSchema>
+type Stamps<D extends boolean> = Omit<Kept, 'id'> & (D extends true ? { deletedAt: typeof deletedAt } : unknown)
 
-export type TableSchema<C extends Columns> = TObject<Pick<Kept, 'id'> & C & Omit<Kept, 'id'>>
+export type TableSchema<C extends Columns, D extends boolean = false> = TObject<Pick<Kept, 'id'> & C & Stamps<D>>
 
 export interface UniqueKey {
   columns: readonly string[]
@@ -21,97 +26,135 @@ export interface UniqueKey {
   taken: () => AppError
 }
 
-/** What is known of a table from its schema. Rows are typed by `Of<typeof table.schema>`. */
-export interface Table<S extends TObject = TObject> {
+/** What is known of a table from its schema. Rows are typed by `RowOf<typeof table>`. */
+export interface Table<S extends TObject = TObject, Rel extends Relations = Relations> {
   readonly name: string
   readonly schema: S
   readonly columns: readonly Column[]
   readonly unique: readonly UniqueKey[]
   /** Columns that a list can be ordered by; never null, and each with an index that ends in `id`. */
   readonly sortable: readonly string[]
+  /** Every index that the table is to have, besides its primary key. */
+  readonly indexes: readonly Index[]
+  /** Rows that are removed stay, with `deletedAt`, and are left out of everything unless asked for. */
+  readonly softDelete: boolean
+  /** How long copies of rows are kept, in milliseconds; undefined when none are. */
+  readonly cacheTtlMs: number | undefined
+  readonly relations: Rel
 }
 
-export interface Column {
-  readonly name: string
-  readonly kind: ColumnKind
+export interface Index {
+  readonly columns: readonly string[]
+  readonly isUnique: boolean
+}
+
+export interface Relation<T extends AnyTable = AnyTable, K extends 'one' | 'many' = 'one' | 'many'> {
+  readonly kind: K
+  readonly table: T
+  /** The column that holds the other's id: of this table for `one`, of the other for `many`. */
+  readonly column: string
+}
+export type Relations = Record<string, Relation>
+// biome-ignore lint/suspicious/noExplicitAny: a relation leads to tables of every type
+export type AnyTable = Table<any, any>
+
+export interface TableOptions<Name extends string, D extends boolean> {
+  /** In order of precedence: when a row breaks two keys, the first is the one that is reported. */
+  unique?: readonly UniqueKey[]
+  sortable?: readonly Name[]
+  /** More indexes, such as those of filters that lists use; each is made to end in `id`. */
+  indexes?: readonly (readonly Name[])[]
+  softDelete?: D
+  /** Keeps copies of rows that are read by id or by a unique key. No copy is older than `ttlMs`, 100–86,400,000. */
+  cache?: { ttlMs: number }
 }
 
 /**
  * Declares a table. The schema is the truth: types, validation, views and columns come from it. `id`, `createdAt`, `updatedAt`
- * and `version` are added.
- *
- * @param unique in order of precedence: when a row breaks two keys, the first is the one that is reported
+ * and `version` are added, and `deletedAt` with `softDelete`.
  * @throws Error at start when a column's type cannot be stored
  */
-export function defineTable<const C extends Columns>(
+export function defineTable<const C extends Columns, const D extends boolean = false>(
   name: string,
   columns: C,
-  options: { unique?: readonly UniqueKey[]; sortable?: readonly Extract<keyof C | keyof Kept, string>[] } = {},
-): Table<TableSchema<C>> {
+  options: TableOptions<Extract<keyof C | keyof Kept, string>, D> = {},
+): Table<TableSchema<C, D>, Record<never, never>> {
   const { id, ...stamps } = kept
-  for (const column of Object.keys(columns)) {
-    if (column in kept) throw new Error(`table ${name}: every table has the column ${column}; do not declare it`)
-  }
-  const schema = Type.Object({ id, ...columns, ...stamps }, { additionalProperties: false }) as unknown as TableSchema<C>
-  for (const column of options.sortable ?? []) {
+  for (const column of Object.keys(columns)) refuseName(name, column)
+  const softDelete = options.softDelete === true
+  const properties: Columns = { id, ...columns, ...stamps, ...(softDelete ? { deletedAt } : {}) }
+  const schema = Type.Object(properties, { additionalProperties: false }) as unknown as TableSchema<C, D>
+  const required = new Set<string>(schema.required as readonly string[] | undefined)
+  const made = Object.entries(properties).map(([column, type]) => columnOf(name, column, type, !required.has(column)))
+  const sortable = options.sortable ?? ['id']
+  for (const column of sortable) {
     // Rows without the value would fall out of every page after the first.
-    if (!(schema.required as readonly string[] | undefined)?.includes(column))
-      throw new Error(`table ${name}: a list cannot be ordered by ${column}, which may be absent`)
+    if (!required.has(column)) throw new Error(`table ${name}: a list cannot be ordered by ${column}, which may be absent`)
   }
-  return {
-    name,
-    schema,
-    columns: Object.entries(schema.properties as Columns).map(([column, type]) => ({
-      name: column,
-      kind: kindOf(`${name}.${column}`, type),
-    })),
-    unique: options.unique ?? [],
-    sortable: options.sortable ?? ['id'],
-  }
+  const unique = options.unique ?? []
+  const cacheTtlMs = options.cache?.ttlMs
+  if (cacheTtlMs !== undefined && !(cacheTtlMs >= 100 && cacheTtlMs <= 86_400_000))
+    throw new Error(`table ${name}: cache.ttlMs is ${cacheTtlMs}; it must be from 100 to 86,400,000`)
+  const indexes = indexesOf(unique, sortable, options.indexes ?? [])
+  for (const column of new Set(indexes.flatMap(index => index.columns))) refuseUnindexable(name, made, column)
+  return { name, schema, columns: made, unique, sortable, indexes, softDelete, cacheTtlMs, relations: {} }
 }
 
-function kindOf(column: string, schema: TSchema): ColumnKind {
-  if (schema['type'] === 'string') return schema['format'] === 'date-time' ? 'timestamp' : 'text'
-  if (schema['type'] === 'integer') return 'integer'
-  if (schema['type'] === 'boolean') return 'boolean'
-  throw new Error(`column ${column}: there is no column type for this schema; use a string, an integer, a boolean or a Timestamp`)
+function refuseName(table: string, column: string): void {
+  if (column in kept || column === 'deletedAt') throw new Error(`table ${table}: the store keeps the column ${column}; do not declare it`)
+  if (reserved.includes(column) || !/^[a-z][A-Za-z0-9]*$/.test(column))
+    throw new Error(`table ${table}: a column cannot be named ${column}; use a noun in camelCase, none of ${reserved.join(', ')}`)
 }
 
-export type RowOf<T> = T extends Table<infer S> ? Of<S> : never
-
-/** How a table's rows go in and out of a database of one dialect. */
-export interface RowCodec {
-  encode(column: string, value: unknown): SqlValue
-  /** All columns in the order of the table. */
-  encodeRow(row: object): SqlValue[]
-  decodeRow(stored: SqlRow): object
-}
-
-export function rowCodec(table: Table, dialect: Dialect): RowCodec {
-  const names = table.columns.map(column => column.name)
-  const codecs = table.columns.map(column => dialect.codecs[column.kind])
-  const byName = new Map(table.columns.map((column, i) => [column.name, codecs[i]]))
-  const write = (value: unknown, codec: Codec | undefined): SqlValue => {
-    if (value === undefined || value === null) return null
-    return codec ? codec.encode(value as never) : (value as SqlValue)
+function indexesOf(unique: readonly UniqueKey[], sortable: readonly string[], more: readonly (readonly string[])[]): Index[] {
+  const found: Index[] = unique.map(({ columns }) => ({ columns, isUnique: true }))
+  const wanted = [...sortable.filter(column => column !== 'id').map(column => [column]), ...more]
+  for (const columns of wanted) {
+    // A unique index of the same column alone gives the order already.
+    if (columns.length === 1 && unique.some(key => key.columns.length === 1 && key.columns[0] === columns[0])) continue
+    const full = columns.at(-1) === 'id' ? columns : [...columns, 'id']
+    if (!found.some(index => index.columns.join() === full.join())) found.push({ columns: full, isUnique: false })
   }
-  return {
-    encode: (column, value) => write(value, byName.get(column)),
-    encodeRow: row => names.map((name, i) => write((row as SqlRow)[name], codecs[i])),
-    decodeRow(stored) {
-      const row: Record<string, unknown> = {}
-      for (let i = 0; i < names.length; i++) {
-        const name = names[i] as string
-        const value = stored[name]
-        // Absent is undefined in a row that leaves the store: null stays behind.
-        if (value === null || value === undefined) continue
-        const codec = codecs[i]
-        row[name] = codec ? codec.decode(value as never) : value
-      }
-      return row
-    },
-  }
+  return found
 }
+
+/** Longest text in an index: InnoDB's 3,072 bytes, at four bytes a character. */
+const indexedLengthMax = 768
+
+function refuseUnindexable(table: string, columns: readonly Column[], name: string): void {
+  const column = columns.find(known => known.name === name)
+  if (!column) throw new Error(`table ${table} has no column ${name}`)
+  if (column.kind === 'json') throw new Error(`column ${table}.${name} cannot be indexed: it is JSON`)
+  if (column.kind === 'longText' || (column.length ?? 0) > indexedLengthMax)
+    throw new Error(`column ${table}.${name} cannot be indexed; give it a maxLength of at most ${indexedLengthMax}`)
+}
+
+/** Each row has the id of one of `table` in `column`. */
+export const belongsTo = <T extends AnyTable>(table: T, column: string): Relation<T, 'one'> => ({ kind: 'one', table, column })
+/** Rows of `table` have this one's id in `column`. */
+export const hasMany = <T extends AnyTable>(table: T, column: string): Relation<T, 'many'> => ({ kind: 'many', table, column })
+
+/**
+ * The table with ways to others, which `include` follows. Said apart from `defineTable`, so that two tables can lead to each other.
+ * @throws Error at start when a column is missing or has no index to follow
+ */
+export function relate<S extends TObject, Rel extends Relations, const More extends Relations>(
+  table: Table<S, Rel>,
+  relations: More,
+): Table<S, Rel & More> {
+  for (const [name, { kind, table: other, column }] of Object.entries(relations)) {
+    const holder: AnyTable = kind === 'one' ? table : other
+    const where = `relation ${table.name}.${name}`
+    if (!holder.columns.some(known => known.name === column)) throw new Error(`${where}: table ${holder.name} has no column ${column}`)
+    if (kind === 'many' && !other.indexes.some((index: Index) => index.columns[0] === column))
+      throw new Error(`${where}: add indexes: [['${column}']] to table ${other.name}`)
+    if (table.columns.some(known => known.name === name)) throw new Error(`${where} is named as a column`)
+  }
+  return { ...table, relations: { ...table.relations, ...relations } }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: whatever its relations
+export type RowOf<T> = T extends Table<infer S, any> ? Of<S> : never
 
 /** The names of a table's unique keys, as drivers report them. */
-export const uniqueKeyOf = (table: Table, key: UniqueKey): string => uniqueKeyName(table.name, key.columns)
+export const uniqueKeyOf = (table: AnyTable, key: UniqueKey): string => uniqueKeyName(table.name, key.columns)

@@ -21,7 +21,7 @@ export async function openPorts(
   needed: ReadonlySet<PortName>,
   { log, metrics }: { log: Log; metrics: Metrics },
 ): Promise<OpenPorts> {
-  const db = needed.has('db') ? await openConfiguredDatabase(config) : undefined
+  const db = needed.has('db') ? await openConfiguredDatabase(config, { log, metrics }) : undefined
   return {
     db,
     ports: {
@@ -35,5 +35,5 @@ export async function openPorts(
   }
 }
 
-export const openConfiguredDatabase = (config: Config): Promise<OpenDatabase> =>
-  openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token') })
+export const openConfiguredDatabase = (config: Config, tools: { log: Log; metrics: Metrics }): Promise<OpenDatabase> =>
+  openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache: undefined, ...tools })

@@ -1,7 +1,12 @@
-import type { Codec, Database } from '@/core/database'
+import type { Database } from '@/core/database'
+import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
 
-/** What every driver is given for the stores on it. */
-export type StoreTools = Pick<Database, 'clock' | 'seal'>
+/** What every driver is given: for the stores on it, and to say what it does. */
+export interface DriverTools extends Pick<Database, 'clock' | 'seal' | 'cache'> {
+  log: Log
+  metrics: Metrics
+}
 
 /** What every driver opens. */
 export interface OpenDatabase extends Database {
@@ -9,12 +14,6 @@ export interface OpenDatabase extends Database {
   ping(): Promise<void>
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>
-}
-
-/** No database here has a boolean of its own that comes back as one. */
-export const booleanCodec: Codec = {
-  encode: (value: boolean) => (value ? 1 : 0),
-  decode: (stored: number) => stored === 1,
 }
 
 /** `tx` of a transaction. */

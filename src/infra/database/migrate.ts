@@ -51,6 +51,8 @@ export async function migrateDown(db: Database, migrations: readonly Migration[]
     const newest = (await migrationStatus(tx, migrations)).findLast(status => status.appliedAt)
     const migration = migrations.find(({ id }) => id === newest?.id)
     if (!migration) return undefined
+    if (typeof migration.down !== 'function')
+      throw new StartError(`migration ${migration.id} cannot be undone: ${migration.down.irreversible}`)
     await runStatements(tx, migration.id, migration.down(columnWords[db.dialect.name]))
     await tx.run('delete from "migration" where "id" = ?', [migration.id])
     return migration.id

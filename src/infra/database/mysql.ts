@@ -2,8 +2,9 @@ import mysql, { type Pool, type PoolConnection, type QueryError, type ResultSetH
 import type { Config } from '@/core/config/settings'
 import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation } from '@/core/database'
 import { AppError, StartError } from '@/core/error'
-import { booleanCodec, type OpenDatabase, refuseNested, type StoreTools } from './driver'
-import { databaseErrors, refuseInsideTx, runTx } from './transaction'
+import { serverCodecs } from './codecs'
+import { type DriverTools, type OpenDatabase, refuseNested } from './driver'
+import { databaseErrors, refuseInsideTx, runTx, type Scope } from './transaction'
 
 /** MySQL ≥ 8.4 and MariaDB ≥ 10.6 by mysql2's callback interface: its promise interface costs an Error object a call. */
 const waitingMax = 1000
@@ -19,24 +20,9 @@ const session = [
   "sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 ].join(', ')
 
-const fullLength = '2026-01-31 09:05:00.000'.length
-const dateLength = '2026-01-31'.length
-
-const codecs: Dialect['codecs'] = {
-  // DATETIME(3) in UTC travels as `2026-01-31 09:05:00.000`: no Date, so no time zone can slip in.
-  timestamp: {
-    encode: (value: string) => `${value.slice(0, 10)} ${value.slice(11, 23)}`,
-    // Servers leave a fraction of zero out, and MariaDB the time when all of it is zero.
-    decode: (stored: string) => {
-      if (stored.length === fullLength) return `${stored.slice(0, 10)}T${stored.slice(11)}Z`
-      return new Date(stored.length === dateLength ? stored : `${stored.replace(' ', 'T')}Z`).toISOString()
-    },
-  },
-  boolean: booleanCodec,
-}
 const dialects = {
-  mysql: { name: 'mysql', forUpdate: ' for update', codecs },
-  mariadb: { name: 'mariadb', forUpdate: ' for update', codecs },
+  mysql: { name: 'mysql', forUpdate: ' for update', codecs: serverCodecs },
+  mariadb: { name: 'mariadb', forUpdate: ' for update', codecs: serverCodecs },
 } as const satisfies Record<string, Dialect>
 
 type Limits = Pick<Config['database'], 'url' | 'poolSize' | 'queryTimeoutMs'>
@@ -45,7 +31,7 @@ type Limits = Pick<Config['database'], 'url' | 'poolSize' | 'queryTimeoutMs'>
  * Opens a pool and asks the server who it is.
  * @throws StartError when the server cannot be reached or refuses us
  */
-export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools: StoreTools): Promise<OpenDatabase> {
+export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools: DriverTools): Promise<OpenDatabase> {
   const pool = mysql.createPool({
     uri: url,
     connectionLimit: poolSize,
@@ -56,6 +42,8 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
     timezone: 'Z',
     dateStrings: true,
     supportBigNumbers: true,
+    // As text from both servers, so that one codec reads it.
+    jsonStrings: true,
     enableKeepAlive: true,
   })
   pool.on('connection', connection => {
@@ -146,7 +134,9 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   const dialect = dialects[await flavorOf(pool, url)]
   const calls = (guard: () => void, ask: (sql: string, values: readonly SqlValue[]) => Promise<unknown>) => ({
     dialect,
-    ...tools,
+    clock: tools.clock,
+    seal: tools.seal,
+    cache: tools.cache,
     all: async (sql: string, params: readonly SqlValue[] = []) => {
       guard()
       return (await ask(sql, params)) as SqlRow[]
@@ -164,6 +154,7 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   const db: OpenDatabase = {
     ...calls(() => refuseInsideTx(db), autocommit),
     inTransaction: false,
+    afterCommit: async hook => hook(),
     async tx(work, options = {}) {
       refuseInsideTx(db)
       const connection = await acquire()
@@ -174,12 +165,13 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
         commit: () => say('commit'),
         // A statement that is still under way would keep the rollback waiting; without a connection the server undoes all.
         rollback: async () => (underWay > 0 ? connection.destroy() : say('rollback').catch(() => connection.destroy())),
-        bind: (refuseIfOver: () => void): Database => ({
+        bind: (refuseIfOver: () => void, scope: Scope): Database => ({
           ...calls(refuseIfOver, (sql, values) => {
             underWay++
             return execute(connection, sql, values).finally(() => underWay--)
           }),
           inTransaction: true,
+          afterCommit: async hook => void scope.hooks.push(hook),
           tx: refuseNested,
         }),
       }

@@ -3,8 +3,9 @@ import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Database, type Dialect, type SqlRow, type SqlValue, UniqueViolation, uniqueKeyName } from '@/core/database'
 import { StartError } from '@/core/error'
-import { booleanCodec, type OpenDatabase, refuseNested, type StoreTools } from './driver'
-import { databaseErrors, refuseInsideTx, runTx } from './transaction'
+import { sqliteCodecs } from './codecs'
+import { type DriverTools, type OpenDatabase, refuseNested } from './driver'
+import { databaseErrors, refuseInsideTx, runTx, type Scope } from './transaction'
 
 /**
  * SQLite in WAL mode. One connection writes, its callers taking turns, each transaction begun IMMEDIATE; another only reads,
@@ -21,20 +22,14 @@ const statementsMax = 500
 const dialect: Dialect = {
   name: 'sqlite',
   forUpdate: '',
-  codecs: {
-    timestamp: {
-      encode: (value: string) => Date.parse(value),
-      decode: (stored: number) => new Date(stored).toISOString(),
-    },
-    boolean: booleanCodec,
-  },
+  codecs: sqliteCodecs,
 }
 
 /**
  * Opens the file, and makes it and its folder when they are not there.
  * @throws StartError when it cannot be opened or is no SQLite database
  */
-export async function openSqlite(path: string, busyLimitMs: number, tools: StoreTools): Promise<OpenDatabase> {
+export async function openSqlite(path: string, busyLimitMs: number, tools: DriverTools): Promise<OpenDatabase> {
   const patiently = patience(busyLimitMs)
   const { writer, reader } = await connect(path, patiently)
   const written = statements(writer)
@@ -43,7 +38,9 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
 
   const calls = (prepared: (sql: string) => Statement, guard: () => void, inOrder: <T>(work: () => Promise<T>) => Promise<T>) => ({
     dialect,
-    ...tools,
+    clock: tools.clock,
+    seal: tools.seal,
+    cache: tools.cache,
     all: async (sql: string, params: readonly SqlValue[] = []) => {
       guard()
       return patiently(() => prepared(sql).all(...params) as SqlRow[])
@@ -61,6 +58,7 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
   const db: OpenDatabase = {
     ...calls(readOnly, () => refuseInsideTx(db), inTurn),
     inTransaction: false,
+    afterCommit: async hook => hook(),
     tx: async (work, options = {}) => {
       refuseInsideTx(db)
       return inTurn(() => runTx(db, steps, work, options.timeoutMs))
@@ -91,10 +89,11 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Store
         // The error that led here says more; the next begin tries again.
       }
     },
-    bind: (refuseIfOver: () => void): Database => {
+    bind: (refuseIfOver: () => void, scope: Scope): Database => {
       const tx: Database = {
         ...calls(written, refuseIfOver, work => work()),
         inTransaction: true,
+        afterCommit: async hook => void scope.hooks.push(hook),
         tx: refuseNested,
       }
       return tx

@@ -12,10 +12,11 @@ export const databaseErrors = defineErrors({
 
 const txTimeoutDefaultMs = 10_000
 
-interface Scope {
+export interface Scope {
   /** The driver that the transaction belongs to. */
   owner: object
   open: boolean
+  hooks: (() => Promise<void> | void)[]
 }
 
 const current = new AsyncLocalStorage<Scope>()
@@ -38,7 +39,7 @@ export interface TxSteps {
   /** Must not throw, since the error that led to it says more. */
   rollback(): Promise<void>
   /** The database bound to the transaction. Each of its calls asks `refuseIfOver` first. */
-  bind(refuseIfOver: () => void): Database
+  bind(refuseIfOver: () => void, scope: Scope): Database
 }
 
 /** Begins, runs `work` with a deadline, and commits or rolls back. */
@@ -48,16 +49,17 @@ export async function runTx<T>(
   work: (tx: Database) => Promise<T>,
   timeoutMs = txTimeoutDefaultMs,
 ): Promise<T> {
-  const scope: Scope = { owner, open: true }
+  const scope: Scope = { owner, open: true, hooks: [] }
   const refuseIfOver = () => {
     if (!scope.open) throw new Error('this transaction is over; await every call made in it')
   }
   await steps.begin()
   try {
-    const working = current.run(scope, () => work(steps.bind(refuseIfOver)))
+    const working = current.run(scope, () => work(steps.bind(refuseIfOver, scope)))
     const result = await withDeadline(working, timeoutMs, () => databaseErrors.TxTimeout())
     scope.open = false
     await steps.commit()
+    for (const hook of scope.hooks) await hook()
     return result
   } catch (thrown) {
     scope.open = false

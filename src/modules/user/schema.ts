@@ -21,10 +21,10 @@ export const Status = OneOf(['active', 'suspended'], { description: 'Suspended u
 export const users = defineTable(
   'user',
   {
-    username: Type.String({ pattern: '^[a-z0-9_.-]{3,32}$', description: '3–32 of a–z, 0–9, _ . -', examples: ['ada'] }),
+    username: Type.String({ maxLength: 32, pattern: '^[a-z0-9_.-]{3,32}$', description: '3–32 of a–z, 0–9, _ . -', examples: ['ada'] }),
     email: Type.String({ maxLength: 254, description: 'In lower case.', examples: ['ada@example.com'] }),
     nickname: Type.Optional(Nickname),
-    passwordHash: secret(Type.String()),
+    passwordHash: secret(Type.String({ maxLength: 255 })),
     status: Status,
   },
   {
@@ -33,6 +33,7 @@ export const users = defineTable(
       { columns: ['email'], taken: () => userErrors.EmailTaken({ problems: [{ pointer: '/email', detail: 'is already registered' }] }) },
     ],
     sortable: ['createdAt', 'username'],
+    indexes: [['status', 'createdAt']],
   },
 )
 export type UserRow = RowOf<typeof users>

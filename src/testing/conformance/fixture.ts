@@ -9,6 +9,7 @@ import { defineTable } from '@/core/table'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
 import type { Backing } from '../backings'
+import { fakeLog, fakeMetrics } from '../fakes'
 
 /** A table with a column of every kind, as the suite of a database uses it. */
 export const thingErrors = defineErrors({
@@ -87,7 +88,7 @@ async function openWithThings(backing: Backing): Promise<OpenDatabase> {
 export const openAgain = (backing: Backing, limits: { queryTimeoutMs?: number } = {}): Promise<OpenDatabase> =>
   openDatabase(
     { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000 } },
-    { clock: steppingClock(), seal: testSeal },
+    { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics() },
   )
 
 export const thingStore = (db: Parameters<typeof createStore>[0]) => createStore(db, things)

@@ -1,0 +1,78 @@
+import type { Codec, Dialect } from '@/core/database'
+
+/** How values are stored where a database has no such type, or gives it back in another form. */
+
+/** No database here has a boolean of its own that comes back as one. */
+const boolean: Codec = {
+  encode: (value: boolean) => (value ? 1 : 0),
+  decode: (stored: number) => stored === 1,
+}
+
+/** JSON has no minus zero, and neither has a column. */
+const float: Codec = {
+  encode: (value: number) => value + 0,
+  decode: (stored: number | string) => Number(stored),
+}
+
+const binary: Codec = {
+  encode: (value: Uint8Array) => value,
+  // A Buffer that shares the memory of the whole answer would keep it.
+  decode: (stored: Uint8Array) => new Uint8Array(stored),
+}
+
+const json: Codec = {
+  encode: (value: unknown) => JSON.stringify(value),
+  decode: (stored: string) => JSON.parse(stored),
+}
+
+/** `'12.5'` at scale 2 → `'12.50'`: the one spelling of a decimal. */
+function fixed(value: string, scale: number): string {
+  const [whole = '', fraction = ''] = value.split('.')
+  const text = scale > 0 ? `${whole}.${fraction.padEnd(scale, '0')}` : whole
+  return /^-[0.]*$/.test(text) ? text.slice(1) : text
+}
+
+const fullLength = '2026-01-31 09:05:00.000'.length
+const dateLength = '2026-01-31'.length
+
+export const serverCodecs: Dialect['codecs'] = {
+  // DATETIME(3) in UTC travels as `2026-01-31 09:05:00.000`: no Date, so no time zone can slip in.
+  timestamp: {
+    encode: (value: string) => `${value.slice(0, 10)} ${value.slice(11, 23)}`,
+    // Servers leave a fraction of zero out, and MariaDB the time when all of it is zero.
+    decode: (stored: string) => {
+      if (stored.length === fullLength) return `${stored.slice(0, 10)}T${stored.slice(11)}Z`
+      return new Date(stored.length === dateLength ? stored : `${stored.replace(' ', 'T')}Z`).toISOString()
+    },
+  },
+  boolean,
+  float,
+  binary,
+  json,
+  // The driver gives a string only beyond 2^53.
+  bigint: { encode: (value: string) => value, decode: (stored: string | number) => String(stored) },
+  decimal: { encode: (value: string, { scale = 0 }) => fixed(value, scale), decode: (stored: string) => stored },
+}
+
+export const sqliteCodecs: Dialect['codecs'] = {
+  timestamp: {
+    encode: (value: string) => Date.parse(value),
+    decode: (stored: number) => new Date(stored).toISOString(),
+  },
+  boolean,
+  float,
+  binary,
+  json,
+  // As text, since the driver rounds integers beyond 2^53.
+  bigint: { encode: (value: string) => BigInt(value), decode: (stored: string) => stored, select: name => `cast(${name} as text)` },
+  // In units of the last digit: SQLite has no exact decimal, and so they compare and sum as they should.
+  decimal: {
+    encode: (value: string, { scale = 0 }) => BigInt(fixed(value, scale).replace('.', '')),
+    decode: (stored: string, { scale = 0 }) => {
+      const sign = stored.startsWith('-') ? '-' : ''
+      const digits = stored.slice(sign.length).padStart(scale + 1, '0')
+      return scale > 0 ? `${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}` : stored
+    },
+    select: name => `cast(${name} as text)`,
+  },
+}
