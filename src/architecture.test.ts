@@ -47,7 +47,7 @@ const pure = /^node:(crypto|async_hooks|util|path)$/
 const layerOf = (path: string) => layers.find(layer => layer.path.test(path))
 
 /** What a file imports, types included. */
-const importsOf = (source: string) => [...source.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)].map(match => match[1] as string)
+const importsOf = (source: string) => [...source.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([@\w./:-]+)'/g)].map(match => match[1] as string)
 
 /** The file that a specifier of ours means, as far as its text tells. */
 function targetOf(path: string, specifier: string): string {

@@ -59,6 +59,13 @@ export function columnType({ kind, length = 0, precision = 0, scale = 0 }: Colum
   return words[kind]
 }
 
+/** `'12.5'` at scale 2 → `'12.50'`: the one spelling of a decimal. */
+export function fixedDecimal(value: string, scale: number): string {
+  const [whole = '', fraction = ''] = value.split('.')
+  const text = scale > 0 ? `${whole}.${fraction.padEnd(scale, '0')}` : whole
+  return /^-[0.]*$/.test(text) ? text.slice(1) : text
+}
+
 /** How a table's rows go in and out of a database of one dialect. */
 export interface RowCodec {
   encode(column: string, value: unknown): SqlValue

@@ -89,10 +89,17 @@ export type ColumnKind =
   | 'binary'
 
 export interface Codec {
-  encode(value: never, column: { readonly scale?: number }): SqlValue
-  decode(stored: never, column: { readonly scale?: number }): unknown
+  encode(value: never, column: Digits): SqlValue
+  decode(stored: never, column: Digits): unknown
   /** How the column is selected when its name alone would lose something. @param name quoted */
   select?(name: string): string
+  /** What stands for a value that the column is compared with, when `?` alone would be compared as something else. */
+  placeholder?(column: Digits): string
+}
+/** Of a decimal. */
+interface Digits {
+  readonly precision?: number
+  readonly scale?: number
 }
 
 /** A row with the same unique values is there already. Drivers throw it, stores turn it into the table's own error. */

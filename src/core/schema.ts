@@ -1,4 +1,5 @@
 import { FormatRegistry, Kind, type SchemaOptions, type Static, type TSchema, type TString, Type, TypeRegistry } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 
 /**
  * The words of every schema. `Type` is TypeBox 0.34, the copy that Elysia uses; formats are registered here because TypeBox
@@ -13,11 +14,17 @@ const instantPattern = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0
 const datePattern = /^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/
 const int64Pattern = /^(0|-?[1-9]\d{0,18})$/
 const decimalPattern = /^-?(0|[1-9]\d{0,17})(\.\d{1,18})?$/
-const isCalendarDate = (value: string) => new Date(`${value}T00:00:00Z`).toISOString().startsWith(value)
+/** A day that there is: some parsers take February 30 for March 2. */
+const isCalendarDate = (value: string) => {
+  const ms = Date.parse(`${value}T00:00:00Z`)
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(value)
+}
 
 FormatRegistry.Set('uuid', value => uuidPattern.test(value))
-FormatRegistry.Set('date-time', value => instantPattern.test(value) && !Number.isNaN(Date.parse(value)))
-
+FormatRegistry.Set(
+  'date-time',
+  value => instantPattern.test(value) && (Number(value.slice(8, 10)) < 29 || isCalendarDate(value.slice(0, 10))),
+)
 FormatRegistry.Set('date', value => datePattern.test(value) && isCalendarDate(value))
 FormatRegistry.Set('int64', value => int64Pattern.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value))
 FormatRegistry.Set('decimal', value => decimalPattern.test(value))
@@ -26,6 +33,10 @@ FormatRegistry.Set('database-url', value => {
   if (value.startsWith('sqlite:')) return value.length > 'sqlite:'.length
   return value.startsWith('mysql://') && URL.canParse(value) && new URL(value).pathname.length > 1
 })
+
+/** Whether a text is of one of the formats. */
+export const isOfFormat = (format: 'uuid' | 'date-time' | 'date' | 'int64' | 'decimal', value: string): boolean =>
+  FormatRegistry.Get(format)?.(value) === true
 
 export const isUuid = (value: string): boolean => uuidPattern.test(value)
 
@@ -73,5 +84,11 @@ export const isSecret = (schema: TSchema): boolean => schema['secret'] === true
 /** What a request body may be: the fields listed and no others. */
 export const Input = <P extends Record<string, TSchema>>(properties: P, options: { description?: string } = {}) =>
   Type.Object(properties, { ...options, additionalProperties: false })
+
+/** A check of values against a schema, compiled once. It returns what is wrong, without the value, or undefined. */
+export function validatorOf(schema: TSchema): (value: unknown) => string | undefined {
+  const compiled = TypeCompiler.Compile(schema)
+  return value => (compiled.Check(value) ? undefined : (compiled.Errors(value).First()?.message ?? 'does not fit'))
+}
 
 export type Of<S extends TSchema> = Static<S>

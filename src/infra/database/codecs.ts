@@ -1,3 +1,4 @@
+import { fixedDecimal } from '@/core/column'
 import type { Codec, Dialect } from '@/core/database'
 
 /** How values are stored where a database has no such type, or gives it back in another form. */
@@ -25,13 +26,6 @@ const json: Codec = {
   decode: (stored: string) => JSON.parse(stored),
 }
 
-/** `'12.5'` at scale 2 → `'12.50'`: the one spelling of a decimal. */
-function fixed(value: string, scale: number): string {
-  const [whole = '', fraction = ''] = value.split('.')
-  const text = scale > 0 ? `${whole}.${fraction.padEnd(scale, '0')}` : whole
-  return /^-[0.]*$/.test(text) ? text.slice(1) : text
-}
-
 const fullLength = '2026-01-31 09:05:00.000'.length
 const dateLength = '2026-01-31'.length
 
@@ -50,8 +44,13 @@ export const serverCodecs: Dialect['codecs'] = {
   binary,
   json,
   // The driver gives a string only beyond 2^53.
-  bigint: { encode: (value: string) => value, decode: (stored: string | number) => String(stored) },
-  decimal: { encode: (value: string, { scale = 0 }) => fixed(value, scale), decode: (stored: string) => stored },
+  bigint: { encode: (value: string) => value, decode: (stored: string | number) => String(stored), placeholder: () => 'cast(? as signed)' },
+  // A text would be compared as a float.
+  decimal: {
+    encode: (value: string, { scale = 0 }) => fixedDecimal(value, scale),
+    decode: (stored: string) => stored,
+    placeholder: ({ precision = 18, scale = 0 }) => `cast(? as decimal(${precision},${scale}))`,
+  },
 }
 
 export const sqliteCodecs: Dialect['codecs'] = {
@@ -67,7 +66,7 @@ export const sqliteCodecs: Dialect['codecs'] = {
   bigint: { encode: (value: string) => BigInt(value), decode: (stored: string) => stored, select: name => `cast(${name} as text)` },
   // In units of the last digit: SQLite has no exact decimal, and so they compare and sum as they should.
   decimal: {
-    encode: (value: string, { scale = 0 }) => BigInt(fixed(value, scale).replace('.', '')),
+    encode: (value: string, { scale = 0 }) => BigInt(fixedDecimal(value, scale).replace('.', '')),
     decode: (stored: string, { scale = 0 }) => {
       const sign = stored.startsWith('-') ? '-' : ''
       const digits = stored.slice(sign.length).padStart(scale + 1, '0')

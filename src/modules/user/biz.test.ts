@@ -9,7 +9,7 @@ import { type Backing, onEachBacking } from '@/testing/backings'
 import { openAgain } from '@/testing/conformance/fixture'
 import { fakeMetrics, fakePasswords } from '@/testing/fakes'
 import { userBiz } from './biz'
-import { type UserRow, userErrors } from './schema'
+import { type UserRow, type UserTable, userErrors } from './schema'
 import { userStore } from './store'
 
 const ada = { username: ' Ada ', email: ' Ada@Example.com', password: 'correct horse battery' }
@@ -25,12 +25,12 @@ const row: UserRow = {
 }
 
 /** A store of which only what a test gives can be called; whatever else biz calls fails the test. */
-function withStore(fake: Partial<Store<UserRow>>) {
+function withStore(fake: Partial<Store<UserTable>>) {
   const hashed: string[] = []
   const passwords = fakePasswords()
   const biz = userBiz({
     db: {} as Database,
-    users: () => fake as Store<UserRow>,
+    users: () => fake as Store<UserTable>,
     passwords: { ...passwords, hash: async password => passwords.hash(password).finally(() => hashed.push(password)) },
   })
   return { biz, hashed }

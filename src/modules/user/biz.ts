@@ -1,7 +1,7 @@
 import type { Ports } from '@/core/ports'
 import type { Expected, ListOptions, Patch } from '@/core/store'
 import { weakness } from './password-rules'
-import { type SignUp, type User, userErrors, type UserPage, type UserPatch, type UserRow } from './schema'
+import { type SignUp, type User, userErrors, type UserPage, type UserPatch, type UserRow, type UserTable } from './schema'
 import type { userStore } from './store'
 
 export type UserBiz = ReturnType<typeof userBiz>
@@ -25,7 +25,7 @@ export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'
     return view(found(await users(db).get(id)))
   }
 
-  async function list(options: ListOptions<UserRow>): Promise<UserPage> {
+  async function list(options: ListOptions<UserTable>): Promise<UserPage> {
     const { items, nextPageToken } = await users(db).list({ ...options, orderBy: options.orderBy || 'createdAt desc' })
     return { items: items.map(view), nextPageToken }
   }

@@ -36,7 +36,8 @@ export const users = defineTable(
     indexes: [['status', 'createdAt']],
   },
 )
-export type UserRow = RowOf<typeof users>
+export type UserTable = typeof users
+export type UserRow = RowOf<UserTable>
 
 /** What leaves the process: a list, so that a new column stays inside until someone adds it here. */
 export const User = Type.Pick(users.schema, ['id', 'username', 'email', 'nickname', 'status', 'createdAt', 'updatedAt', 'version'], {

@@ -1,6 +1,6 @@
 import type { Database } from '@/core/database'
 import { createStore, type Store } from '@/core/store'
-import { type UserRow, users } from './schema'
+import { users } from './schema'
 
 /** CRUD comes from the table; what CRUD cannot say would stand here. */
-export const userStore = (db: Database): Store<UserRow> => createStore(db, users)
+export const userStore = (db: Database): Store<typeof users> => createStore(db, users)

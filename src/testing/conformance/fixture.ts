@@ -1,20 +1,24 @@
 import { afterAll, beforeAll } from 'bun:test'
+import type { Cache } from '@/core/cache'
 import type { Clock } from '@/core/clock'
-import { columnWords } from '@/core/migration'
+import type { Database } from '@/core/database'
 import { defineErrors } from '@/core/error'
-import { OneOf, Timestamp, Type } from '@/core/schema'
+import { columnWords } from '@/core/migration'
+import { BigInteger, Bytes, CalendarDate, Decimal, Id, Json, OneOf, secret, Timestamp, Type } from '@/core/schema'
 import { createSeal } from '@/core/seal'
-import { createStore } from '@/core/store'
-import { defineTable } from '@/core/table'
-import type { OpenDatabase } from '@/infra/database/driver'
+import { createStore, type NewRow } from '@/core/store'
+import { type AnyTable, belongsTo, defineTable, hasMany, type RowOf, relate } from '@/core/table'
+import { createStatements } from '@/core/table-statements'
+import type { DriverTools, OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
 import type { Backing } from '../backings'
 import { fakeLog, fakeMetrics } from '../fakes'
 
-/** A table with a column of every kind, as the suite of a database uses it. */
+/** Tables as the suites of a database use them: with a column of every kind, with soft delete, with relations. */
 export const thingErrors = defineErrors({
   NameTaken: ['Conflict', 'This name is taken.'],
   CodeTaken: ['Conflict', 'This code is taken.'],
+  SlugTaken: ['Conflict', 'This slug is taken.'],
 })
 
 export const things = defineTable(
@@ -33,9 +37,50 @@ export const things = defineTable(
       { columns: ['name'], taken: thingErrors.NameTaken },
       { columns: ['code'], taken: thingErrors.CodeTaken },
     ],
-    sortable: ['amount', 'name', 'createdAt'],
+    sortable: ['amount', 'name', 'createdAt', 'kind'],
   },
 )
+
+/** One column of each kind, each of which may be absent. */
+export const samples = defineTable(
+  'sample',
+  {
+    text: Type.Optional(Type.String({ maxLength: 120 })),
+    essay: Type.Optional(Type.String()),
+    whole: Type.Optional(Type.Integer()),
+    large: Type.Optional(BigInteger('Beyond 2^53.')),
+    price: Type.Optional(Decimal(18, 4, 'Exact.')),
+    ratio: Type.Optional(Type.Number()),
+    isOn: Type.Optional(Type.Boolean()),
+    at: Type.Optional(Timestamp('An instant.')),
+    day: Type.Optional(CalendarDate('A day.')),
+    kind: Type.Optional(OneOf(['one', 'two', 'three'], { description: 'Which.' })),
+    data: Type.Optional(Json(Type.Unknown())),
+    bytes: Type.Optional(Bytes(2000, 'Raw.')),
+    token: Type.Optional(secret(Type.String({ maxLength: 120 }))),
+    refId: Type.Optional(Id()),
+  },
+  { indexes: [['whole']] },
+)
+
+const author = defineTable('author', { name: Type.String({ maxLength: 60 }) }, { sortable: ['name'] })
+const post = defineTable(
+  'post',
+  {
+    authorId: Id(),
+    title: Type.String({ maxLength: 100 }),
+    slug: Type.String({ maxLength: 60 }),
+    rank: Type.Integer(),
+  },
+  {
+    softDelete: true,
+    indexes: [['authorId']],
+    sortable: ['rank'],
+    unique: [{ columns: ['slug'], taken: thingErrors.SlugTaken }],
+  },
+)
+export const authors = relate(author, { posts: hasMany(relate(post, { writer: belongsTo(author, 'authorId') }), 'authorId') })
+export const posts = relate(post, { author: belongsTo(author, 'authorId') })
 
 /** A clock that goes on by a millisecond each time it is read. */
 export function steppingClock(startMs = Date.parse('2026-01-31T09:05:00.000Z')): Clock {
@@ -55,12 +100,13 @@ export interface Things {
   store: ReturnType<typeof thingStore>
 }
 
-/** Opens a backing with the table in it before the tests of a suite, and closes it after them. */
+/** Opens a backing with the tables in it before the tests of a suite, and closes it after them. */
 export function useThings(open: () => Promise<Backing>): Things {
   const used = {} as Things
   beforeAll(async () => {
     used.backing = await open()
-    used.db = await openWithThings(used.backing)
+    used.db = await openAgain(used.backing)
+    for (const table of [things, samples, authors, posts]) await createTable(used.db, table)
     used.store = thingStore(used.db)
   })
   afterAll(async () => {
@@ -70,32 +116,32 @@ export function useThings(open: () => Promise<Backing>): Things {
   return used
 }
 
-async function openWithThings(backing: Backing): Promise<OpenDatabase> {
-  const db = await openAgain(backing)
-  const { id, text, integer, boolean, timestamp, tableOptions } = columnWords[db.dialect.name]
-  await db.run(
-    `create table "thing" ("id" ${id} not null primary key, "name" ${text(100)} not null, "code" ${text(100)} not null, "note" ${text(200)},
-     "amount" ${integer} not null, "isOpen" ${boolean} not null, "kind" ${text(16)} not null, "happensAt" ${timestamp} not null,
-     "createdAt" ${timestamp} not null, "updatedAt" ${timestamp} not null, "version" ${integer} not null) ${tableOptions}`,
-  )
-  await db.run('create unique index "thing_name" on "thing" ("name")')
-  await db.run('create unique index "thing_code" on "thing" ("code")')
-  await db.run('create index "thing_amount" on "thing" ("amount", "id")')
-  return db
+export async function createTable(db: Database, table: AnyTable): Promise<void> {
+  for (const statement of createStatements(table, columnWords[db.dialect.name])) await db.run(statement)
 }
 
 /** Another process's view of the same database. */
-export const openAgain = (backing: Backing, limits: { queryTimeoutMs?: number } = {}): Promise<OpenDatabase> =>
+export const openAgain = (
+  backing: Backing,
+  { queryTimeoutMs = 10_000, poolSize = 8, ...tools }: { queryTimeoutMs?: number; poolSize?: number; cache?: Cache } & Partial<DriverTools> = {},
+): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000 } },
-    { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics() },
+    { database: { url: backing.url, poolSize, queryTimeoutMs } },
+    { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics(), ...tools },
   )
 
-export const thingStore = (db: Parameters<typeof createStore>[0]) => createStore(db, things)
+export const thingStore = (db: Database) => createStore(db, things)
+
+/** What a failed call is told apart by: its code or, when it is none of ours, its message. */
+export const failure = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'resolved',
+    thrown => thrown.code ?? thrown.message,
+  )
 
 let count = 0
 /** A row that nobody else has. */
-export const newThing = (over: Partial<Parameters<ReturnType<typeof thingStore>['create']>[0]> = {}) => {
+export const newThing = (over: Partial<NewRow<RowOf<typeof things>>> = {}): NewRow<RowOf<typeof things>> => {
   count++
   return {
     name: `name ${count}`,

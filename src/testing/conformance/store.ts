@@ -1,16 +1,10 @@
 import { describe, expect, test } from 'bun:test'
-import fc from 'fast-check'
 import type { Backing } from '../backings'
-import { newThing, useThings } from './fixture'
+import { failure, newThing, useThings } from './fixture'
 
 /** What a store promises, on whichever database. */
 export function storeSuite(open: () => Promise<Backing>): void {
   const things = useThings(open)
-  const failure = (work: Promise<unknown>) =>
-    work.then(
-      () => 'resolved',
-      thrown => thrown.code ?? thrown.message,
-    )
 
   describe('refusals', () => {
     test('a unique value is taken once, and the loser learns which', async () => {
@@ -47,7 +41,7 @@ export function storeSuite(open: () => Promise<Backing>): void {
       )
     })
     test('a list is ordered by declared columns only', async () => {
-      for (const orderBy of ['note', 'amount; drop table thing', 'amount sideways', '"amount"', 'amount asc asc', '(select 1)']) {
+      for (const orderBy of ['note', 'amount; drop table thing', 'amount sideways', '"amount"', 'amount asc asc', '(select 1)', 'amount,amount', 'amount,', 'amount,name,kind,createdAt']) {
         expect(await failure(things.store.list({ orderBy }))).toBe('InvalidArgument.OrderBy')
       }
     })
@@ -57,7 +51,7 @@ export function storeSuite(open: () => Promise<Backing>): void {
     })
     test('a condition on undefined or on no column is refused rather than matching every row', async () => {
       expect(await failure(things.store.count({ name: undefined } as never))).toContain('undefined')
-      expect(await failure(things.store.count({ 'name" = "name" or "name': 'x' } as never))).toContain('has no column')
+      expect(await failure(things.store.count({ 'name" = "name" or "name': 'x' } as never))).toBe('InvalidArgument.Filter')
     })
     test('a change or removal of another version is refused and changes nothing', async () => {
       const thing = await things.store.create(newThing())
@@ -77,25 +71,6 @@ export function storeSuite(open: () => Promise<Backing>): void {
       expect(made.createdAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
       expect(await things.store.get(made.id)).toEqual(made)
       expect(await things.store.find({ name: made.name, isOpen: true })).toEqual(made)
-    })
-    test('every value of every kind of column round-trips', async () => {
-      const text = (maxLength: number) =>
-        fc.string({ unit: 'grapheme', maxLength }).filter(s => !s.includes('\0') && s.isWellFormed() && [...s].length <= maxLength)
-      const instant = fc.integer({ min: Date.parse('1970-01-01'), max: Date.parse('9999-12-31') }).map(ms => new Date(ms).toISOString())
-      const row = fc.record({
-        note: text(60),
-        amount: fc.maxSafeInteger(),
-        isOpen: fc.boolean(),
-        kind: fc.constantFrom('big' as const, 'small' as const),
-        happensAt: instant,
-      })
-      await fc.assert(
-        fc.asyncProperty(row, async values => {
-          const made = await things.store.create(newThing(values))
-          expect(await things.store.get(made.id)).toEqual(made)
-        }),
-        { numRuns: 100 },
-      )
     })
     test('text is compared by its bytes: case, accents and trailing spaces count', async () => {
       const names = ['tell', 'Tell', 'téll', 'te\u0301ll', 'tell ', ' tell', 'tell\t', 'ｔell']
@@ -129,7 +104,7 @@ export function storeSuite(open: () => Promise<Backing>): void {
       const note = 'paged'
       const rows = []
       for (let i = 0; i < 25; i++) rows.push(await things.store.create(newThing({ note, amount: 1_000_000 + (i % 3) })))
-      for (const orderBy of ['amount', 'amount desc', 'name', 'id', 'id desc', 'createdAt desc']) {
+      for (const orderBy of ['amount', 'amount desc', 'name', 'id', 'id desc', 'createdAt desc', 'kind, amount desc', 'amount desc, name', 'amount desc, kind desc']) {
         const seen: string[] = []
         let pageToken = ''
         do {

@@ -1,0 +1,109 @@
+import type { CacheChange, CacheRule } from '../cache'
+import type { Database } from '../database'
+import type { AnyTable, UniqueKey } from '../table'
+import { isUuid } from '../schema'
+import type { Row } from './plan'
+import type { readsOf } from './read'
+
+/**
+ * Copies of a table's rows in the cache: one by id, and one by each unique key. A write renews the copy by id with the row and
+ * its version, and drops those by unique key, of what the row was and of what it is: so somebody else may take the name next.
+ */
+export interface Copies {
+  /** Whether this table and this process keep any. */
+  readonly areKept: boolean
+  /** Whether a read may be answered by a copy: none may in a transaction. */
+  readonly mayAnswer: boolean
+  get(id: string): Promise<Row | undefined>
+  /** What a unique key leads to, or nothing when `where` is not exactly one. */
+  find(where: object): { row: Promise<Row | undefined> } | undefined
+  /** Said after each write: the rows as they were, unless they are new, and as they are, unless they are gone for good. */
+  changed(db: Database, rows: readonly { before?: Row; after?: Row }[]): Promise<void>
+}
+
+const absentTtlMaxMs = 10_000
+
+const none: Copies = { areKept: false, mayAnswer: false, get: async () => undefined, find: () => undefined, changed: async () => {} }
+
+const rules = new WeakMap<AnyTable, { rule: CacheRule<Row>; prefix: string }>()
+
+export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof readsOf>): Copies {
+  const { cache } = db
+  if (!cache || table.cacheTtlMs === undefined) return none
+  const { rule, prefix } = ruleOf(table)
+  const keyOf = (id: string) => `${prefix}${id}`
+  const keyBy = ({ columns }: UniqueKey, values: Record<string, unknown>) =>
+    `${prefix}${columns.join()}=${JSON.stringify(columns.map(column => values[column]))}`
+  const uniqueKeys = (row: Row) =>
+    (table.unique as UniqueKey[]).filter(({ columns }) => columns.every(column => row[column] !== undefined)).map(key => keyBy(key, row))
+
+  // From the primary: a replica that lags would put back what was just renewed.
+  const entryOf = async (load: Promise<Row | undefined>) => {
+    const value = await load
+    return { version: value?.version ?? 0, value }
+  }
+
+  return {
+    areKept: true,
+    mayAnswer: !db.inTransaction,
+    async get(id) {
+      if (!isUuid(id)) return undefined
+      return cache.fetch(keyOf(id), () => entryOf(reads.get(id, { from: 'primary' })), rule)
+    },
+    find(where) {
+      const names = Object.keys(where)
+      const values = where as Record<string, unknown>
+      const key = (table.unique as UniqueKey[]).find(
+        ({ columns }) => columns.length === names.length && columns.every(column => isScalar(values[column])),
+      )
+      return key && { row: cache.fetch(keyBy(key, values), () => entryOf(reads.find(where, { from: 'primary' })), rule) }
+    },
+    changed: (on, rows) =>
+      on.afterCommit(() => {
+        const changes: CacheChange<Row>[] = []
+        const dropped = new Set<string>()
+        for (const { before, after } of rows) {
+          const id = (after ?? before)?.id as string
+          // An id that is gone for good never comes back, whatever was written to its row last.
+          const version = after?.version ?? Number.MAX_SAFE_INTEGER
+          changes.push({ key: keyOf(id), entry: { version, value: after?.['deletedAt'] === undefined ? after : undefined }, rule })
+          for (const row of [before, after]) if (row) for (const key of uniqueKeys(row)) dropped.add(key)
+        }
+        for (const key of dropped) changes.push({ key, rule })
+        return cache.write(changes as CacheChange[])
+      }),
+  }
+}
+
+const isScalar = (value: unknown) => typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+
+function ruleOf(table: AnyTable) {
+  const known = rules.get(table)
+  if (known) return known
+  const ttlMs = table.cacheTtlMs as number
+  const binary = table.columns.filter(({ kind }) => kind === 'binary').map(({ name }) => name)
+  const isDeep = table.columns.some(({ kind }) => kind === 'json' || kind === 'binary')
+  const rule: CacheRule<Row> = {
+    ttlMs,
+    absentTtlMs: Math.min(ttlMs, absentTtlMaxMs),
+    isSecret: table.columns.some(column => column.isSecret),
+    pack: row =>
+      JSON.stringify(binary.length === 0 ? row : withColumns(row, binary, bytes => Buffer.from(bytes as Uint8Array).toString('base64'))),
+    unpack: text => {
+      const row = JSON.parse(text) as Row
+      return binary.length === 0 ? row : withColumns(row, binary, encoded => new Uint8Array(Buffer.from(encoded as string, 'base64')))
+    },
+    copy: isDeep ? structuredClone : row => ({ ...row }),
+  }
+  // Another version of the executable may know other columns.
+  const shape = Bun.hash(JSON.stringify([table.schema.properties, table.softDelete])).toString(36)
+  const made = { rule, prefix: `${table.name}:${shape}:` }
+  rules.set(table, made)
+  return made
+}
+
+function withColumns(row: Row, names: readonly string[], convert: (value: unknown) => unknown): Row {
+  const made: Row = { ...row }
+  for (const name of names) if (made[name] !== undefined) made[name] = convert(made[name])
+  return made
+}

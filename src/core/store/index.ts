@@ -1,0 +1,4 @@
+export * from './contract'
+export { filterErrors, type Where } from './filter'
+export { pageErrors, pageSizeMax } from './page'
+export { createStore } from './store'

@@ -1,0 +1,111 @@
+import type { Column } from '../column'
+import type { DialectName, SqlValue } from '../database'
+import type { AppError } from '../error'
+import { isStorable } from './value'
+
+/** A condition on something inside a JSON column. */
+export interface JsonCondition {
+  /** Keys and positions: `['address', 'lines', 0]`. Keys are letters, digits, `_` and `-`. Up to 8 of them. */
+  path?: readonly (string | number)[]
+  eq?: JsonScalar
+  ne?: JsonScalar
+  in?: readonly JsonScalar[]
+  /** Whether there is nothing, or null. */
+  isNull?: boolean
+}
+type JsonScalar = string | number | boolean
+
+const pathMax = 8
+const keyPattern = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/
+const inMax = 100
+
+/** How a value in a JSON column is compared: with its type, so that `1`, `'1'` and `true` are three values. */
+interface JsonWords {
+  isNull(at: string): string
+  equals(at: string, type: 'string' | 'number' | 'boolean'): string
+  /** Parameters that `equals` takes after those of `at`. */
+  value(value: JsonScalar): SqlValue
+  /** How often `at` stands in `equals`. */
+  readonly uses: 2
+}
+
+const server = (collation: string): JsonWords => ({
+  uses: 2,
+  isNull: at => `coalesce(json_type(json_extract(${at})), 'NULL') = 'NULL'`,
+  equals: (at, type) => {
+    const text = `json_unquote(json_extract(${at}))`
+    if (type === 'string') return `json_type(json_extract(${at})) = 'STRING' and ${text} collate ${collation} = ?`
+    if (type === 'boolean') return `json_type(json_extract(${at})) = 'BOOLEAN' and ${text} = ?`
+    return `json_type(json_extract(${at})) in ('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL') and cast(${text} as double) = ?`
+  },
+  value: value => (typeof value === 'boolean' ? String(value) : value),
+})
+
+const words: Record<DialectName, JsonWords> = {
+  sqlite: {
+    uses: 2,
+    isNull: at => `coalesce(json_type(${at}), 'null') = 'null'`,
+    equals: (at, type) => {
+      if (type === 'string') return `json_type(${at}) = 'text' and json_extract(${at}) = ?`
+      if (type === 'boolean') return `json_type(${at}) in ('true', 'false') and json_extract(${at}) = ?`
+      return `json_type(${at}) in ('integer', 'real') and json_extract(${at}) = ?`
+    },
+    value: value => (typeof value === 'boolean' ? Number(value) : value),
+  },
+  mysql: server('utf8mb4_0900_bin'),
+  mariadb: server('utf8mb4_nopad_bin'),
+}
+
+/** The condition as SQL; its parameters are appended to `values`. The path is a parameter, too. */
+export function jsonCondition(
+  column: Column,
+  condition: unknown,
+  dialect: DialectName,
+  values: SqlValue[],
+  refused: (column: string, detail: string) => AppError,
+): string {
+  const name = `"${column.name}"`
+  if (typeof condition !== 'object' || condition === null || Array.isArray(condition))
+    throw refused(column.name, 'is JSON: say path and eq, ne, in or isNull')
+  const { path, ...operators } = condition as Record<string, unknown>
+  const [[operator, value] = [], ...more] = Object.entries(operators)
+  if (operator === undefined || more.length > 0) throw refused(column.name, 'takes one operator with a path: eq, ne, in or isNull')
+  if (path === undefined) {
+    if (operator !== 'isNull' || typeof value !== 'boolean') throw refused(column.name, 'is JSON: say a path, or isNull')
+    return `${name} is ${value ? '' : 'not '}null`
+  }
+  const { isNull, equals, value: stored } = words[dialect]
+  const where = jsonPath(path)
+  if (where === undefined) throw refused(column.name, `has a path of keys and positions, at most ${pathMax}`)
+  const at = `${name}, ?`
+  const one = (scalar: unknown): string => {
+    const type = typeof scalar
+    const isScalar = type === 'string' ? isStorable('longText', scalar) : type === 'number' ? Number.isFinite(scalar) : type === 'boolean'
+    if (!isScalar) throw refused(column.name, 'is compared with a string, a number, true or false')
+    values.push(where, where, stored(scalar as JsonScalar))
+    return `(${equals(at, type as 'string')})`
+  }
+  if (operator === 'eq') return one(value)
+  if (operator === 'ne') return `${one(value)} is not true`
+  if (operator === 'in') {
+    if (!Array.isArray(value) || value.length > inMax) throw refused(column.name, `takes a list of at most ${inMax} values`)
+    return value.length > 0 ? `(${value.map(one).join(' or ')})` : '1 = 0'
+  }
+  if (operator === 'isNull' && typeof value === 'boolean') {
+    values.push(where)
+    return `${value ? '' : 'not '}(${isNull(at)})`
+  }
+  throw refused(column.name, `there is no operator ${operator.slice(0, 32)} for JSON`)
+}
+
+/** `['a', 0]` → `$."a"[0]`, or undefined when it is no path. */
+function jsonPath(path: unknown): string | undefined {
+  if (!Array.isArray(path) || path.length === 0 || path.length > pathMax) return undefined
+  let text = '$'
+  for (const step of path) {
+    if (typeof step === 'string' && keyPattern.test(step)) text += `."${step}"`
+    else if (typeof step === 'number' && Number.isInteger(step) && step >= 0 && step < 1_000_000) text += `[${step}]`
+    else return undefined
+  }
+  return text
+}

@@ -1,0 +1,54 @@
+import type { ColumnKind } from '../database'
+import { isOfFormat } from '../schema'
+
+/** What fits a kind of column on every database alike. */
+
+const longTextBytesMax = 2 ** 24 - 1
+/** The least year that a DATETIME may have; the greatest is the greatest of RFC 3339. */
+const firstInstant = '1000-01-01'
+
+/** Whether a value can be kept in, or compared with, a column of this kind. Limits of its own the column's schema has. */
+export function isStorable(kind: ColumnKind, value: unknown, scale = 18): boolean {
+  switch (kind) {
+    case 'integer':
+      return Number.isSafeInteger(value)
+    case 'float':
+      return Number.isFinite(value)
+    case 'boolean':
+      return typeof value === 'boolean'
+    case 'binary':
+      return value instanceof Uint8Array && value.length <= longTextBytesMax
+    case 'json':
+      return isJson(value)
+    case 'timestamp':
+      return typeof value === 'string' && isOfFormat('date-time', value) && value >= firstInstant
+    case 'date':
+      return typeof value === 'string' && isOfFormat('date', value)
+    case 'bigint':
+      return typeof value === 'string' && isOfFormat('int64', value)
+    case 'decimal':
+      return typeof value === 'string' && isOfFormat('decimal', value) && (value.split('.')[1]?.length ?? 0) <= scale
+    case 'id':
+      return typeof value === 'string' && isOfFormat('uuid', value)
+    default:
+      return typeof value === 'string' && isText(value)
+  }
+}
+
+/** NUL ends a text in some databases, and half a surrogate pair is stored as something else. */
+const isText = (value: string) =>
+  !value.includes('\0') && value.isWellFormed() && (value.length < longTextBytesMax / 4 || Buffer.byteLength(value) <= longTextBytesMax)
+
+function isJson(value: unknown): boolean {
+  const text = JSON.stringify(value)
+  if (text === undefined || text.length > longTextBytesMax / 4) return false
+  // Written as an escape, which one server refuses and another changes.
+  if (!/\\u(d[89ab]|0000)/i.test(text)) return true
+  return deepStrings(value).every(isText)
+}
+
+function deepStrings(value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, each]) => [key, ...deepStrings(each)])
+}

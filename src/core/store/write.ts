@@ -1,0 +1,173 @@
+import { toTimestamp } from '../clock'
+import { type Database, type SqlValue, UniqueViolation } from '../database'
+import { isUuid } from '../schema'
+import { type AnyTable, type UniqueKey, uniqueKeyOf } from '../table'
+import { type Expected, type Removal, storeErrors } from './contract'
+import type { Copies } from './copies'
+import { marks } from './filter'
+import { planOf, type Row } from './plan'
+import { readsOf, refuseMany } from './read'
+
+const updateAttempts = 5
+const upsertAttempts = 5
+/** Rows of one insert: its statement is prepared once for each number of rows. */
+const rowsPerInsert = 100
+
+/** What changes one row, or adds rows. */
+export function writesOf(db: Database, table: AnyTable, copies: Copies) {
+  const plan = planOf(table, db.dialect)
+  const { sql, codec, canonical, whole } = plan
+  const reads = readsOf(db, table)
+  const primary = { from: 'primary' } as const
+  const lock = db.inTransaction ? db.dialect.forUpdate : ''
+
+  /** As it is on the primary; locked in a transaction. */
+  const current = async (id: string, text = sql.get): Promise<Row | undefined> => {
+    if (!isUuid(id)) return undefined
+    const stored = await db.first(text + lock, [id], primary)
+    return stored && whole.decode(stored)
+  }
+
+  const stamped = (values: object): Row => {
+    const now = toTimestamp(db.clock.nowMs())
+    const row = canonical.row(values)
+    // In the order of the columns, as rows are read.
+    return { id: Bun.randomUUIDv7(), ...row, createdAt: now, updatedAt: now, version: 1 }
+  }
+
+  async function create(values: object): Promise<Row> {
+    const row = stamped(values)
+    await db.run(sql.insert, codec.encodeRow(row)).catch(thrown => rethrow(thrown, row))
+    await copies.changed(db, [{ after: row }])
+    return row
+  }
+
+  async function createMany(many: readonly object[]): Promise<Row[]> {
+    refuseMany(many.length, 'rows')
+    const rows = many.map(stamped)
+    if (rows.length === 0) return rows
+    const insert = async (on: Database) => {
+      for (let i = 0; i < rows.length; i += rowsPerInsert) {
+        const some = rows.slice(i, i + rowsPerInsert)
+        await on.run(sql.insertMany(some.length), some.flatMap(codec.encodeRow))
+      }
+    }
+    try {
+      // One statement is all or nothing by itself.
+      await (rows.length <= rowsPerInsert ? insert(db) : db.tx(insert))
+    } catch (thrown) {
+      throw thrown instanceof UniqueViolation ? (brokenKey(thrown)?.taken() ?? thrown) : thrown
+    }
+    await copies.changed(
+      db,
+      rows.map(after => ({ after })),
+    )
+    return rows
+  }
+
+  async function update(id: string, patch: object, expected: Expected = {}): Promise<Row | undefined> {
+    return change(id, Object.entries(canonical.patch(patch)), expected)
+  }
+
+  /** Sets columns, by compare-and-set on the version. */
+  async function change(id: string, changes: [string, unknown][], { versions }: Expected, text = sql.get): Promise<Row | undefined> {
+    for (let attempt = 1; attempt <= updateAttempts; attempt++) {
+      const row = await current(id, text)
+      if (!row) return undefined
+      if (versions && !versions.includes(row.version)) throw storeErrors.VersionMismatch()
+      if (changes.length === 0) return row
+      const next: Row = { ...row, updatedAt: toTimestamp(db.clock.nowMs()), version: row.version + 1 }
+      for (const [column, value] of changes) {
+        if (value === null) delete next[column]
+        else next[column] = value
+      }
+      const written = [...changes.map(([column]) => column), 'updatedAt', 'version']
+      const assignments = written.map(column => `"${column}" = ?`).join(', ')
+      const values = written.map(column => codec.encode(column, next[column]))
+      const { changes: matched } = await db
+        .run(`update "${table.name}" set ${assignments} where "id" = ? and "version" = ?`, [...values, id, row.version])
+        .catch(thrown => rethrow(thrown, next))
+      if (matched > 0) {
+        await copies.changed(db, [{ before: row, after: next }])
+        return next
+      }
+    }
+    throw storeErrors.Contended()
+  }
+
+  async function upsert(values: Record<string, unknown>, by: readonly string[]): Promise<{ row: Row; created: boolean }> {
+    const key = (table.unique as UniqueKey[]).find(
+      ({ columns }) => columns.length === by.length && columns.every(each => by.includes(each)),
+    )
+    if (!key) throw new Error(`table ${table.name}: upsert by ${by.join(', ')} takes the columns of one unique key`)
+    const where = Object.fromEntries(by.map(column => [column, values[column]]))
+    for (let attempt = 1; attempt <= upsertAttempts; attempt++) {
+      const known = await reads.find(where, primary)
+      if (known) {
+        const row = await update(known.id, values)
+        if (row) return { row, created: false }
+        continue
+      }
+      try {
+        return { row: await create(values), created: true }
+      } catch (thrown) {
+        // Another added it meanwhile: then this one changes it. A key other than `by` stays taken.
+        if (!(await reads.exists(where, primary))) throw thrown
+      }
+    }
+    throw storeErrors.Contended()
+  }
+
+  async function remove(id: string, { versions, forever }: Expected & Removal = {}): Promise<boolean> {
+    if (!isUuid(id)) return false
+    if (table.softDelete && !forever) {
+      const removed = await change(id, [['deletedAt', toTimestamp(db.clock.nowMs())]], versions ? { versions } : {})
+      return removed !== undefined
+    }
+    const only = versions ? ` and "version" in (${marks(versions.length) || 'null'})` : ''
+    const row = copies.areKept ? await current(id, sql.getAny) : undefined
+    const { changes } = await db.run(`${sql.delete}${only}`, [id, ...(versions ?? [])])
+    if (changes > 0 && row) await copies.changed(db, [{ before: row }])
+    if (changes === 0 && versions && (await current(id, sql.getAny))) throw storeErrors.VersionMismatch()
+    return changes > 0
+  }
+
+  async function restore(id: string, expected: Expected = {}): Promise<Row | undefined> {
+    if (!table.softDelete) throw new Error(`table ${table.name} has no soft delete: what is removed is gone`)
+    return change(id, [['deletedAt', null]], expected, `${sql.getAny} and "deletedAt" is not null`)
+  }
+
+  async function refuseTaken(values: Record<string, unknown>, ownId?: string, keys: readonly UniqueKey[] = table.unique): Promise<void> {
+    const asked = keys.filter(({ columns }) => columns.every(column => values[column] !== undefined))
+    if (asked.length === 0) return
+    const one = ({ columns }: UniqueKey) => `(${columns.map(column => `"${column}" = ?`).join(' and ')})`
+    const params: SqlValue[] = asked.flatMap(({ columns }) => columns.map(column => codec.encode(column, values[column])))
+    const where = `(${asked.map(one).join(' or ')})${plan.live}`
+    const others = (await db.all(`${whole.text} where ${where} limit ?`, [...params, asked.length + 1], primary))
+      .map(whole.decode)
+      .filter(row => row.id !== ownId)
+    const broken = asked.find(({ columns }) => others.some(other => columns.every(column => other[column] === values[column])))
+    if (broken) throw broken.taken()
+  }
+
+  const brokenKey = ({ key }: UniqueViolation) => (table.unique as UniqueKey[]).find(each => uniqueKeyOf(table, each) === key)
+
+  /** Throws the table's error for the first of its unique keys that `row` breaks. */
+  async function rethrow(thrown: unknown, row: Row): Promise<never> {
+    const broken = thrown instanceof UniqueViolation ? brokenKey(thrown) : undefined
+    if (!broken) throw thrown
+    // The database names one key; the one declared first is the one to report.
+    await refuseTaken(row, row.id, table.unique.slice(0, table.unique.indexOf(broken)))
+    throw broken.taken()
+  }
+
+  return {
+    refuseTaken: (values: Record<string, unknown>) => refuseTaken(values),
+    create,
+    createMany,
+    update,
+    upsert,
+    delete: remove,
+    restore,
+  }
+}
