@@ -1,11 +1,12 @@
 import { toTimestamp } from '../clock'
-import { type Database, type SqlValue, UniqueViolation } from '../database'
-import { type AnyTable, type UniqueKey, uniqueKeyOf } from '../table'
+import type { Database, SqlValue } from '../database'
+import type { AnyTable } from '../table'
 import { batchMax, type Removal } from './contract'
 import type { Copies } from './copies'
 import { filledUp } from './filter'
 import { planOf, type Row } from './plan'
 import { hasConditions, matching } from './read'
+import { uniqueKeysOf } from './unique'
 
 /** What changes or removes every row that matches: one statement, or batches in one transaction where copies have to be renewed. */
 export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
@@ -46,8 +47,7 @@ export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
       const { text, values } = matching(plan, where, among)
       return (await db.run(`${statement}${text}`, [...params, ...values])).changes
     } catch (thrown) {
-      const broken = thrown instanceof UniqueViolation && (table.unique as UniqueKey[]).find(key => uniqueKeyOf(table, key) === thrown.key)
-      throw broken ? broken.taken() : thrown
+      return uniqueKeysOf(db, table).rethrow(thrown, [])
     }
   }
 

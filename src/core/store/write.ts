@@ -1,12 +1,13 @@
 import { toTimestamp } from '../clock'
-import { type Database, type SqlValue, UniqueViolation } from '../database'
+import type { Database } from '../database'
 import { isUuid } from '../schema'
-import { type AnyTable, type UniqueKey, uniqueKeyOf } from '../table'
+import type { AnyTable, UniqueKey } from '../table'
 import { type Expected, type Removal, storeErrors } from './contract'
 import type { Copies } from './copies'
 import { marks } from './filter'
 import { planOf, type Row } from './plan'
 import { readsOf, refuseMany } from './read'
+import { uniqueKeysOf } from './unique'
 
 const updateAttempts = 5
 const upsertAttempts = 5
@@ -18,6 +19,7 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
   const plan = planOf(table, db.dialect)
   const { sql, codec, canonical, whole } = plan
   const reads = readsOf(db, table)
+  const unique = uniqueKeysOf(db, table)
   const primary = { from: 'primary' } as const
   const lock = db.inTransaction ? db.dialect.forUpdate : ''
 
@@ -37,7 +39,7 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
 
   async function create(values: object): Promise<Row> {
     const row = stamped(values)
-    await db.run(sql.insert, codec.encodeRow(row)).catch(thrown => rethrow(thrown, row))
+    await db.run(sql.insert, codec.encodeRow(row)).catch(thrown => unique.rethrow(thrown, [row]))
     await copies.changed(db, [{ after: row }])
     return row
   }
@@ -56,7 +58,7 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
       // One statement is all or nothing by itself.
       await (rows.length <= rowsPerInsert ? insert(db) : db.tx(insert))
     } catch (thrown) {
-      throw thrown instanceof UniqueViolation ? (brokenKey(thrown)?.taken() ?? thrown) : thrown
+      return unique.rethrow(thrown, rows)
     }
     await copies.changed(
       db,
@@ -86,7 +88,7 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
       const values = written.map(column => codec.encode(column, next[column]))
       const { changes: matched } = await db
         .run(`update "${table.name}" set ${assignments} where "id" = ? and "version" = ?`, [...values, id, row.version])
-        .catch(thrown => rethrow(thrown, next))
+        .catch(thrown => unique.rethrow(thrown, [next]))
       if (matched > 0) {
         await copies.changed(db, [{ before: row, after: next }])
         return next
@@ -137,32 +139,8 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     return change(id, [['deletedAt', null]], expected, `${sql.getAny} and "deletedAt" is not null`)
   }
 
-  async function refuseTaken(values: Record<string, unknown>, ownId?: string, keys: readonly UniqueKey[] = table.unique): Promise<void> {
-    const asked = keys.filter(({ columns }) => columns.every(column => values[column] !== undefined))
-    if (asked.length === 0) return
-    const one = ({ columns }: UniqueKey) => `(${columns.map(column => `"${column}" = ?`).join(' and ')})`
-    const params: SqlValue[] = asked.flatMap(({ columns }) => columns.map(column => codec.encode(column, values[column])))
-    const where = `(${asked.map(one).join(' or ')})${plan.live}`
-    const others = (await db.all(`${whole.text} where ${where} limit ?`, [...params, asked.length + 1], primary))
-      .map(whole.decode)
-      .filter(row => row.id !== ownId)
-    const broken = asked.find(({ columns }) => others.some(other => columns.every(column => other[column] === values[column])))
-    if (broken) throw broken.taken()
-  }
-
-  const brokenKey = ({ key }: UniqueViolation) => (table.unique as UniqueKey[]).find(each => uniqueKeyOf(table, each) === key)
-
-  /** Throws the table's error for the first of its unique keys that `row` breaks. */
-  async function rethrow(thrown: unknown, row: Row): Promise<never> {
-    const broken = thrown instanceof UniqueViolation ? brokenKey(thrown) : undefined
-    if (!broken) throw thrown
-    // The database names one key; the one declared first is the one to report.
-    await refuseTaken(row, row.id, table.unique.slice(0, table.unique.indexOf(broken)))
-    throw broken.taken()
-  }
-
   return {
-    refuseTaken: (values: Record<string, unknown>) => refuseTaken(values),
+    refuseTaken: (values: Record<string, unknown>) => unique.refuseTaken(values),
     create,
     createMany,
     update,

@@ -123,7 +123,11 @@ export async function createTable(db: Database, table: AnyTable): Promise<void> 
 /** Another process's view of the same database. */
 export const openAgain = (
   backing: Backing,
-  { queryTimeoutMs = 10_000, poolSize = 8, ...tools }: { queryTimeoutMs?: number; poolSize?: number; cache?: Cache } & Partial<DriverTools> = {},
+  {
+    queryTimeoutMs = 10_000,
+    poolSize = 8,
+    ...tools
+  }: { queryTimeoutMs?: number; poolSize?: number; cache?: Cache } & Partial<DriverTools> = {},
 ): Promise<OpenDatabase> =>
   openDatabase(
     { database: { url: backing.url, poolSize, queryTimeoutMs } },

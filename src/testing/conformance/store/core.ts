@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import type { Backing } from '../backings'
-import { failure, newThing, useThings } from './fixture'
+import type { Backing } from '../../backings'
+import { failure, newThing, useThings } from '../fixture'
 
 /** What a store promises, on whichever database. */
-export function storeSuite(open: () => Promise<Backing>): void {
+export function coreSuite(open: () => Promise<Backing>): void {
   const things = useThings(open)
 
   describe('refusals', () => {
@@ -41,7 +41,17 @@ export function storeSuite(open: () => Promise<Backing>): void {
       )
     })
     test('a list is ordered by declared columns only', async () => {
-      for (const orderBy of ['note', 'amount; drop table thing', 'amount sideways', '"amount"', 'amount asc asc', '(select 1)', 'amount,amount', 'amount,', 'amount,name,kind,createdAt']) {
+      for (const orderBy of [
+        'note',
+        'amount; drop table thing',
+        'amount sideways',
+        '"amount"',
+        'amount asc asc',
+        '(select 1)',
+        'amount,amount',
+        'amount,',
+        'amount,name,kind,createdAt',
+      ]) {
         expect(await failure(things.store.list({ orderBy }))).toBe('InvalidArgument.OrderBy')
       }
     })
@@ -104,7 +114,17 @@ export function storeSuite(open: () => Promise<Backing>): void {
       const note = 'paged'
       const rows = []
       for (let i = 0; i < 25; i++) rows.push(await things.store.create(newThing({ note, amount: 1_000_000 + (i % 3) })))
-      for (const orderBy of ['amount', 'amount desc', 'name', 'id', 'id desc', 'createdAt desc', 'kind, amount desc', 'amount desc, name', 'amount desc, kind desc']) {
+      for (const orderBy of [
+        'amount',
+        'amount desc',
+        'name',
+        'id',
+        'id desc',
+        'createdAt desc',
+        'kind, amount desc',
+        'amount desc, name',
+        'amount desc, kind desc',
+      ]) {
         const seen: string[] = []
         let pageToken = ''
         do {
