@@ -1,3 +1,4 @@
+import { toTimestamp } from '@/core/clock'
 import { fixedDecimal } from '@/core/column'
 import type { Codec, Dialect } from '@/core/database'
 
@@ -56,7 +57,7 @@ export const serverCodecs: Dialect['codecs'] = {
 export const sqliteCodecs: Dialect['codecs'] = {
   timestamp: {
     encode: (value: string) => Date.parse(value),
-    decode: (stored: number) => new Date(stored).toISOString(),
+    decode: toTimestamp,
   },
   boolean,
   float,
