@@ -1,41 +1,9 @@
 import { expect, test } from 'bun:test'
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { temporaryFolder } from './bingo'
+import { blocksOf, copyOfSources, root, shell } from './guides'
 import { freePort } from './servers'
-
-const root = resolve(import.meta.dir, '../..')
-
-interface Block {
-  language: string
-  /** After the language: the file that the block is. */
-  title: string
-  text: string
-}
-
-async function blocksOf(path: string): Promise<Block[]> {
-  const text = await Bun.file(join(root, path)).text()
-  return [...text.matchAll(/^```(\w+) ?(.*)\n([\s\S]*?)^```$/gm)].map(([, language = '', title = '', body = '']) => ({
-    language,
-    title,
-    text: body,
-  }))
-}
-
-/** A copy of the sources, so that a guide can be followed without changing them. */
-function copyOfSources(folder: string): void {
-  for (const entry of ['src', 'roles', 'config', 'package.json', 'tsconfig.json', 'biome.json', 'bunfig.toml', 'bun.lock']) {
-    cpSync(join(root, entry), join(folder, entry), { recursive: true })
-  }
-  mkdirSync(join(folder, 'bench'))
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
-}
-
-async function shell(command: string, cwd: string, env: Record<string, string> = {}) {
-  const child = Bun.spawn(['bash', '-ec', command], { cwd, env: { ...process.env, ...env }, stdout: 'pipe', stderr: 'pipe' })
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
-  return { stdout, stderr, code }
-}
 
 /** Starts from source as the documents say, on free ports, and waits until it is ready. */
 async function start(folder: string) {

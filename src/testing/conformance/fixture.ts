@@ -120,9 +120,16 @@ export async function createTable(db: Database, table: AnyTable): Promise<void> 
   for (const statement of createStatements(table, columnWords[db.dialect.name])) await db.run(statement)
 }
 
+/** An empty database with the tables of a guide in it. */
+export async function openGuideDatabase(url: string, tables: readonly AnyTable[]): Promise<OpenDatabase> {
+  const db = await openAgain({ url })
+  for (const table of tables) await createTable(db, table)
+  return db
+}
+
 /** Another process's view of the same database. */
 export const openAgain = (
-  backing: Backing,
+  backing: Pick<Backing, 'url'>,
   {
     queryTimeoutMs = 10_000,
     poolSize = 8,
