@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { openBacking } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
+import { injections } from '../injections'
 import { newSignUp, type Problem, send, sendRaw } from '../http-client'
 
 let bingo: RunningBingo
@@ -169,6 +170,22 @@ test('two lengths, or a length and chunks, are refused: two readers would see tw
   expect(await smuggled('content-length: 2\r\ntransfer-encoding: chunked')).toMatch(/^HTTP\/1.1 4\d\d /)
 })
 
+test('what breaks queries elsewhere is refused in every parameter of a list, and as an id is one that does not exist', async () => {
+  const known = ((await send('GET', users)).body['items'] as unknown[]).length
+  for (const text of injections) {
+    const encoded = encodeURIComponent(text)
+    for (const query of [
+      `orderBy=x${encoded}`,
+      `orderBy=createdAt%20${encoded}x`,
+      `pageToken=${encoded}`,
+      `status=${encoded}`,
+      `pageSize=${encoded}x`,
+    ])
+      expect([query, (await send('GET', `${users}?${query}`)).status]).toEqual([query, 400])
+    expect([text, (await send('GET', `${users}/${encoded}`)).status]).toEqual([text, 404])
+  }
+  expect(((await send('GET', users)).body['items'] as unknown[]).length).toBe(known)
+})
 test('none of all that was an error of ours, and no secret reached the log', async () => {
   const metrics = await (await fetch(`${bingo.ops}/metrics`)).text()
   expect(metrics).not.toMatch(/status="5\d\d"/)

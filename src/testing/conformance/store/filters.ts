@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { createStore, type Where } from '@/core/store'
 import type { RowOf } from '@/core/table'
 import type { Backing } from '../../backings'
+import { injections } from '../../injections'
 import { failure, samples, useThings } from '../fixture'
 
 type Sample = RowOf<typeof samples>
@@ -226,54 +227,9 @@ export function filterSuite(open: () => Promise<Backing>): void {
   })
 
   describe('injection', () => {
-    const corpus = [
-      "' or '1'='1",
-      "'; drop table sample; --",
-      '" or ""="',
-      '") or 1=1 --',
-      "\\' or 1=1 --",
-      "admin'/*",
-      '1; select pg_sleep(9)',
-      "' union select 1,2,3 --",
-      '%',
-      '_',
-      '%%',
-      '\\%',
-      '\\',
-      '?',
-      '??',
-      ':a',
-      '@a',
-      '$1',
-      '{{x}}',
-      '`',
-      '``',
-      '/*!50000 or 1=1*/',
-      '-- ',
-      '#',
-      "x' and sleep(3) and '1'='1",
-      '\u02bc or 1=1',
-      '＇ or 1=1',
-      '{"$gt":""}',
-      '[object Object]',
-      '__proto__',
-      'null',
-      'undefined',
-      'NaN',
-      '0x27',
-      'char(39)',
-      '\r\n',
-      '\t',
-      '\u2028',
-      '🙈',
-      "')) or 1=1 --",
-      '$.a',
-      '$**',
-      '$[*]',
-    ]
     test('in every filter it is a value like others', async () => {
-      const made = await store().createMany(corpus.map(text => ({ text, token: 'corpus', essay: `<${text}>`, data: { v: text } })))
-      for (const [i, text] of corpus.entries()) {
+      const made = await store().createMany(injections.map(text => ({ text, token: 'corpus', essay: `<${text}>`, data: { v: text } })))
+      for (const [i, text] of injections.entries()) {
         const { id } = made[i] as Sample
         expect((await store().find({ id, text }))?.text).toBe(text)
         for (const filter of [
@@ -286,11 +242,11 @@ export function filterSuite(open: () => Promise<Backing>): void {
           expect([filter, await store().exists({ id, ...filter })]).toEqual([filter, true])
         expect(await store().count({ text, token: 'corpus' })).toBe(1)
         expect(await store().count({ data: { path: ['v'], eq: text } })).toBe(1)
-        expect(await store().count({ text: { ne: text }, token: 'corpus' })).toBe(corpus.length - 1)
+        expect(await store().count({ text: { ne: text }, token: 'corpus' })).toBe(injections.length - 1)
       }
     })
     test('in names, orders, tokens and paths it is refused', async () => {
-      for (const text of corpus) {
+      for (const text of injections) {
         expect(await failure(store().count({ [text]: 'x' } as never))).toBe('InvalidArgument.Filter')
         expect(await failure(store().count({ text: { [text]: 'x' } } as never))).toBe('InvalidArgument.Filter')
         expect(await failure(store().count({ data: { path: [text], [text]: 1 } } as never))).toBe('InvalidArgument.Filter')
@@ -300,7 +256,7 @@ export function filterSuite(open: () => Promise<Backing>): void {
         expect(await failure(store().list({ select: [text] as never }))).toContain('has no column')
       }
       const whole = await store().count({ text: { isNull: false } })
-      expect(whole).toBeGreaterThan(corpus.length)
+      expect(whole).toBeGreaterThan(injections.length)
     })
   })
 }

@@ -1,0 +1,280 @@
+import { describe, expect, test } from 'bun:test'
+import type { Cache } from '@/core/cache'
+import type { Database } from '@/core/database'
+import { OneOf, secret, Type } from '@/core/schema'
+import { createStore, type NewRow } from '@/core/store'
+import { defineTable, type RowOf } from '@/core/table'
+import type { Backing } from '../backings'
+import { createTable, failure, openAgain, thingErrors } from './fixture'
+
+/** A table whose rows are kept in the cache, for so short a time that a test sees it end. */
+const ttlMs = 400
+const cards = defineTable(
+  'card',
+  {
+    name: Type.String({ maxLength: 60 }),
+    code: Type.Optional(Type.String({ maxLength: 60 })),
+    amount: Type.Integer(),
+    kind: OneOf(['red', 'blue'], { description: 'Its color.' }),
+    pin: secret(Type.String({ maxLength: 60 })),
+  },
+  {
+    unique: [
+      { columns: ['name'], taken: thingErrors.NameTaken },
+      { columns: ['kind', 'code'], taken: thingErrors.CodeTaken },
+    ],
+    softDelete: true,
+    cache: { ttlMs },
+  },
+)
+type Card = RowOf<typeof cards>
+
+/** One of several processes on a database: its own connections and its own cache. */
+interface Process {
+  db: Database
+  store: ReturnType<typeof cardStore>
+  /** How often the database was asked for rows. */
+  asked(): number
+  close(): Promise<void>
+}
+const cardStore = (db: Database) => createStore(db, cards)
+
+let count = 0
+const newCard = (over: Partial<NewRow<Card>> = {}): NewRow<Card> => ({
+  name: `card ${count++}`,
+  amount: 0,
+  kind: 'red',
+  pin: 'pin',
+  ...over,
+})
+
+/**
+ * What a store with copies promises, on whichever database and cache.
+ * @param openCache of one process. @param processes how many share the database
+ */
+export function copySuite(
+  open: () => Promise<Backing>,
+  openCache: (changedElsewhere: (() => boolean) | undefined) => Promise<Cache>,
+): void {
+  async function start(backing: Backing): Promise<Process> {
+    const late: { cache?: Cache } = {}
+    const db = await openAgain(backing)
+    const cache = await openCache('changedElsewhere' in db ? (db.changedElsewhere as () => boolean) : undefined)
+    late.cache = cache
+    let asked = 0
+    const first: Database['first'] = (...call) => {
+      asked++
+      return db.first(...call)
+    }
+    const counting: Database = { ...db, first, cache }
+    counting.tx = (work, options) => db.tx(tx => work({ ...tx, cache }), options)
+    return {
+      db: counting,
+      store: cardStore(counting),
+      asked: () => asked,
+      close: () => Promise.all([db.close(), cache.close()]).then(() => {}),
+    }
+  }
+
+  async function withProcesses(number: number, work: (...processes: Process[]) => Promise<void>): Promise<void> {
+    const backing = await open()
+    const processes: Process[] = []
+    try {
+      for (let i = 0; i < number; i++) processes.push(await start(backing))
+      await createTable((processes[0] as Process).db, cards)
+      await work(...processes)
+    } finally {
+      for (const process of processes) await process.close()
+      await backing.dispose()
+    }
+  }
+
+  test('a row that was read, or written, is not asked of the database again', () =>
+    withProcesses(1, async one => {
+      const card = await one.store.create(newCard({ code: 'c' }))
+      const before = one.asked()
+      for (let i = 0; i < 5; i++) expect(await one.store.get(card.id)).toEqual(card)
+      expect(one.asked()).toBe(before)
+      for (let i = 0; i < 5; i++) {
+        expect(await one.store.find({ name: card.name })).toEqual(card)
+        expect(await one.store.find({ kind: 'red', code: 'c' }, { select: ['amount'] })).toEqual({ amount: 0 })
+      }
+      expect(one.asked()).toBe(before + 2)
+      expect(await one.store.get(card.id, { from: 'primary' })).toEqual(card)
+      expect(one.asked()).toBe(before + 3)
+    }))
+
+  test('that there is no row is kept, too, until there is one', () =>
+    withProcesses(1, async one => {
+      const { name } = newCard()
+      for (let i = 0; i < 3; i++) expect(await one.store.find({ name })).toBeUndefined()
+      expect(one.asked()).toBe(1)
+      const card = await one.store.create(newCard({ name }))
+      expect(await one.store.find({ name })).toEqual(card)
+    }))
+
+  test('of a thousand who read a cold row at once, one asks the database', () =>
+    withProcesses(2, async (one, other) => {
+      const card = await one.store.create(newCard())
+      const cold = other
+      const rows = await Promise.all(Array.from({ length: 1000 }, () => cold.store.find({ name: card.name })))
+      expect(rows).toEqual(Array(1000).fill(card))
+      expect(cold.asked()).toBe(1)
+    }))
+
+  test('every way of changing a row is seen at once by whoever changed it', () =>
+    withProcesses(1, async one => {
+      const { store } = one
+      let card = await store.create(newCard({ code: 'x' }))
+      const look = () =>
+        Promise.all([store.get(card.id), store.find({ name: card.name }), store.find({ kind: card.kind, code: card.code ?? 'x' })])
+      expect(await look()).toEqual([card, card, card])
+      card = (await store.update(card.id, { amount: 1 })) as Card
+      expect(await look()).toEqual([card, card, card])
+      await store.updateMany({ id: card.id }, { amount: 2 })
+      expect((await look()).map(row => row?.amount)).toEqual([2, 2, 2])
+      card = (await store.upsert({ ...newCard(), name: card.name, amount: 3 }, ['name'])).row
+      expect((await look()).map(row => row?.amount)).toEqual([3, 3, 3])
+      await store.delete(card.id)
+      expect(await look()).toEqual([undefined, undefined, undefined])
+      card = (await store.restore(card.id)) as Card
+      expect((await look()).map(row => row?.id)).toEqual([card.id, card.id, card.id])
+      const { name } = card
+      card = (await store.update(card.id, { name: `${name} renamed` })) as Card
+      expect(await store.find({ name })).toBeUndefined()
+      expect((await look()).map(row => row?.id)).toEqual([card.id, card.id, card.id])
+      const successor = await store.create(newCard({ name }))
+      expect(await store.find({ name })).toEqual(successor)
+      await store.deleteMany({ id: card.id })
+      expect(await look()).toEqual([undefined, undefined, undefined])
+      await store.delete(card.id, { forever: true })
+      await store.delete(successor.id, { forever: true })
+      expect([await store.get(successor.id), await store.find({ name })]).toEqual([undefined, undefined])
+    }))
+
+  test('what a transaction writes is copied when it is committed, and never when it is undone', () =>
+    withProcesses(1, async one => {
+      const card = await one.store.create(newCard())
+      const undone = one.db.tx(async tx => {
+        await cardStore(tx).update(card.id, { amount: 9 })
+        expect((await cardStore(tx).get(card.id))?.amount).toBe(9)
+        throw new Error('no')
+      })
+      expect(await failure(undone)).toBe('no')
+      expect(await one.store.get(card.id)).toEqual(card)
+      await one.db.tx(tx => cardStore(tx).update(card.id, { amount: 9 }))
+      expect((await one.store.get(card.id))?.amount).toBe(9)
+    }))
+
+  test('a slow reader does not put an old row over a new one', () =>
+    withProcesses(2, async one => {
+      const card = await one.store.create(newCard())
+      const held = Promise.withResolvers<void>()
+      const reading = Promise.withResolvers<void>()
+      const slow: Database = {
+        ...one.db,
+        first: async (...call) => {
+          const row = await one.db.first(...call)
+          reading.resolve()
+          await held.promise
+          return row
+        },
+      }
+      for (const change of [() => one.store.update(card.id, { amount: 1 }), () => one.store.delete(card.id)]) {
+        const before = await one.store.get(card.id, { from: 'primary' })
+        // Not in the cache any more, so that it has to be read.
+        await one.db.cache?.write([{ key: await keyOf(one, card.id), rule: ruleOf() }])
+        const late = cardStore(slow).get(card.id)
+        await reading.promise
+        await change()
+        held.resolve()
+        expect(await late).toEqual(before)
+        const after = await one.store.get(card.id, { from: 'primary' })
+        for (let i = 0; i < 3; i++) expect(await one.store.get(card.id)).toEqual(after)
+      }
+    }))
+
+  describe('ten thousand operations at random, by several writers in two processes', () => {
+    test(
+      'no one reads less than they were told was written, and no copy outlives its time',
+      () => withProcesses(2, async (...processes) => randomOperations(processes, 10_000)),
+      120_000,
+    )
+  })
+}
+
+/** Which keys the store uses is its own business; a test that has to forget one asks it. */
+async function keyOf({ db }: Process, id: string): Promise<string> {
+  const asked: string[] = []
+  const spy = { fetch: async (key: string) => void asked.push(key) } as unknown as Cache
+  await cardStore({ ...db, cache: spy }).get(id)
+  return asked[0] as string
+}
+const ruleOf = () =>
+  ({ ttlMs, absentTtlMs: ttlMs, isSecret: false, pack: String, unpack: String, copy: (value: unknown) => value }) as never
+
+const names = Array.from({ length: 12 }, (_, i) => `name ${i}`)
+
+/** Each caller stays with one process, as one whose requests are told apart would; all write to the same few rows. */
+async function randomOperations(processes: readonly Process[], operations: number): Promise<void> {
+  const rows: string[] = []
+  /** When each version of a row was overwritten, as far as writers were told: from then on it is old. */
+  const overwrittenAtMs = new Map<string, number>()
+  let done = 0
+
+  async function caller(process: Process): Promise<void> {
+    const least = new Map<string, number>()
+    const named = new Map<string, { id: string; atMs: number }>()
+    const acknowledged = (id: string, version: number) => {
+      least.set(id, Math.max(version, least.get(id) ?? 0))
+      overwrittenAtMs.set(`${id} ${version - 1}`, performance.now())
+    }
+    while (done++ < operations) {
+      const startedMs = performance.now()
+      const id = rows[Math.floor(Math.random() * rows.length)] as string
+      const dice = Math.random()
+      if (dice < 0.6) {
+        const row = await process.store.get(id)
+        const version = row?.version ?? 0
+        const oldSinceMs = overwrittenAtMs.get(`${id} ${version}`) ?? Number.POSITIVE_INFINITY
+        expect([id, version >= (least.get(id) ?? 0)]).toEqual([id, true])
+        expect([id, version, startedMs - oldSinceMs < ttlMs]).toEqual([id, version, true])
+      } else if (dice < 0.75) {
+        const row = await process.store.update(id, { amount: done }).catch(thrown => void expect(thrown.code).toBe('Aborted.Contended'))
+        if (row) acknowledged(id, row.version)
+      } else if (dice < 0.8) {
+        await process.db
+          .tx(async tx => {
+            const row = await cardStore(tx).update(id, { amount: done })
+            if (row) await tx.afterCommit(() => {})
+            return row
+          })
+          .then(
+            row => row && acknowledged(id, row.version),
+            thrown => expect(thrown.code).toBe('Aborted.Contended'),
+          )
+      } else if (dice < 0.95) {
+        const name = names[Math.floor(Math.random() * names.length)] as string
+        const row = await process.store.find({ name })
+        // Whoever gave the name sees it there, or with somebody who took it since.
+        if (row) expect(row.name).toBe(name)
+        const own = named.get(name)
+        if (own && row === undefined)
+          expect([name, (await process.store.get(own.id, { from: 'primary' }))?.name === name]).toEqual([name, false])
+      } else {
+        const name = names[Math.floor(Math.random() * names.length)] as string
+        const row = await process.store
+          .update(id, { name })
+          .catch(thrown => void expect(['Conflict.NameTaken', 'Aborted.Contended']).toContain(thrown.code))
+        if (!row) continue
+        acknowledged(id, row.version)
+        named.set(name, { id, atMs: performance.now() })
+      }
+    }
+  }
+
+  const first = processes[0] as Process
+  for (let i = 0; i < 20; i++) rows.push((await first.store.create(newCard())).id)
+  await Promise.all(Array.from({ length: 8 }, (_, i) => caller(processes[i % processes.length] as Process)))
+  expect(done).toBeGreaterThan(operations)
+}
