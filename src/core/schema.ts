@@ -27,6 +27,11 @@ FormatRegistry.Set('database-url', value => {
   return value.startsWith('mysql://') && URL.canParse(value) && new URL(value).pathname.length > 1
 })
 
+FormatRegistry.Set(
+  'redis-url',
+  value => /^rediss?:\/\/./.test(value) && URL.canParse(value) && /^\/?\d{0,3}$/.test(new URL(value).pathname),
+)
+
 export const isUuid = (value: string): boolean => uuidPattern.test(value)
 
 /** A UUIDv7 (RFC 9562 §5.7) in lower case: sorts by the time it was made. Callers treat it as opaque. */
