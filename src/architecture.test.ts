@@ -38,6 +38,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   '@elysiajs/swagger': /^src\/infra\/http\/docs\.ts$/,
   'swagger-ui-dist': /^src\/infra\/http\/docs\.ts$/,
   mysql2: /^src\/infra\/database\/mysql\.ts$/,
+  ioredis: /^src\/infra\/redis\.ts$/,
   'bun:sqlite': /^src\/infra\/database\/sqlite\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }
@@ -117,6 +118,7 @@ test('the rule bites', () => {
     ['src/infra/log.ts', `import { user } from '@/modules/user'`],
     ['src/infra/log.ts', `import leftPad from 'left-pad'`],
     ['src/infra/http/app.ts', `import mysql from 'mysql2'`],
+    ['src/infra/cache/redis.ts', `import { Redis } from 'ioredis'`],
     ['roles/api.ts', `import { userBiz } from '@/modules/user/biz'`],
     ['roles/api.ts', `import { openSqlite } from '@/infra/database/sqlite'`],
     ['src/main.ts', `import { user } from '@/modules/user'`],

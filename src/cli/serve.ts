@@ -38,7 +38,7 @@ export async function serve(args: Arguments): Promise<number> {
       start: async () => announce(roles, config, app, log),
       stop: async () => {},
     }
-    const late = await runServices([databaseService(opened), ...app.services, announcement], readiness, config.shutdown, stop, log)
+    const late = await runServices([backings(opened), ...app.services, announcement], readiness, config.shutdown, stop, log)
     if (late.length > 0) {
       log.error('stopped before all was finished', { services: late, deadlineMs: config.shutdown.deadlineMs })
       return 1
@@ -51,11 +51,7 @@ export async function serve(args: Arguments): Promise<number> {
 }
 
 /** Opened before anything starts, closed after everything else: within the same deadline, since a server may not answer any more. */
-const databaseService = ({ db }: OpenPorts): Service => ({
-  name: 'database',
-  start: async () => {},
-  stop: async () => db?.close(),
-})
+const backings = ({ close }: OpenPorts): Service => ({ name: 'database', start: async () => {}, stop: close })
 
 /** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
 function stopOnSignals(): AbortSignal {

@@ -20,7 +20,7 @@ export interface Cache {
 }
 
 export interface CacheEntry<T = unknown> {
-  /** Grows with each change of the row; 0 for what has no row. */
+  /** Grows with each change of the row; 0 for what has no row. Of a row that was removed, its last version or the next. */
   version: number
   /** Undefined when there is no such row: that, too, is worth knowing, for a shorter time. */
   value: T | undefined
@@ -41,9 +41,10 @@ export interface CacheRule<T = unknown> {
   readonly absentTtlMs: number
   /** The values hold secrets: they are encrypted where they leave the process. */
   readonly isSecret: boolean
-  readonly pack: (value: T) => string
-  readonly unpack: (text: string) => T
-  readonly copy: (value: T) => T
+  pack(value: T): string
+  /** Throws what it likes at text of another version of the table; that text is forgotten then. */
+  unpack(text: string): T
+  copy(value: T): T
 }
 
 /** The part of `ttlMs` after which a copy is still returned, while one reader renews it. */

@@ -34,6 +34,11 @@ FormatRegistry.Set('database-url', value => {
   return value.startsWith('mysql://') && URL.canParse(value) && new URL(value).pathname.length > 1
 })
 
+FormatRegistry.Set(
+  'redis-url',
+  value => /^rediss?:\/\/./.test(value) && URL.canParse(value) && /^\/?\d{0,3}$/.test(new URL(value).pathname),
+)
+
 /** Whether a text is of one of the formats. */
 export const isOfFormat = (format: 'uuid' | 'date-time' | 'date' | 'int64' | 'decimal', value: string): boolean =>
   FormatRegistry.Get(format)?.(value) === true

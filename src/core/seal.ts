@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** Signs text that a caller carries for us and gives back, so that a change to it is noticed. Nothing is hidden by it. */
 export interface Seal {
@@ -30,5 +30,52 @@ export function createSeal(rootKey: Uint8Array, info: string): Seal {
       const text = bytes.subarray(macBytes).toString()
       return timingSafeEqual(bytes.subarray(0, macBytes), mac(text, purpose)) ? text : undefined
     },
+  }
+}
+
+/** Hides text that is kept where others may read it, and notices a change to it. */
+export interface Cipher {
+  /**
+   * @param context what the text belongs to; one closed for another context does not open
+   * @returns URL-safe text, different each time
+   */
+  close(text: string, context: string): string
+  /** @returns the text, or undefined when it was not closed by us for this context */
+  open(closed: string, context: string): string | undefined
+  /** The same for the same text, and says nothing of it: 43 URL-safe characters, under which it can be found. */
+  digest(text: string): string
+}
+
+const nonceBytes = 12
+const tagBytes = 16
+
+/**
+ * Encrypts with AES-256-GCM under a key derived from the root key by HKDF with `info`, the context as additional data. Nonces are
+ * random, so one root key is for at most 2^32 texts (NIST SP 800-38D §8.3).
+ * @param rootKey at least 32 random bytes
+ */
+export function createCipher(rootKey: Uint8Array, info: string): Cipher {
+  const key = new Uint8Array(hkdfSync('sha256', rootKey, '', info, 32))
+  const digestKey = new Uint8Array(hkdfSync('sha256', rootKey, '', `${info} digest`, 32))
+  return {
+    close(text, context) {
+      const nonce = randomBytes(nonceBytes)
+      const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context))
+      const hidden = [cipher.update(text, 'utf8'), cipher.final()]
+      return Buffer.concat([nonce, cipher.getAuthTag(), ...hidden]).toString('base64url')
+    },
+    open(closed, context) {
+      const bytes = Buffer.from(closed, 'base64url')
+      if (bytes.length < nonceBytes + tagBytes || bytes.toString('base64url') !== closed) return undefined
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })
+        .setAAD(Buffer.from(context))
+        .setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes))
+      try {
+        return Buffer.concat([decipher.update(bytes.subarray(nonceBytes + tagBytes)), decipher.final()]).toString()
+      } catch {
+        return undefined
+      }
+    },
+    digest: text => createHmac('sha256', digestKey).update(text).digest('base64url'),
   }
 }

@@ -1,29 +1,57 @@
+import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
+import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { PortName, Ports } from '@/core/ports'
-import { createSeal } from '@/core/seal'
+import { createCipher, createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
+import { cacheMetrics } from './cache/metrics'
+import { memoryCache } from './cache/memory'
 import type { OpenDatabase } from './database/driver'
-import { openDatabase } from './database/open'
+import { isEmbedded, openDatabase } from './database/open'
 import { createPasswords } from './passwords'
+import type { RedisServer } from './redis'
 
 /** The ports of this process. The database is there only when a module needs it. */
 export interface OpenPorts {
   ports: Ports
   db: OpenDatabase | undefined
+  /** Lets what is under way finish, then closes all. */
+  close(): Promise<void>
 }
 
-/** Opens what `needed` lists, and nothing else. */
-export async function openPorts(
-  config: Config,
-  needed: ReadonlySet<PortName>,
-  { log, metrics }: { log: Log; metrics: Metrics },
-): Promise<OpenPorts> {
-  const db = needed.has('db') ? await openConfiguredDatabase(config, { log, metrics }) : undefined
+interface Observers {
+  log: Log
+  metrics: Metrics
+}
+
+/**
+ * Opens what `needed` lists, and nothing else.
+ * @throws StartError when the settings do not go together, or something cannot be opened
+ */
+export async function openPorts(config: Config, needed: ReadonlySet<PortName>, { log, metrics }: Observers): Promise<OpenPorts> {
+  refuseMixture(config)
+  let db: OpenDatabase | undefined
+  const redis = needed.has('db') ? await openConfiguredRedis(config, log) : undefined
+  // Made before the database, since its stores use it, and asks the database when it is used.
+  const cache = needed.has('db') ? await openCache(config, redis, () => db, metrics) : undefined
+  const close = async () => {
+    // The database first: what follows its last commits goes to the cache.
+    await db?.close()
+    await cache?.close()
+    await redis?.close()
+  }
+  try {
+    db = needed.has('db') ? await openConfiguredDatabase(config, { log, metrics }, cache) : undefined
+  } catch (thrown) {
+    await close()
+    throw thrown
+  }
   return {
     db,
+    close,
     ports: {
       clock: systemClock,
       log,
@@ -35,5 +63,39 @@ export async function openPorts(
   }
 }
 
-export const openConfiguredDatabase = (config: Config, tools: { log: Log; metrics: Metrics }): Promise<OpenDatabase> =>
-  openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache: undefined, ...tools })
+/** @param cache absent where rows are changed by other means than stores, as migrations do */
+export const openConfiguredDatabase = (config: Config, observers: Observers, cache?: Cache): Promise<OpenDatabase> =>
+  openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
+
+/** Embedded is one host and one file; a Redis beside it would be a second place for the same things. */
+function refuseMixture(config: Config): void {
+  if (!isEmbedded(config) || config.redis.url === undefined) return
+  throw new StartError(
+    'redis.url is set, and the database is SQLite, which goes without Redis; unset BINGO_REDIS_URL, or set BINGO_DATABASE_URL to mysql://…',
+    exitCodes.configuration,
+  )
+}
+
+/** Loaded when used: a process on SQLite starts without the Redis driver. */
+const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
+  redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log })
+
+/** Whether another process has changed the data since it was last asked. One that cannot tell keeps no copies. */
+const changedElsewhere = (db: (OpenDatabase & { changedElsewhere?: () => boolean }) | undefined) => db?.changedElsewhere?.() ?? true
+
+async function openCache(
+  config: Config,
+  redis: RedisServer | undefined,
+  db: () => OpenDatabase | undefined,
+  metrics: Metrics,
+): Promise<Cache | undefined> {
+  const { memoryBytes, timeoutMs } = config.cache
+  if (isEmbedded(config)) {
+    if (memoryBytes === 0) return undefined
+    return memoryCache({ bytesMax: memoryBytes, metrics: cacheMetrics(metrics) }, () => changedElsewhere(db()))
+  }
+  // Without Redis the processes on one MySQL could not tell each other what they change, so none keeps copies.
+  if (!redis) return undefined
+  const { openSharedCache } = await import('./cache/open')
+  return openSharedCache(redis, { memoryBytes, timeoutMs, cipher: createCipher(rootKey(config), 'cache'), metrics: cacheMetrics(metrics) })
+}

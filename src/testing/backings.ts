@@ -32,7 +32,7 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
 }
 
 /** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
-export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
+export function testOn(name: ServerName | 'redis', title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
   if (isAvailable(name)) test(title, work, timeoutMs)
   else refuseOrSkip(name, title)
 }
@@ -46,6 +46,12 @@ function refuseOrSkip(name: string, title: string): void {
     console.warn(`SKIPPED: ${title}: ${name} is not on this machine`)
     test.skip(title, () => {})
   }
+}
+
+/** A suite that needs Redis. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function describeOnRedis(title: string, suite: () => void): void {
+  if (isAvailable('redis')) describe(title, suite)
+  else refuseOrSkip('redis', title)
 }
 
 /**

@@ -26,6 +26,27 @@ export function fakeMetrics(): Metrics {
   }
 }
 
+/** Counts, and says how often: `count('bingo_reads_total', { level: 'memory' })`. */
+export interface CountingMetrics extends Metrics {
+  count(name: string, labels?: Record<string, string>): number
+  gaugeOf(name: string): number | undefined
+}
+
+export function countingMetrics(): CountingMetrics {
+  const counts = new Map<string, number>()
+  const gauges = new Map<string, () => number>()
+  const series = (name: string, labels: Record<string, string>) => `${name} ${JSON.stringify(Object.entries(labels).toSorted())}`
+  return {
+    ...fakeMetrics(),
+    counter: ({ name }) => ({
+      with: labels => ({ add: (by = 1) => void counts.set(series(name, labels), (counts.get(series(name, labels)) ?? 0) + by) }),
+    }),
+    gauge: ({ name }, read) => void gauges.set(name, read),
+    count: (name, labels = {}) => counts.get(series(name, labels)) ?? 0,
+    gaugeOf: name => gauges.get(name)?.(),
+  }
+}
+
 /** Hashes at once, and as anyone can see. */
 export function fakePasswords(): Passwords {
   return { hash: async password => `hash of ${password}`, verify: async (password, hash) => hash === `hash of ${password}` }

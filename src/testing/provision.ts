@@ -5,6 +5,7 @@ import { mysqlRoot } from './servers'
 /** What the tests need on the machine besides Bun, and how Debian calls it. */
 const programs: { program: string; package: string; for: string }[] = [
   { program: 'mariadbd', package: 'mariadb-server', for: 'the suites on MariaDB' },
+  { program: 'redis-server', package: 'redis-server', for: 'the suites on Redis' },
   { program: 'chromium', package: 'chromium', for: 'Swagger in a browser' },
   { program: 'nginx', package: 'nginx-light', for: 'the gateway' },
   { program: 'debootstrap', package: 'debootstrap', for: 'the real MySQL' },

@@ -1,13 +1,16 @@
 import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
 
 /**
- * Real database servers for tests. A server named by `BINGO_TEST_MYSQL_URL` or `BINGO_TEST_MARIADB_URL` is used; otherwise one is
- * started on a free port with its data in a temporary folder, when the server is on the machine, and stopped with the process.
+ * Real servers for tests. A server named by `BINGO_TEST_MYSQL_URL`, `BINGO_TEST_MARIADB_URL` or `BINGO_TEST_REDIS_URL` is used;
+ * otherwise one is started on a free port with its data in a temporary folder, when the server is on the machine, and stopped
+ * with the process.
  */
 export type ServerName = 'mariadb' | 'mysql'
+export const serverNames: readonly ServerName[] = ['mariadb', 'mysql']
 
 export interface DatabaseServer {
   /** With a user that may make databases: `mysql://root@127.0.0.1:41234`. */
@@ -16,11 +19,12 @@ export interface DatabaseServer {
 }
 
 const startTimeoutMs = 60_000
+const startPauseMs = 50
 const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bingo-test')
 /** A Debian of its own for the real MySQL, which Debian's stable release does not have. */
 export const mysqlRoot = join(cache, 'mysql-root')
 
-export const serverVariables = { mariadb: 'BINGO_TEST_MARIADB_URL', mysql: 'BINGO_TEST_MYSQL_URL' } as const
+export const serverVariables = { mariadb: 'BINGO_TEST_MARIADB_URL', mysql: 'BINGO_TEST_MYSQL_URL', redis: 'BINGO_TEST_REDIS_URL' } as const
 
 const running = new Map<ServerName, Promise<DatabaseServer | undefined>>()
 
@@ -32,8 +36,9 @@ export function databaseServer(name: ServerName): Promise<DatabaseServer | undef
 }
 
 /** Whether a test can have this server: its URL is given, or it is installed. Starts nothing. */
-export function isAvailable(name: ServerName): boolean {
+export function isAvailable(name: ServerName | 'redis'): boolean {
   if (process.env[serverVariables[name]]) return true
+  if (name === 'redis') return Bun.which('redis-server') !== null
   return name === 'mariadb' ? Bun.which('mariadbd') !== null : existsSync(join(mysqlRoot, 'usr/sbin/mysqld'))
 }
 
@@ -96,7 +101,12 @@ async function run(command: string[]): Promise<void> {
   if (code !== 0) throw new Error(`${command[0]} exited with ${code}: ${output}`)
 }
 
-async function started(folder: string, command: (port: number) => string[]): Promise<DatabaseServer> {
+async function started(
+  folder: string,
+  command: (port: number) => string[],
+  urlOf = (port: number) => `mysql://root@127.0.0.1:${port}`,
+  isThere = answers,
+): Promise<DatabaseServer> {
   const port = freePort()
   const child = Bun.spawn(command(port), { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
   // However this process ends, its end of the pipe closes, and the watcher stops the server and removes its data.
@@ -111,15 +121,15 @@ async function started(folder: string, command: (port: number) => string[]): Pro
     watcher.stdin.end()
     await watcher.exited
   }
-  const url = `mysql://root@127.0.0.1:${port}`
+  const url = urlOf(port)
   const deadline = performance.now() + startTimeoutMs
-  while (!(await answers(url))) {
+  while (!(await isThere(url))) {
     if (child.exitCode !== null || performance.now() > deadline) {
       const log = await Bun.file(join(folder, 'log')).text()
       await stop()
-      throw new Error(`the database server did not start: ${log.slice(-2000)}`)
+      throw new Error(`the server did not start: ${log.slice(-2000)}`)
     }
-    await Bun.sleep(100)
+    await Bun.sleep(startPauseMs)
   }
   return { url, stop }
 }
@@ -131,6 +141,42 @@ async function answers(url: string): Promise<boolean> {
     return true
   } catch {
     return false
+  }
+}
+
+let redis: Promise<DatabaseServer | undefined> | undefined
+
+/** A Redis server for all tests; those that stop theirs start one of their own. @returns undefined when it is not installed */
+export function redisServer(): Promise<DatabaseServer | undefined> {
+  redis ??= provideRedis()
+  return redis
+}
+
+async function provideRedis(): Promise<DatabaseServer | undefined> {
+  if (!isAvailable('redis')) return undefined
+  const given = process.env[serverVariables.redis]
+  if (given) return { url: given, stop: async () => {} }
+  const folder = mkdtempSync(join(tmpdir(), 'bingo-redis-'))
+  return started(folder, port => redisCommand(port, folder), redisUrl, redisAnswers)
+}
+
+/** Keeps nothing on the disk but what `SAVE` is told to. */
+export const redisCommand = (port: number, folder: string): string[] => [
+  'redis-server',
+  ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
+]
+export const redisUrl = (port: number): string => `redis://127.0.0.1:${port}`
+
+export async function redisAnswers(url: string): Promise<boolean> {
+  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, enableOfflineQueue: false })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    return (await client.ping()) === 'PONG'
+  } catch {
+    return false
+  } finally {
+    client.disconnect()
   }
 }
 

@@ -58,7 +58,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
 function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Found | undefined {
   const flag = flags[leaf.key]
   // A URL without a password may be a flag, although the setting is a secret.
-  if (flag !== undefined && leaf.secret && !(leaf.schema['format'] === 'database-url' && isHarmlessUrl(flag))) {
+  if (flag !== undefined && leaf.secret && !(isUrl(leaf.schema) && isHarmlessUrl(flag))) {
     throw new Error(
       `is a secret, and arguments are visible to every process; use ${leaf.variable}, ${leaf.variable}_FILE or the config file`,
     )
@@ -81,6 +81,7 @@ function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Foun
   return value === undefined || !file ? undefined : { value, source: `file ${file.name}` }
 }
 
+const isUrl = (schema: TSchema) => schema['format'] === 'database-url' || schema['format'] === 'redis-url'
 const isHarmlessUrl = (value: string) => value.startsWith('sqlite:') || (URL.canParse(value) && new URL(value).password === '')
 
 /** Text as the setting's type, or the text itself where it is none, so that the check below names it. */

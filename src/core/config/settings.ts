@@ -32,6 +32,31 @@ export const settings = Type.Object(
         description: 'How long one statement may take on MySQL; on SQLite, how long it may wait for another process to write.',
       }),
     }),
+    redis: section('What the processes of a production share besides the database.', {
+      url: Type.Optional(
+        secret(
+          Type.String({
+            format: 'redis-url',
+            description:
+              'redis://user:password@host:6379/0, or rediss:// for TLS, with / # ? @ : of the password percent-encoded. For MySQL only: with SQLite there is none.',
+          }),
+        ),
+      ),
+    }),
+    cache: section('Copies of rows that are read often, for the tables that ask for it. With MySQL they need Redis.', {
+      memoryBytes: Type.Integer({
+        minimum: 0,
+        maximum: 1024 * 1024 * 1024,
+        default: 32 * 1024 * 1024,
+        description: 'Copies in the memory of this process. 0 = none.',
+      }),
+      timeoutMs: Type.Integer({
+        minimum: 1,
+        maximum: 10_000,
+        default: 50,
+        description: 'How long Redis may take to answer; after that the database is asked.',
+      }),
+    }),
     http: section('The API server, and what all HTTP servers share.', {
       host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the API and bot servers listen on.' }),
       port: port('Port of the API server.', 8080),
