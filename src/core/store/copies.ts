@@ -22,6 +22,8 @@ export interface Copies {
 }
 
 const absentTtlMaxMs = 10_000
+/** Later than any version of a row; every level of the cache still writes it out in full. */
+const goneForGood = 1_000_000_000_000
 
 const none: Copies = { areKept: false, mayAnswer: false, get: async () => undefined, find: () => undefined, changed: async () => {} }
 
@@ -65,7 +67,7 @@ export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof
         for (const { before, after } of rows) {
           const id = (after ?? before)?.id as string
           // An id that is gone for good never comes back, whatever was written to its row last.
-          const version = after?.version ?? Number.MAX_SAFE_INTEGER
+          const version = after?.version ?? goneForGood
           changes.push({ key: keyOf(id), entry: { version, value: after?.['deletedAt'] === undefined ? after : undefined }, rule })
           for (const row of [before, after]) if (row) for (const key of uniqueKeys(row)) dropped.add(key)
         }

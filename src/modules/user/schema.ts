@@ -34,6 +34,7 @@ export const users = defineTable(
     ],
     sortable: ['createdAt', 'username'],
     indexes: [['status', 'createdAt']],
+    cache: { ttlMs: 60_000 },
   },
 )
 export type UserTable = typeof users
