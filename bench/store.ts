@@ -1,20 +1,30 @@
-import { heapStats } from 'bun:jsc'
 import { existsSync } from 'node:fs'
-import type { Database } from '@/core/database'
-import { columnType } from '@/core/column'
-import { columnWords } from '@/core/migration'
 import type { OpenDatabase } from '@/infra/database/driver'
-import { benchDatabase, openBench } from './database'
-import { type BenchOptions, figures, interleaved, markdownTable, median, progress, ratios, type Sample, seeded, verdict } from './measure'
-import { bingo } from './peers/store/bingo'
+import { type BenchDatabase, benchDatabase, openBench } from './database'
+import {
+  type BenchOptions,
+  columns,
+  compare,
+  figures,
+  interleaved,
+  markdownTable,
+  median,
+  progress,
+  ratios,
+  type Sample,
+  verdict,
+} from './measure'
+import { bingo, cachedPeople, openCache } from './peers/store/bingo'
 import { byHandOnMysql } from './peers/store/by-hand-mysql'
 import { byHandOnSqlite } from './peers/store/by-hand-sqlite'
-import { type NewPerson, type People, people, type PersonPatch } from './peers/store/contract'
+import { mustAgree } from './peers/store/agreement'
+import { type People, people } from './peers/store/contract'
 import { drizzleOnMysql } from './peers/store/drizzle-mysql'
 import { drizzleOnSqlite } from './peers/store/drizzle-sqlite'
+import { addPeople, get, idsOf, type Operation, operations, rowCount } from './peers/store/operations'
 import { kyselyOnMysql, kyselyOnSqlite } from './peers/store/kysely'
 import { typeormOnMysql, typeormOnSqlite } from './peers/store/typeorm'
-import { pinning, removeFolder, temporaryFolder } from './process'
+import { benchFolder, must, pinning, removeFolder, temporaryFolder } from './process'
 
 /**
  * The store beside the same work written by hand, and beside Drizzle, Kysely and TypeORM, all in one process. What is fair:
@@ -33,18 +43,14 @@ import { pinning, removeFolder, temporaryFolder } from './process'
  * - Everybody answers with promises and is called alike. The writes of all go to the one table, so that it grows for all.
  * - SQLite's file is in memory where the system has such a folder: waiting for the disk would make all alike.
  */
-const rowCount = 10_000
-const loadBatch = 500
 const parallelOnMysql = 64
 const poolSize = 16
 const sliceMs = 200
 const warmUpSlices = 3
-const getManySize = 50
-const createManySize = 100
-const pagesWalked = 10
 /** Looked at the clock once in so many operations of SQLite, which take about a microsecond. */
 const clockEvery = 16
 const bars = { mysql: 0.9, sqlite: 0.6 }
+const cachedBar = 10
 
 export async function store({ rounds }: BenchOptions): Promise<string> {
   const tables = [...(await onMysql(rounds)), ...(await onSqlite(rounds))]
@@ -61,7 +67,8 @@ async function onMysql(rounds: number): Promise<string[]> {
     contenders.push(await byHandOnMysql(database.url, poolSize), bingo(db))
     for (const peer of [drizzleOnMysql, kyselyOnMysql, typeormOnMysql]) contenders.push(await peer(database.url, poolSize))
     const setting = `${database.server}, ${parallelOnMysql} at a time, pool of ${poolSize}`
-    return await measured({ setting, contenders, parallel: parallelOnMysql, bar: bars.mysql, alsoSequentially: ['get'], rounds, db })
+    const tables = await measured({ setting, contenders, parallel: parallelOnMysql, bar: bars.mysql, rounds, db, url: database.url })
+    return [...tables, ...(await cached(database, db, rounds))]
   } finally {
     for (const contender of contenders) await contender.close()
     await db.close()
@@ -72,14 +79,15 @@ async function onMysql(rounds: number): Promise<string[]> {
 async function onSqlite(rounds: number): Promise<string[]> {
   const folder = temporaryFolder(existsSync(memoryFolder) ? memoryFolder : undefined)
   const path = `${folder}/bench.db`
-  const db = await openBench(`sqlite:${path}`)
+  const url = `sqlite:${path}`
+  const db = await openBench(url)
   const contenders: People[] = []
   try {
     await addPeople(db)
     contenders.push(await byHandOnSqlite(path), bingo(db))
     for (const peer of [drizzleOnSqlite, kyselyOnSqlite, typeormOnSqlite]) contenders.push(await peer(path))
     const setting = `SQLite in ${folder.startsWith(memoryFolder) ? 'memory' : 'a file'}, one after another`
-    return await measured({ setting, contenders, parallel: 1, bar: bars.sqlite, alsoSequentially: [], rounds, db })
+    return await measured({ setting, contenders, parallel: 1, bar: bars.sqlite, rounds, db, url })
   } finally {
     for (const contender of contenders) await contender.close()
     await db.close()
@@ -89,6 +97,28 @@ async function onSqlite(rounds: number): Promise<string[]> {
 
 const memoryFolder = '/dev/shm'
 
+/** The store with copies in the process beside the store without. */
+async function cached(database: BenchDatabase, db: OpenDatabase, rounds: number): Promise<string[]> {
+  const setting = `### get with copies in memory, ${database.server}, ${parallelOnMysql} at a time`
+  const cache = openCache()
+  if (!cache) return [setting, 'Not measured: there is no cache yet.']
+  const withCache = await openBench(database.url, poolSize, cache)
+  try {
+    const ids = (await idsOf(db)).slice(0, rowCount)
+    const stores = [bingo(db), bingo(withCache, cachedPeople)]
+    for (const id of ids) await stores[1]?.get(id)
+    const contenders = stores.map((each, i) => {
+      const run = runOf(get, each, ids, parallelOnMysql)
+      return i === 0 ? { name: each.name, run } : { name: 'Store with copies', run, bar: cachedBar }
+    })
+    for (const { run } of contenders) await warmUp(run)
+    return [setting, markdownTable(columns, await compare('get', contenders, rounds))]
+  } finally {
+    await withCache.close()
+    await cache.close()
+  }
+}
+
 interface Measuring {
   setting: string
   /** By hand, the product, and its peers. */
@@ -96,36 +126,34 @@ interface Measuring {
   parallel: number
   /** The product's least speed, as a part of that by hand. */
   bar: number
-  alsoSequentially: readonly string[]
   rounds: number
   db: OpenDatabase
+  url: string
 }
 
-async function measured({ setting, contenders, parallel, bar, alsoSequentially, rounds, db }: Measuring): Promise<string[]> {
-  const ids = (await db.all('select "id" from "bench_person" order by "id"')).map(({ id }) => id as string)
+async function measured({ setting, contenders, parallel, bar, rounds, db, url }: Measuring): Promise<string[]> {
+  const ids = await idsOf(db)
   for (const contender of contenders) {
     progress(`${setting}: checking what ${contender.name} answers`)
     await mustAgree(contender, contenders[0] as People, ids)
   }
   const speeds: string[][] = []
-  const costs: string[][] = []
+  const costs: Cost[] = []
   for (const operation of operations) {
-    const atOnce = [parallel, ...(alsoSequentially.includes(operation.name) ? [1] : [])]
+    const atOnce = operation === get && parallel > 1 ? [parallel, 1] : [parallel]
     for (const workers of atOnce) {
       const title = workers === parallel ? operation.name : `${operation.name}, sequential`
-      const running = contenders.map(contender => {
-        const steps = Array.from({ length: workers }, (_, worker) => operation.of(contender, ids, worker, workers))
-        return { name: contender.name, run: () => slice(steps) }
-      })
-      for (const { run } of running) for (let i = 0; i < warmUpSlices; i++) await run()
+      const running = contenders.map(contender => ({ name: contender.name, run: runOf(operation, contender, ids, workers) }))
+      for (const { run } of running) await warmUp(run)
       const samples = await interleaved(`${title}, ${setting}`, running, rounds)
       speeds.push(...speedRows(title, contenders, samples, bar))
       progress(markdownTable(speedHead, speeds.slice(-contenders.length)))
       if (workers !== parallel) continue
-      costs.push(await costRow(operation, contenders, samples, ids))
+      const [byHand, ours] = samples.map(own => median(own.map(({ cpuMicros }) => cpuMicros)))
+      costs.push({ operation: title, cpuMicros: [byHand ?? Number.NaN, ours ?? Number.NaN] })
     }
   }
-  return [`### ${setting}`, markdownTable(speedHead, speeds), costNote, markdownTable(costHead, costs)]
+  return [`### ${setting}`, markdownTable(speedHead, speeds), costNote, await costTable(url, costs)]
 }
 
 const speedHead = ['operation', 'contender', 'per second', 'CPU µs each', 'speed × by hand', 'CPU × by hand', 'Store × its speed', 'bar']
@@ -143,100 +171,42 @@ function speedRows(title: string, contenders: readonly People[], samples: readon
 }
 
 const costHead = ['operation', 'CPU µs by hand', 'CPU µs Store', 'overhead µs', 'bytes by hand', 'bytes Store', 'overhead bytes']
-const costNote = `What an operation costs beyond the same by hand. Bytes are what the collector's heap took for one, run one after another with no collection in between; memory outside of it, such as of sockets, is not seen.`
+const costNote =
+  "What an operation costs beyond the same by hand. Bytes are what one takes of the collector's heap, and what that knows of outside of it, in a process of its own that runs one after another with no collection in between."
 
-async function costRow(operation: Operation, contenders: readonly People[], samples: readonly Sample[][], ids: readonly string[]) {
-  const micros = samples.slice(0, 2).map(own => median(own.map(({ cpuMicros }) => cpuMicros)))
-  const bytes: number[] = []
-  for (const contender of contenders.slice(0, 2)) bytes.push(await allocated(operation.of(contender, ids, 0, 1)))
-  const row = ([byHand = 0, ours = 0]: number[], digits: number) =>
-    [byHand, ours, ours - byHand].map(value => value.toLocaleString('en-US', { maximumFractionDigits: digits }))
-  return [operation.name, ...row(micros, 2), ...row(bytes, 0)]
+interface Cost {
+  operation: string
+  cpuMicros: readonly [byHand: number, ours: number]
 }
 
-interface Operation {
-  name: string
-  /** Steps of one worker of several; each does one operation and throws when the answer is not what it must be. */
-  of(contender: People, ids: readonly string[], worker: number, workers: number): () => Promise<void>
+async function costTable(url: string, costs: readonly Cost[]): Promise<string> {
+  const bytes: Record<string, number>[] = []
+  for (const name of ['by hand', 'Store']) bytes.push(await allocations(url, name))
+  const cells = (byHand: number, ours: number, digits: number) =>
+    [byHand, ours, ours - byHand].map(value =>
+      value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    )
+  const rows = costs.map(({ operation, cpuMicros }) => {
+    const [byHand = Number.NaN, ours = Number.NaN] = bytes.map(each => each[operation])
+    return [operation, ...cells(...cpuMicros, 2), ...cells(byHand, ours, 0)]
+  })
+  return markdownTable(costHead, rows)
 }
 
-const operations: readonly Operation[] = [
-  {
-    name: 'get',
-    of({ get }, ids, worker) {
-      const random = seeded(worker)
-      return async () => {
-        if (!(await get(ids[random(ids.length)] as string))) throw new Error('a person was not found')
-      }
-    },
-  },
-  {
-    name: `getMany(${getManySize})`,
-    of({ getMany }, ids, worker) {
-      const random = seeded(worker)
-      return async () => {
-        const found = await getMany(manyOf(ids, random(ids.length)))
-        if (found.length !== getManySize) throw new Error(`${found.length} of ${getManySize} people were found`)
-      }
-    },
-  },
-  {
-    name: 'list(20)',
-    of({ list }) {
-      let token = ''
-      let pages = 0
-      return async () => {
-        const { items, nextPageToken } = await list(pages % pagesWalked === 0 ? undefined : token)
-        if (items.length !== 20 || !nextPageToken) throw new Error(`a page had ${items.length} people`)
-        token = nextPageToken
-        pages++
-      }
-    },
-  },
-  {
-    name: 'update',
-    of({ update }, ids, worker, workers) {
-      const random = seeded(worker)
-      return async () => {
-        // Each worker has its own rows: what is compared is not how contention is met.
-        const id = ids[worker + workers * random(Math.floor(ids.length / workers))] as string
-        if ((await update(id, patchOf(random(1000)))).id !== id) throw new Error('another person was updated')
-      }
-    },
-  },
-  {
-    name: 'create',
-    of({ create }, _, worker) {
-      const random = seeded(worker)
-      return async () => {
-        if (!(await create(newPerson(random(rowCount)))).id) throw new Error('no person was made')
-      }
-    },
-  },
-  {
-    name: `createMany(${createManySize})`,
-    of({ createMany }, _, worker) {
-      const random = seeded(worker)
-      return async () => {
-        const first = random(rowCount)
-        const made = await createMany(Array.from({ length: createManySize }, (__, i) => newPerson(first + i)))
-        if (made.length !== createManySize) throw new Error(`${made.length} people were made`)
-      }
-    },
-  },
-]
-
-/** Distinct ids from all over the table. */
-function manyOf(ids: readonly string[], first: number): string[] {
-  const step = Math.floor(ids.length / getManySize)
-  return Array.from({ length: getManySize }, (_, i) => ids[(first + i * step) % ids.length] as string)
+async function allocations(url: string, contender: string): Promise<Record<string, number>> {
+  progress(`counting what ${contender} allocates`)
+  // The collector stays away for longer than anything that is counted takes.
+  const env = { BUN_JSC_largeHeapSize: String(2 ** 30), BUN_GC_TIMER_DISABLE: '1' }
+  return JSON.parse(await must([process.execPath, `${benchFolder}/store-allocation.ts`, url, contender], { env })) as Record<string, number>
 }
 
-const patchOf = (i: number): PersonPatch => ({ city: i % 2 === 0 ? 'London' : 'Paris', score: i })
+async function warmUp(run: () => Promise<Sample>): Promise<void> {
+  for (let i = 0; i < warmUpSlices; i++) await run()
+}
 
-function newPerson(i: number): NewPerson {
-  const person = { name: `Person ${i}`, email: `person${i}@example.com`, city: 'London', score: i, active: i % 2 === 0 }
-  return i % 3 === 0 ? person : { ...person, note: 'Met at the analytical engine.' }
+function runOf(operation: Operation, contender: People, ids: readonly string[], workers: number): () => Promise<Sample> {
+  const steps = Array.from({ length: workers }, (_, worker) => operation.of(contender, ids, worker, workers))
+  return () => slice(steps)
 }
 
 /** All workers step for as long as a slice takes. */
@@ -256,85 +226,4 @@ async function slice(workers: readonly (() => Promise<void>)[]): Promise<Sample>
   const seconds = (performance.now() - startedMs) / 1000
   const cpu = process.cpuUsage(cpuBefore)
   return { perSecond: done / seconds, cpuMicros: (cpu.user + cpu.system) / done }
-}
-
-const allocationTrials = 7
-/** Well below the 8 MB after which the collector runs by itself, which would hide what was there. */
-const allocationBudget = 2_000_000
-
-/** Bytes that one step takes from the collector's heap. */
-async function allocated(step: () => Promise<void>): Promise<number> {
-  const bytesOf = async (count: number) => {
-    Bun.gc(true)
-    const before = heapStats()
-    for (let i = 0; i < count; i++) await step()
-    const after = heapStats()
-    return (after.heapCapacity + after.extraMemorySize - before.heapCapacity - before.extraMemorySize) / count
-  }
-  const count = Math.max(5, Math.min(5000, Math.floor(allocationBudget / Math.max(await bytesOf(20), 100))))
-  const trials: number[] = []
-  for (let i = 0; i < allocationTrials; i++) trials.push(await bytesOf(count))
-  return median(trials)
-}
-
-/** Throws when `contender` does not read what `reference` reads, or does not keep what it says it wrote. */
-async function mustAgree(contender: People, reference: People, ids: readonly string[]): Promise<void> {
-  const same = (what: string, answers: unknown, should: unknown) => {
-    if (!Bun.deepEquals(comparable(answers), comparable(should), true))
-      throw new Error(
-        `${contender.name}: ${what} gave ${Bun.inspect(comparable(answers))} where it should be ${Bun.inspect(comparable(should))}`,
-      )
-  }
-  const id = ids[1] as string
-  same('get', await contender.get(id), await reference.get(id))
-  same('get of none', await contender.get(Bun.randomUUIDv7()), undefined)
-  const wanted = [Bun.randomUUIDv7(), ...manyOf(ids, 4711)]
-  same('getMany', await contender.getMany(wanted), await reference.getMany(wanted))
-  let page = await contender.list()
-  let should = await reference.list()
-  for (let i = 0; i < pagesWalked; i++) {
-    same('list', page.items, should.items)
-    page = await contender.list(page.nextPageToken)
-    should = await reference.list(should.nextPageToken)
-  }
-  const one = await contender.create(newPerson(1))
-  same('create', one, await reference.get(one.id))
-  const many = await contender.createMany([1, 2, 3].map(newPerson))
-  same('createMany', many, await reference.getMany(many.map(person => person.id)))
-  same(
-    'createMany',
-    many.map(person => person.name),
-    ['Person 1', 'Person 2', 'Person 3'],
-  )
-  const changed = await contender.update(one.id, { city: 'Turin', score: 7 })
-  same('update', changed, await reference.get(one.id))
-  const { updatedAt } = changed
-  same('update', changed, { ...one, city: 'Turin', score: 7, version: 2, updatedAt })
-  await Promise.all([1, 2, 3].map(score => contender.update(one.id, { score })))
-  same('updates at the same time', (await reference.get(one.id))?.version, 5)
-}
-
-/** Absent by undefined and by null is the same here, and so is every order of keys; but objects are plain. */
-function comparable(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(comparable)
-  if (typeof value !== 'object' || value === null) return value
-  if (Object.getPrototypeOf(value) !== Object.prototype && Object.getPrototypeOf(value) !== null)
-    throw new Error('a row is no plain object')
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, part]) => part !== null && part !== undefined)
-      .toSorted(),
-  )
-}
-
-/** Makes the table and fills it. */
-async function addPeople(db: Database): Promise<void> {
-  const words = columnWords[db.dialect.name]
-  const columns = people.columns.map(column => `"${column.name}" ${columnType(column, words)}${column.isOptional ? '' : ' not null'}`)
-  await db.run(`create table "${people.name}" (${columns.join(', ')}, primary key ("id")) ${words.tableOptions}`)
-  for (const index of people.indexes) await db.run(words.index(people.name, index.columns))
-  const { createMany } = bingo(db as OpenDatabase)
-  for (let first = 0; first < rowCount; first += loadBatch) {
-    await createMany(Array.from({ length: loadBatch }, (_, i) => newPerson(first + i)))
-  }
 }

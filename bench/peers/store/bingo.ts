@@ -1,10 +1,12 @@
+import type { Cache } from '@/core/cache'
+import { defineTable } from '@/core/table'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { createStore } from '@/core/store'
-import { listSize, notThere, type NewPerson, type People, people } from './contract'
+import { listSize, notThere, type NewPerson, type People, type Person, people, columnsOfPeople } from './contract'
 
 /** The product's store as a contender. */
-export function bingo(db: OpenDatabase): People {
-  const store = createStore(db, people)
+export function bingo(db: OpenDatabase, table = people): People {
+  const store = createStore(db, table)
   return {
     name: 'Store',
     get: store.get,
@@ -20,7 +22,7 @@ export function bingo(db: OpenDatabase): People {
     // STAND-IN until Store has it: createMany: people => store.createMany(people.map(withoutNull))
     createMany: rows =>
       db.tx(async tx => {
-        const inside = createStore(tx, people)
+        const inside = createStore(tx, table)
         const made = []
         for (const row of rows) made.push(await inside.create(withoutNull(row)))
         return made
@@ -38,3 +40,22 @@ export function bingo(db: OpenDatabase): People {
 function withoutNull({ note, ...person }: NewPerson) {
   return typeof note === 'string' ? { ...person, note } : person
 }
+
+/** Every person, in the order of their ids, with no more than a batch of them in memory. */
+// STAND-IN until Store has it: createStore(db, people).iterate()
+export async function* everybody(db: OpenDatabase): AsyncIterable<Person> {
+  const store = createStore(db, people)
+  let pageToken = ''
+  do {
+    const page = await store.list({ orderBy: 'id', pageSize: 100, ...(pageToken && { pageToken }) })
+    yield* page.items
+    pageToken = page.nextPageToken
+  } while (pageToken)
+}
+
+/** What keeps copies in this process, for the table below. */
+// STAND-IN until it is there: memoryCache({ bytesMax: 64 * 2 ** 20, … })
+export const openCache = (): Cache | undefined => undefined
+
+/** The same table, with copies of its rows. */
+export const cachedPeople = defineTable(people.name, columnsOfPeople, { sortable: ['createdAt'], cache: { ttlMs: 60_000 } })

@@ -2,18 +2,15 @@ import { Type } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
 /** What every contender of the store benchmark does, on one table, with the same rows going in and coming out. */
-export const people = defineTable(
-  'bench_person',
-  {
-    name: Type.String({ maxLength: 64 }),
-    email: Type.String({ maxLength: 254 }),
-    city: Type.String({ maxLength: 64 }),
-    note: Type.Optional(Type.String({ maxLength: 255 })),
-    score: Type.Integer(),
-    active: Type.Boolean(),
-  },
-  { sortable: ['createdAt'] },
-)
+export const columnsOfPeople = {
+  name: Type.String({ maxLength: 64 }),
+  email: Type.String({ maxLength: 254 }),
+  city: Type.String({ maxLength: 64 }),
+  note: Type.Optional(Type.String({ maxLength: 255 })),
+  score: Type.Integer(),
+  active: Type.Boolean(),
+}
+export const people = defineTable('bench_person', columnsOfPeople, { sortable: ['createdAt'] })
 
 /** Timestamps are RFC 3339 texts with milliseconds. Where there is no note, each may say so by undefined or null. */
 export type Person = Omit<RowOf<typeof people>, 'note'> & { note?: string | null | undefined }
