@@ -1,4 +1,5 @@
 import mysql from 'mysql2/promise'
+import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import { createSeal } from '@/core/seal'
 import type { OpenDatabase } from '@/infra/database/driver'
@@ -37,13 +38,13 @@ export async function benchDatabase(): Promise<BenchDatabase> {
 }
 
 /** The product's driver on a database. */
-export const openBench = (url: string, poolSize = 16): Promise<OpenDatabase> =>
+export const openBench = (url: string, poolSize = 16, cache?: Cache): Promise<OpenDatabase> =>
   openDatabase(
     { database: { url, poolSize, queryTimeoutMs: 10_000 } },
     {
       clock: systemClock,
       seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token'),
-      cache: undefined,
+      cache,
       log: createLogOn(line => process.stderr.write(line), 'warn'),
       metrics: createMetrics({ version: 'bench', roles: [] }),
     },

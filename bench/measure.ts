@@ -28,26 +28,45 @@ export const columns = ['measurement', 'contender', 'per second', 'CPU µs each'
  * @returns a row each. Both ratios are medians over the rounds, and above 1 when better than the baseline.
  */
 export async function compare(measurement: string, contenders: readonly Contender[], rounds: number): Promise<string[][]> {
-  const samples = new Map(contenders.map(contender => [contender, [] as Sample[]]))
-  for (let round = 1; round <= rounds; round++) {
-    progress(`${measurement}: round ${round} of ${rounds}`)
-    for (const contender of contenders) samples.get(contender)?.push(await contender.run())
-  }
-  const [base = []] = [...samples.values()]
-  return [...samples].map(([{ name, bar }, own]) => {
-    const speed = median(own.map((sample, i) => sample.perSecond / (base[i]?.perSecond ?? Number.NaN)))
-    const cpu = median(own.map((sample, i) => (base[i]?.cpuMicros ?? Number.NaN) / sample.cpuMicros))
+  const samples = await interleaved(measurement, contenders, rounds)
+  const [base = []] = samples
+  return contenders.map(({ name, bar }, i) => {
+    const own = samples[i] ?? []
+    const { speed, cpu } = ratios(own, base)
     return [
       measurement,
       name,
-      Math.round(median(own.map(({ perSecond }) => perSecond))).toLocaleString('en-US'),
-      median(own.map(({ cpuMicros }) => cpuMicros)).toFixed(2),
+      ...figures(own),
       speed.toFixed(2),
       cpu.toFixed(2),
       bar === undefined ? '' : verdict(`≥ ${bar.toFixed(2)}`, speed >= bar),
     ]
   })
 }
+
+/** @returns the samples of each contender, in the order of the rounds */
+export async function interleaved(measurement: string, contenders: readonly Contender[], rounds: number): Promise<Sample[][]> {
+  const samples = contenders.map(() => [] as Sample[])
+  for (let round = 1; round <= rounds; round++) {
+    progress(`${measurement}: round ${round} of ${rounds}`)
+    for (const [i, contender] of contenders.entries()) samples[i]?.push(await contender.run())
+  }
+  return samples
+}
+
+/** How much better `own` is than `base`, round by round: medians, above 1 when better. */
+export function ratios(own: readonly Sample[], base: readonly Sample[]): { speed: number; cpu: number } {
+  return {
+    speed: median(own.map((sample, i) => sample.perSecond / (base[i]?.perSecond ?? Number.NaN))),
+    cpu: median(own.map((sample, i) => (base[i]?.cpuMicros ?? Number.NaN) / sample.cpuMicros)),
+  }
+}
+
+/** Medians as they stand in tables: per second, CPU µs each. */
+export const figures = (samples: readonly Sample[]): string[] => [
+  Math.round(median(samples.map(({ perSecond }) => perSecond))).toLocaleString('en-US'),
+  median(samples.map(({ cpuMicros }) => cpuMicros)).toFixed(2),
+]
 
 export const missed = '**missed**'
 export const verdict = (bar: string, isMet: boolean): string => `${bar} ${isMet ? 'met' : missed}`

@@ -64,8 +64,8 @@ export function stopEverything(): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'bingo-bench-'))
+export function temporaryFolder(parent: string = tmpdir()): string {
+  const folder = mkdtempSync(join(parent, 'bingo-bench-'))
   folders.add(folder)
   return folder
 }

@@ -1,130 +1,229 @@
-import { Database as Sqlite } from 'bun:sqlite'
-import mysql, { type RowDataPacket } from 'mysql2/promise'
-import type { Database } from '@/core/database'
-import { columnWords } from '@/core/migration'
-import { Type } from '@/core/schema'
-import { createStore } from '@/core/store'
-import { defineTable } from '@/core/table'
-import { benchDatabase, openBench } from './database'
-import { type BenchOptions, type Contender, columns, compare, markdownTable, type Sample, seeded } from './measure'
-import { pinning, removeFolder, temporaryFolder } from './process'
+import { existsSync } from 'node:fs'
+import type { OpenDatabase } from '@/infra/database/driver'
+import { type BenchDatabase, benchDatabase, openBench } from './database'
+import {
+  type BenchOptions,
+  columns,
+  compare,
+  figures,
+  interleaved,
+  markdownTable,
+  median,
+  progress,
+  ratios,
+  type Sample,
+  verdict,
+} from './measure'
+import { bingo, cachedPeople, openCache } from './peers/store/bingo'
+import { byHandOnMysql } from './peers/store/by-hand-mysql'
+import { byHandOnSqlite } from './peers/store/by-hand-sqlite'
+import { mustAgree } from './peers/store/agreement'
+import { type People, people } from './peers/store/contract'
+import { drizzleOnMysql } from './peers/store/drizzle-mysql'
+import { drizzleOnSqlite } from './peers/store/drizzle-sqlite'
+import { addPeople, get, idsOf, type Operation, operations, rowCount } from './peers/store/operations'
+import { kyselyOnMysql, kyselyOnSqlite } from './peers/store/kysely'
+import { typeormOnMysql, typeormOnSqlite } from './peers/store/typeorm'
+import { benchFolder, must, pinning, removeFolder, temporaryFolder } from './process'
 
-/** `Store.get` beside the same select written by hand, in one process. */
-const rowCount = 10_000
-const concurrency = 64
+/**
+ * The store beside the same work written by hand, and beside Drizzle, Kysely and TypeORM, all in one process. What is fair:
+ *
+ * - Everybody works on one table with one index for its order, with the same columns, over the same driver (mysql2 with a pool of
+ *   16, or bun:sqlite with the same pragmas; Kysely and TypeORM reach the latter through a shim of a few lines).
+ * - Everybody gives plain objects with equal values: timestamps as RFC 3339, booleans as booleans, absent as undefined or null.
+ *   That is checked before anything is timed, and a difference throws.
+ * - Who can prepare statements does: by hand always, Drizzle where the query does not depend on the call. Kysely and TypeORM have
+ *   no such thing on MySQL, and on SQLite statements are kept by their text for them.
+ * - `create` makes a UUIDv7, the stamps and the version, and returns the row; `createMany` is one insert of many rows.
+ * - `update` returns the row as it was written and loses no change made at the same time: a read, then an update of that version,
+ *   again when it was not the version any more. Where the database returns what it updated (SQLite), who can say so does it in
+ *   one statement: by hand, Drizzle, Kysely.
+ * - `list` walks ten pages by keyset tokens and begins again. Only the product's tokens are sealed.
+ * - Everybody answers with promises and is called alike. The writes of all go to the one table, so that it grows for all.
+ * - SQLite's file is in memory where the system has such a folder: waiting for the disk would make all alike.
+ */
+const parallelOnMysql = 64
 const poolSize = 16
-const sequentialGets = 40_000
-const concurrentGets = 8000
-
-const people = defineTable('bench_person', {
-  name: Type.String({ maxLength: 64 }),
-  email: Type.String({ maxLength: 254 }),
-  city: Type.String({ maxLength: 64 }),
-  note: Type.Optional(Type.String({ maxLength: 255 })),
-  score: Type.Integer(),
-  active: Type.Boolean(),
-})
-const selectColumns = people.columns.map(({ name }) => name).join(', ')
+const sliceMs = 200
+const warmUpSlices = 3
+/** Looked at the clock once in so many operations of SQLite, which take about a microsecond. */
+const clockEvery = 16
+const bars = { mysql: 0.9, sqlite: 0.6 }
+const cachedBar = 10
 
 export async function store({ rounds }: BenchOptions): Promise<string> {
-  const rows = [...(await onMysql(rounds)), ...(await onSqlite(rounds))]
-  return `## Store\n\nOne process, ${rowCount.toLocaleString('en-US')} rows of 10 columns, random ids, medians of ${rounds} interleaved rounds. Bun ${Bun.version}; ${pinning}.\n\n${markdownTable(columns, rows)}`
+  const tables = [...(await onMysql(rounds)), ...(await onSqlite(rounds))]
+  const rows = rowCount.toLocaleString('en-US')
+  return `## Store\n\nOne process, ${rows} rows of ${people.columns.length} columns, random ids; ${sliceMs} ms a round, medians of ${rounds} interleaved rounds. Bun ${Bun.version}; ${pinning}.\n\n${tables.join('\n\n')}`
 }
 
-async function onMysql(rounds: number): Promise<string[][]> {
+async function onMysql(rounds: number): Promise<string[]> {
   const database = await benchDatabase()
   const db = await openBench(database.url, poolSize)
-  const pool = mysql.createPool({
-    uri: database.url,
-    connectionLimit: poolSize,
-    maxPreparedStatements: 500,
-    charset: 'utf8mb4',
-    timezone: 'Z',
-    dateStrings: true,
-    supportBigNumbers: true,
-    enableKeepAlive: true,
-  })
+  const contenders: People[] = []
   try {
-    const ids = await addPeople(db)
-    const kept = createStore(db, people)
-    const byHand = async (id: string) => {
-      const [found] = await pool.execute<RowDataPacket[]>(`select ${selectColumns} from bench_person where id = ?`, [id])
-      return found[0]
-    }
-    const contenders: Contender[] = [
-      { name: 'mysql2 execute by hand', run: () => timed(concurrentGets, concurrency, ids, byHand) },
-      { name: 'Store.get', run: () => timed(concurrentGets, concurrency, ids, kept.get), bar: 0.9 },
-    ]
-    await warmUp(contenders)
-    return await compare(`get, ${database.server}, ${concurrency} at a time, pool of ${poolSize}`, contenders, rounds)
+    await addPeople(db)
+    contenders.push(await byHandOnMysql(database.url, poolSize), bingo(db))
+    for (const peer of [drizzleOnMysql, kyselyOnMysql, typeormOnMysql]) contenders.push(await peer(database.url, poolSize))
+    const setting = `${database.server}, ${parallelOnMysql} at a time, pool of ${poolSize}`
+    const tables = await measured({ setting, contenders, parallel: parallelOnMysql, bar: bars.mysql, rounds, db, url: database.url })
+    return [...tables, ...(await cached(database, db, rounds))]
   } finally {
-    await pool.end()
+    for (const contender of contenders) await contender.close()
     await db.close()
     await database.remove()
   }
 }
 
-async function onSqlite(rounds: number): Promise<string[][]> {
-  const folder = temporaryFolder()
+async function onSqlite(rounds: number): Promise<string[]> {
+  const folder = temporaryFolder(existsSync(memoryFolder) ? memoryFolder : undefined)
   const path = `${folder}/bench.db`
-  const db = await openBench(`sqlite:${path}`)
-  const ids = await addPeople(db)
-  const raw = new Sqlite(path, { readonly: true, strict: true })
+  const url = `sqlite:${path}`
+  const db = await openBench(url)
+  const contenders: People[] = []
   try {
-    const kept = createStore(db, people)
-    const select = raw.prepare(`select ${selectColumns} from bench_person where id = ?`)
-    const contenders: Contender[] = [
-      { name: 'bun:sqlite prepared select', run: () => timed(sequentialGets, 1, ids, async id => select.get(id)) },
-      { name: 'Store.get', run: () => timed(sequentialGets, 1, ids, kept.get), bar: 0.6 },
-    ]
-    await warmUp(contenders)
-    return await compare('get, SQLite, one after another', contenders, rounds)
+    await addPeople(db)
+    contenders.push(await byHandOnSqlite(path), bingo(db))
+    for (const peer of [drizzleOnSqlite, kyselyOnSqlite, typeormOnSqlite]) contenders.push(await peer(path))
+    const setting = `SQLite in ${folder.startsWith(memoryFolder) ? 'memory' : 'a file'}, one after another`
+    return await measured({ setting, contenders, parallel: 1, bar: bars.sqlite, rounds, db, url })
   } finally {
-    raw.close()
+    for (const contender of contenders) await contender.close()
     await db.close()
     removeFolder(folder)
   }
 }
 
-async function warmUp(contenders: readonly Contender[]): Promise<void> {
-  for (let i = 0; i < 3; i++) for (const contender of contenders) await contender.run()
+const memoryFolder = '/dev/shm'
+
+/** The store with copies in the process beside the store without. */
+async function cached(database: BenchDatabase, db: OpenDatabase, rounds: number): Promise<string[]> {
+  const setting = `### get with copies in memory, ${database.server}, ${parallelOnMysql} at a time`
+  const cache = openCache()
+  if (!cache) return [setting, 'Not measured: there is no cache yet.']
+  const withCache = await openBench(database.url, poolSize, cache)
+  try {
+    const ids = (await idsOf(db)).slice(0, rowCount)
+    const stores = [bingo(db), bingo(withCache, cachedPeople)]
+    for (const id of ids) await stores[1]?.get(id)
+    const contenders = stores.map((each, i) => {
+      const run = runOf(get, each, ids, parallelOnMysql)
+      return i === 0 ? { name: each.name, run } : { name: 'Store with copies', run, bar: cachedBar }
+    })
+    for (const { run } of contenders) await warmUp(run)
+    return [setting, markdownTable(columns, await compare('get', contenders, rounds))]
+  } finally {
+    await withCache.close()
+    await cache.close()
+  }
 }
 
-/** `total` gets of random rows, `parallel` under way at a time. */
-async function timed(total: number, parallel: number, ids: readonly string[], get: (id: string) => Promise<unknown>): Promise<Sample> {
-  const random = seeded(total)
-  const wanted = Array.from({ length: total }, () => ids[random(ids.length)] as string)
-  let next = 0
-  let missing = 0
-  const worker = async () => {
-    while (next < total) if (!(await get(wanted[next++] as string))) missing++
+interface Measuring {
+  setting: string
+  /** By hand, the product, and its peers. */
+  contenders: readonly People[]
+  parallel: number
+  /** The product's least speed, as a part of that by hand. */
+  bar: number
+  rounds: number
+  db: OpenDatabase
+  url: string
+}
+
+async function measured({ setting, contenders, parallel, bar, rounds, db, url }: Measuring): Promise<string[]> {
+  const ids = await idsOf(db)
+  for (const contender of contenders) {
+    progress(`${setting}: checking what ${contender.name} answers`)
+    await mustAgree(contender, contenders[0] as People, ids)
   }
+  const speeds: string[][] = []
+  const costs: Cost[] = []
+  for (const operation of operations) {
+    const atOnce = operation === get && parallel > 1 ? [parallel, 1] : [parallel]
+    for (const workers of atOnce) {
+      const title = workers === parallel ? operation.name : `${operation.name}, sequential`
+      const running = contenders.map(contender => ({ name: contender.name, run: runOf(operation, contender, ids, workers) }))
+      for (const { run } of running) await warmUp(run)
+      const samples = await interleaved(`${title}, ${setting}`, running, rounds)
+      speeds.push(...speedRows(title, contenders, samples, bar))
+      progress(markdownTable(speedHead, speeds.slice(-contenders.length)))
+      if (workers !== parallel) continue
+      const [byHand, ours] = samples.map(own => median(own.map(({ cpuMicros }) => cpuMicros)))
+      costs.push({ operation: title, cpuMicros: [byHand ?? Number.NaN, ours ?? Number.NaN] })
+    }
+  }
+  return [`### ${setting}`, markdownTable(speedHead, speeds), costNote, await costTable(url, costs)]
+}
+
+const speedHead = ['operation', 'contender', 'per second', 'CPU µs each', 'speed × by hand', 'CPU × by hand', 'Store × its speed', 'bar']
+
+/** The second contender is the product: it must reach its part of the first, and be ahead of all others. */
+function speedRows(title: string, contenders: readonly People[], samples: readonly Sample[][], bar: number): string[][] {
+  const [byHand = [], ours = []] = samples
+  return contenders.map(({ name }, i) => {
+    const own = samples[i] ?? []
+    const { speed, cpu } = ratios(own, byHand)
+    const lead = ratios(ours, own).speed
+    const verdicts = ['', verdict(`≥ ${bar.toFixed(2)} by hand`, speed >= bar)]
+    return [title, name, ...figures(own), speed.toFixed(2), cpu.toFixed(2), lead.toFixed(2), verdicts[i] ?? verdict('> 1', lead > 1)]
+  })
+}
+
+const costHead = ['operation', 'CPU µs by hand', 'CPU µs Store', 'overhead µs', 'bytes by hand', 'bytes Store', 'overhead bytes']
+const costNote =
+  "What an operation costs beyond the same by hand. Bytes are what one takes of the collector's heap, and what that knows of outside of it, in a process of its own that runs one after another with no collection in between."
+
+interface Cost {
+  operation: string
+  cpuMicros: readonly [byHand: number, ours: number]
+}
+
+async function costTable(url: string, costs: readonly Cost[]): Promise<string> {
+  const bytes: Record<string, number>[] = []
+  for (const name of ['by hand', 'Store']) bytes.push(await allocations(url, name))
+  const cells = (byHand: number, ours: number, digits: number) =>
+    [byHand, ours, ours - byHand].map(value =>
+      value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    )
+  const rows = costs.map(({ operation, cpuMicros }) => {
+    const [byHand = Number.NaN, ours = Number.NaN] = bytes.map(each => each[operation])
+    return [operation, ...cells(...cpuMicros, 2), ...cells(byHand, ours, 0)]
+  })
+  return markdownTable(costHead, rows)
+}
+
+async function allocations(url: string, contender: string): Promise<Record<string, number>> {
+  progress(`counting what ${contender} allocates`)
+  // The collector stays away for longer than anything that is counted takes.
+  const env = { BUN_JSC_largeHeapSize: String(2 ** 30), BUN_GC_TIMER_DISABLE: '1' }
+  return JSON.parse(await must([process.execPath, `${benchFolder}/store-allocation.ts`, url, contender], { env })) as Record<string, number>
+}
+
+async function warmUp(run: () => Promise<Sample>): Promise<void> {
+  for (let i = 0; i < warmUpSlices; i++) await run()
+}
+
+function runOf(operation: Operation, contender: People, ids: readonly string[], workers: number): () => Promise<Sample> {
+  const steps = Array.from({ length: workers }, (_, worker) => operation.of(contender, ids, worker, workers))
+  return () => slice(steps)
+}
+
+/** All workers step for as long as a slice takes. */
+async function slice(workers: readonly (() => Promise<void>)[]): Promise<Sample> {
+  let done = 0
   const cpuBefore = process.cpuUsage()
   const startedMs = performance.now()
-  await Promise.all(Array.from({ length: parallel }, worker))
+  const endMs = startedMs + sliceMs
+  const work = async (step: () => Promise<void>) => {
+    const stride = workers.length > 1 ? 1 : clockEvery
+    while (performance.now() < endMs) {
+      for (let i = 0; i < stride; i++) await step()
+      done += stride
+    }
+  }
+  await Promise.all(workers.map(work))
   const seconds = (performance.now() - startedMs) / 1000
   const cpu = process.cpuUsage(cpuBefore)
-  if (missing > 0) throw new Error(`${missing} of ${total} rows were not found`)
-  return { perSecond: total / seconds, cpuMicros: (cpu.user + cpu.system) / total }
-}
-
-/** Makes the table and fills it. @returns the ids */
-async function addPeople(db: Database): Promise<string[]> {
-  const { id, text, integer, boolean, timestamp, tableOptions } = columnWords[db.dialect.name]
-  await db.run(
-    `create table "bench_person" ("id" ${id} not null primary key, "name" ${text(64)} not null, "email" ${text(254)} not null,
-      "city" ${text(64)} not null, "note" ${text(255)}, "score" ${integer} not null, "active" ${boolean} not null,
-      "createdAt" ${timestamp} not null, "updatedAt" ${timestamp} not null, "version" ${integer} not null) ${tableOptions}`,
-  )
-  return db.tx(
-    async tx => {
-      const ids: string[] = []
-      for (let i = 0; i < rowCount; i++) {
-        const row = { name: `Person ${i}`, email: `person${i}@example.com`, city: 'London', score: i, active: i % 2 === 0 }
-        ids.push((await createStore(tx, people).create(i % 3 === 0 ? row : { ...row, note: 'Met at the analytical engine.' })).id)
-      }
-      return ids
-    },
-    { timeoutMs: 120_000 },
-  )
+  return { perSecond: done / seconds, cpuMicros: (cpu.user + cpu.system) / done }
 }
