@@ -6,6 +6,11 @@ import type { Metrics } from '@/core/metrics'
 export interface DriverTools extends Pick<Database, 'clock' | 'seal' | 'cache'> {
   log: Log
   metrics: Metrics
+  /**
+   * Called after each `run` outside a transaction and each commit of a transaction with one, before the promise resolves.
+   * @param position the GTID of that write; undefined when the server gives none, as for a write that changed nothing
+   */
+  onWrite?: ((position: string | undefined) => void) | undefined
 }
 
 /** What every driver opens. */

@@ -19,6 +19,9 @@ const session = [
   // ANSI_QUOTES: "name" is an identifier, as on SQLite. The rest refuses what would be stored changed.
   "sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 ].join(', ')
+/** Added where somebody asks for the position of writes; each server reads its own comment. Their answers then carry it. */
+const tracking =
+  " /*!80000 , session_track_gtids = OWN_GTID */ /*M! , session_track_system_variables = concat(@@session_track_system_variables, ',last_gtid') */"
 
 const dialects = {
   mysql: { name: 'mysql', forUpdate: ' for update', codecs: serverCodecs },
@@ -48,7 +51,8 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
   })
   pool.on('connection', connection => {
     // Queued before the caller's own statement. Should it fail, the connection must not be used as it is.
-    connection.query(`set session ${session}`, (failed: QueryError | null) => failed && connection.destroy())
+    const { onWrite } = tools
+    connection.query(`set session ${session}${onWrite ? tracking : ''}`, (failed: QueryError | null) => failed && connection.destroy())
   })
 
   let borrowed = 0
@@ -131,8 +135,14 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
     }
   }
 
+  const written = (header: ResultSetHeader) => tools.onWrite?.(positionOf(header))
+
   const dialect = dialects[await flavorOf(pool, url)]
-  const calls = (guard: () => void, ask: (sql: string, values: readonly SqlValue[]) => Promise<unknown>) => ({
+  const calls = (
+    guard: () => void,
+    ask: (sql: string, values: readonly SqlValue[]) => Promise<unknown>,
+    onRun: (header: ResultSetHeader) => void,
+  ) => ({
     dialect,
     clock: tools.clock,
     seal: tools.seal,
@@ -147,29 +157,41 @@ export async function openMysql({ url, poolSize, queryTimeoutMs }: Limits, tools
     },
     run: async (sql: string, params: readonly SqlValue[] = []) => {
       guard()
-      return { changes: ((await ask(sql, params)) as ResultSetHeader).affectedRows }
+      const header = (await ask(sql, params)) as ResultSetHeader
+      onRun(header)
+      return { changes: header.affectedRows }
     },
   })
 
   const db: OpenDatabase = {
-    ...calls(() => refuseInsideTx(db), autocommit),
+    ...calls(() => refuseInsideTx(db), autocommit, written),
     inTransaction: false,
     afterCommit: async hook => hook(),
     async tx(work, options = {}) {
       refuseInsideTx(db)
       const connection = await acquire()
       let underWay = 0
-      const say = async (sql: string) => void (await within(connection, done => void connection.query(sql, done)))
+      let hasWritten = false
+      const say = (sql: string) => within(connection, done => void connection.query(sql, done))
       const steps = {
-        begin: () => say('start transaction'),
-        commit: () => say('commit'),
+        begin: async () => void (await say('start transaction')),
+        commit: async () => {
+          const header = (await say('commit')) as ResultSetHeader
+          if (hasWritten) written(header)
+        },
         // A statement that is still under way would keep the rollback waiting; without a connection the server undoes all.
-        rollback: async () => (underWay > 0 ? connection.destroy() : say('rollback').catch(() => connection.destroy())),
+        rollback: async () => void (underWay > 0 ? connection.destroy() : await say('rollback').catch(() => connection.destroy())),
         bind: (refuseIfOver: () => void, scope: Scope): Database => ({
-          ...calls(refuseIfOver, (sql, values) => {
-            underWay++
-            return execute(connection, sql, values).finally(() => underWay--)
-          }),
+          ...calls(
+            refuseIfOver,
+            (sql, values) => {
+              underWay++
+              return execute(connection, sql, values).finally(() => underWay--)
+            },
+            () => {
+              hasWritten = true
+            },
+          ),
           inTransaction: true,
           afterCommit: async hook => void scope.hooks.push(hook),
           tx: refuseNested,
@@ -211,6 +233,18 @@ async function flavorOf(pool: Pool, url: string): Promise<'mysql' | 'mariadb'> {
     const why = (thrown as QueryError).code ?? (thrown as Error).message
     throw new StartError(`cannot use the database ${pathname.slice(1)} at ${host}: ${why}; ${remedy(why)}`, undefined, { cause: thrown })
   }
+}
+
+/** The GTID of what was just committed, as MySQL and MariaDB each say it. */
+function positionOf({ stateChanges }: TrackingHeader): string | undefined {
+  if (!stateChanges) return undefined
+  const { gtids, systemVariables } = stateChanges
+  return gtids.length > 0 ? gtids.join(',') : systemVariables['last_gtid']
+}
+
+/** What the driver gives and its types leave out. */
+interface TrackingHeader extends ResultSetHeader {
+  stateChanges?: { gtids: string[]; systemVariables: Record<string, string> }
 }
 
 function remedy(code: string): string {

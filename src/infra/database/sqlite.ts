@@ -35,8 +35,14 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Drive
   const written = statements(writer)
   const readOnly = statements(reader)
   const inTurn = turns()
+  let hasWritten = false
 
-  const calls = (prepared: (sql: string) => Statement, guard: () => void, inOrder: <T>(work: () => Promise<T>) => Promise<T>) => ({
+  const calls = (
+    prepared: (sql: string) => Statement,
+    guard: () => void,
+    inOrder: <T>(work: () => Promise<T>) => Promise<T>,
+    onRun: () => void,
+  ) => ({
     dialect,
     clock: tools.clock,
     seal: tools.seal,
@@ -51,12 +57,19 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Drive
     },
     run: async (sql: string, params: readonly SqlValue[] = []) => {
       guard()
-      return inOrder(async () => patiently(() => ({ changes: written(sql).run(...params).changes })))
+      const result = await inOrder(async () => patiently(() => ({ changes: written(sql).run(...params).changes })))
+      onRun()
+      return result
     },
   })
 
   const db: OpenDatabase = {
-    ...calls(readOnly, () => refuseInsideTx(db), inTurn),
+    ...calls(
+      readOnly,
+      () => refuseInsideTx(db),
+      inTurn,
+      () => tools.onWrite?.(undefined),
+    ),
     inTransaction: false,
     afterCommit: async hook => hook(),
     tx: async (work, options = {}) => {
@@ -79,9 +92,13 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Drive
     begin: async () => {
       // Left open by a rollback that failed: nothing of it may be committed with what comes.
       if (writer.inTransaction) written('rollback').run()
+      hasWritten = false
       await patiently(() => written('begin immediate').run())
     },
-    commit: async () => void (await patiently(() => written('commit').run())),
+    commit: async () => {
+      await patiently(() => written('commit').run())
+      if (hasWritten) tools.onWrite?.(undefined)
+    },
     rollback: async () => {
       try {
         if (writer.inTransaction) written('rollback').run()
@@ -91,7 +108,14 @@ export async function openSqlite(path: string, busyLimitMs: number, tools: Drive
     },
     bind: (refuseIfOver: () => void, scope: Scope): Database => {
       const tx: Database = {
-        ...calls(written, refuseIfOver, work => work()),
+        ...calls(
+          written,
+          refuseIfOver,
+          work => work(),
+          () => {
+            hasWritten = true
+          },
+        ),
         inTransaction: true,
         afterCommit: async hook => void scope.hooks.push(hook),
         tx: refuseNested,
