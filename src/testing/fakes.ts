@@ -21,7 +21,7 @@ export function fakeMetrics(): Metrics {
   return {
     counter: () => ({ with: () => ({ add: () => {} }) }),
     histogram: () => ({ with: () => ({ observe: () => {} }) }),
-    gauge: () => {},
+    gauge: () => () => {},
     expose: async () => ({ text: '', contentType: 'text/plain' }),
   }
 }
