@@ -1,6 +1,7 @@
 import mysql from 'mysql2/promise'
 import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
+import { loadConfig } from '@/core/config/load'
 import { createSeal } from '@/core/seal'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
@@ -40,7 +41,7 @@ export async function benchDatabase(): Promise<BenchDatabase> {
 /** The product's driver on a database. */
 export const openBench = (url: string, poolSize = 16, cache?: Cache): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url, poolSize, queryTimeoutMs: 10_000 } },
+    { database: { ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database, url, poolSize } },
     {
       clock: systemClock,
       seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token'),

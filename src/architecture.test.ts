@@ -37,9 +37,9 @@ const packages: Readonly<Record<string, RegExp>> = {
   elysia: /^src\/(core\/controller\.ts|infra\/http\/|modules\/[^/]+\/([^/]+\.)?controller\.ts$)/,
   '@elysiajs/swagger': /^src\/infra\/http\/docs\.ts$/,
   'swagger-ui-dist': /^src\/infra\/http\/docs\.ts$/,
-  mysql2: /^src\/infra\/database\/mysql\.ts$/,
+  mysql2: /^src\/infra\/database\/mysql\//,
+  'bun:sqlite': /^src\/infra\/database\/sqlite\//,
   ioredis: /^src\/infra\/redis\.ts$/,
-  'bun:sqlite': /^src\/infra\/database\/sqlite\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }
 /** What computes and touches nothing outside the process. */
@@ -103,7 +103,7 @@ test('every import follows the arrows', async () => {
 
 test('the rule bites', () => {
   const forbidden: [string, string][] = [
-    ['src/modules/user/biz.ts', `import { x } from '@/infra/database/sqlite'`],
+    ['src/modules/user/biz.ts', `import { x } from '@/infra/database/sqlite/driver'`],
     ['src/modules/user/biz.ts', `import { Elysia } from 'elysia'`],
     ['src/modules/user/biz.ts', `import type { Pool } from 'mysql2'`],
     ['src/modules/user/biz.ts', `import { readFileSync } from 'node:fs'`],
@@ -120,7 +120,7 @@ test('the rule bites', () => {
     ['src/infra/http/app.ts', `import mysql from 'mysql2'`],
     ['src/infra/cache/redis.ts', `import { Redis } from 'ioredis'`],
     ['roles/api.ts', `import { userBiz } from '@/modules/user/biz'`],
-    ['roles/api.ts', `import { openSqlite } from '@/infra/database/sqlite'`],
+    ['roles/api.ts', `import { openSqlite } from '@/infra/database/sqlite/driver'`],
     ['src/main.ts', `import { user } from '@/modules/user'`],
     ['src/elsewhere/x.ts', ''],
   ]
@@ -132,7 +132,7 @@ test('the rule lets pass what belongs together', () => {
     ['src/modules/order/biz.ts', `import type { UserBiz } from '@/modules/user'`],
     ['src/modules/order/index.ts', `import { user } from '@/modules/user'`],
     ['src/modules/user/admin.controller.ts', `import { Elysia } from 'elysia'`],
-    ['src/infra/database/mysql.ts', `import mysql from 'mysql2'`],
+    ['src/infra/database/mysql/pool.ts', `import mysql from 'mysql2'`],
   ]
   for (const [path, source] of allowed) expect(violations(path, source)).toEqual([])
 })

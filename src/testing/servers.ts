@@ -70,6 +70,8 @@ async function startMariadb(): Promise<DatabaseServer> {
     `--port=${port}`,
     '--bind-address=127.0.0.1',
     '--max-connections=400',
+    // As MySQL has it unless told otherwise: writes get a GTID.
+    '--log-bin=log-bin',
   ])
 }
 

@@ -31,6 +31,28 @@ export const settings = Type.Object(
         default: 10_000,
         description: 'How long one statement may take on MySQL; on SQLite, how long it may wait for another process to write.',
       }),
+      acquireTimeoutMs: Type.Integer({
+        minimum: 1,
+        maximum: 600_000,
+        default: 5000,
+        description: 'How long a caller may wait for a connection, on SQLite for its turn to write; then 503 with Retry-After.',
+      }),
+      slowQueryMs: Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: 500,
+        description: 'Statements that take longer are logged, with placeholders and never values. 0 = none.',
+      }),
+      leakWarnMs: Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: 5000,
+        description: 'Transactions that hold their connection, on SQLite the turn to write, for longer are logged. 0 = none.',
+      }),
+      traceCallers: Type.Boolean({
+        default: false,
+        description: 'Whether that line says who called; for development, since each transaction then costs a stack trace.',
+      }),
     }),
     redis: section('What the processes of a production share besides the database.', {
       url: Type.Optional(

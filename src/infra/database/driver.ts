@@ -6,6 +6,11 @@ import type { Metrics } from '@/core/metrics'
 export interface DriverTools extends Pick<Database, 'clock' | 'seal' | 'cache'> {
   log: Log
   metrics: Metrics
+  /**
+   * Called after each `run` outside a transaction and each commit of a transaction with one, before the promise resolves.
+   * @param position the GTID of that write; undefined when the server gives none, as for a write that changed nothing
+   */
+  onWrite?: ((position: string | undefined) => void) | undefined
 }
 
 /** What every driver opens. */
@@ -14,9 +19,4 @@ export interface OpenDatabase extends Database {
   ping(): Promise<void>
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>
-}
-
-/** `tx` of a transaction. */
-export const refuseNested: Database['tx'] = async () => {
-  throw new Error('transactions do not nest; hand tx on to what should take part in it')
 }

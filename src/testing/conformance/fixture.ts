@@ -1,5 +1,4 @@
 import { afterAll, beforeAll } from 'bun:test'
-import type { Cache } from '@/core/cache'
 import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { defineErrors } from '@/core/error'
@@ -9,6 +8,8 @@ import { createSeal } from '@/core/seal'
 import { createStore, type NewRow } from '@/core/store'
 import { type AnyTable, belongsTo, defineTable, hasMany, type RowOf, relate } from '@/core/table'
 import { createStatements } from '@/core/table-statements'
+import { loadConfig } from '@/core/config/load'
+import type { Config } from '@/core/config/settings'
 import type { DriverTools, OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
 import type { Backing } from '../backings'
@@ -130,16 +131,15 @@ export async function openGuideDatabase(url: string, tables: readonly AnyTable[]
 /** Another process's view of the same database. */
 export const openAgain = (
   backing: Pick<Backing, 'url'>,
-  {
-    queryTimeoutMs = 10_000,
-    poolSize = 8,
-    ...tools
-  }: { queryTimeoutMs?: number; poolSize?: number; cache?: Cache } & Partial<DriverTools> = {},
+  limits: Partial<Config['database']> = {},
+  tools: Partial<DriverTools> = {},
 ): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url: backing.url, poolSize, queryTimeoutMs } },
+    { database: { ...databaseDefaults, url: backing.url, ...limits } },
     { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics(), ...tools },
   )
+
+const databaseDefaults = { ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database, poolSize: 8 }
 
 export const thingStore = (db: Database) => createStore(db, things)
 
