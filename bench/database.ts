@@ -39,7 +39,7 @@ export async function benchDatabase(): Promise<BenchDatabase> {
 /** The product's driver on a database. */
 export const openBench = (url: string, poolSize = 16): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url, poolSize, queryTimeoutMs: 10_000 } },
+    { database: { url, poolSize, queryTimeoutMs: 10_000, replicaLagMaxMs: 5000 } },
     {
       clock: systemClock,
       seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token'),

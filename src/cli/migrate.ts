@@ -56,7 +56,8 @@ export async function withMigrationDatabase<T>(
   tools: Pick<DriverTools, 'log' | 'metrics'>,
   work: (db: Database) => Promise<T>,
 ): Promise<T> {
-  const wide = { ...config, database: { ...config.database, poolSize: 1, queryTimeoutMs: statementTimeoutMs } }
+  const { replicaUrls: _, ...primary } = config.database
+  const wide = { ...config, database: { ...primary, poolSize: 1, queryTimeoutMs: statementTimeoutMs } }
   const db = await openConfiguredDatabase(wide, tools)
   try {
     return await work(db)

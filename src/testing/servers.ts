@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
@@ -41,52 +41,89 @@ async function provide(name: ServerName): Promise<DatabaseServer | undefined> {
   if (!isAvailable(name)) return undefined
   const given = process.env[serverVariables[name]]
   if (given) return { url: given, stop: async () => {} }
-  return name === 'mariadb' ? startMariadb() : startMysql()
+  return startNew(name)
 }
 
-async function startMariadb(): Promise<DatabaseServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'bingo-mariadb-'))
-  const data = join(folder, 'data')
-  await run([
-    'mariadb-install-db',
-    '--no-defaults',
-    ...asRoot(),
-    `--datadir=${data}`,
-    '--auth-root-authentication-method=normal',
-    '--skip-test-db',
-  ])
-  return started(folder, port => [
-    'mariadbd',
-    '--no-defaults',
-    ...asRoot(),
-    `--datadir=${data}`,
-    `--socket=${join(folder, 'socket')}`,
-    `--pid-file=${join(folder, 'pid')}`,
-    `--port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--max-connections=400',
-    // As MySQL has it unless told otherwise: writes get a GTID.
-    '--log-bin=log-bin',
-  ])
+/** A server of this test alone, which it may kill, hang and start again. */
+export interface OwnServer extends DatabaseServer {
+  port: number
+  /** SIGKILL, and waits until it is gone. */
+  kill(): Promise<void>
+  /** After `kill`: on the same port, with the same data. Resolves when it answers. */
+  start(): Promise<void>
+  /** SIGSTOP and SIGCONT: it keeps its connections and answers nothing. */
+  pause(): void
+  resume(): void
 }
 
-async function startMysql(): Promise<DatabaseServer> {
-  mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
-  const folder = mkdtempSync(join(mysqlRoot, 'data/my-'))
-  const inside = folder.slice(mysqlRoot.length)
-  const mysqld = ['chroot', mysqlRoot, '/usr/sbin/mysqld', '--no-defaults', '--user=root', `--datadir=${inside}/data`]
-  await run([...mysqld, '--initialize-insecure'])
-  return started(folder, port => [
-    ...mysqld,
-    // The default names a folder that is not there.
-    '--secure-file-priv=NULL',
-    `--socket=${inside}/socket`,
-    `--pid-file=${inside}/pid`,
-    `--port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--mysqlx=OFF',
-    '--max-connections=400',
-  ])
+/** How each server is installed, and called. `folder` is one of its own, where `data` is its data. */
+interface Installation {
+  newFolder(): string
+  /** Makes an empty `data`. */
+  fill(folder: string): Promise<void>
+  command(folder: string, port: number): string[]
+}
+
+export const installations: Record<ServerName, Installation> = {
+  mariadb: {
+    newFolder: () => mkdtempSync(join(tmpdir(), 'bingo-mariadb-')),
+    fill: folder =>
+      run([
+        'mariadb-install-db',
+        '--no-defaults',
+        ...asRoot(),
+        `--datadir=${join(folder, 'data')}`,
+        '--auth-root-authentication-method=normal',
+        '--skip-test-db',
+      ]),
+    command: (folder, port) => [
+      'mariadbd',
+      '--no-defaults',
+      ...asRoot(),
+      `--datadir=${join(folder, 'data')}`,
+      `--socket=${join(folder, 'socket')}`,
+      `--pid-file=${join(folder, 'pid')}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--max-connections=400',
+      // As it is where there are replicas: only then has a write a position.
+      '--log-bin',
+    ],
+  },
+  mysql: {
+    newFolder: () => {
+      mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
+      return mkdtempSync(join(mysqlRoot, 'data/my-'))
+    },
+    fill: folder => run([...mysqldIn(folder), '--initialize-insecure']),
+    command: (folder, port) => [
+      ...mysqldIn(folder),
+      // The default names a folder that is not there.
+      '--secure-file-priv=NULL',
+      `--socket=${insideRoot(folder)}/socket`,
+      `--pid-file=${insideRoot(folder)}/pid`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--mysqlx=OFF',
+      '--max-connections=400',
+    ],
+  },
+}
+
+const insideRoot = (folder: string) => folder.slice(mysqlRoot.length)
+const mysqldIn = (folder: string) => [
+  'chroot',
+  mysqlRoot,
+  '/usr/sbin/mysqld',
+  '--no-defaults',
+  '--user=root',
+  `--datadir=${insideRoot(folder)}/data`,
+]
+
+async function startNew(name: ServerName): Promise<DatabaseServer> {
+  const folder = installations[name].newFolder()
+  await installations[name].fill(folder)
+  return startIn(name, folder)
 }
 
 /** The servers refuse to run as root unless told so. */
@@ -98,32 +135,61 @@ async function run(command: string[]): Promise<void> {
   if (code !== 0) throw new Error(`${command[0]} exited with ${code}: ${output}`)
 }
 
-async function started(folder: string, command: (port: number) => string[]): Promise<DatabaseServer> {
+/** Starts a server on the data of `folder`, which is removed when it is stopped. */
+export async function startIn(name: ServerName, folder: string, options: readonly string[] = []): Promise<OwnServer> {
   const port = freePort()
-  const child = Bun.spawn(command(port), { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+  const url = `mysql://root@127.0.0.1:${port}`
+  const command = [...installations[name].command(folder, port), ...options]
+  const process = join(folder, 'process')
   // However this process ends, its end of the pipe closes, and the watcher stops the server and removes its data.
-  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2"', 'watcher', String(child.pid), folder], {
+  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$(cat "$1/process")" 2>/dev/null; rm -rf "$1"', 'watcher', folder], {
     stdin: 'pipe',
     stdout: 'ignore',
     stderr: 'ignore',
   })
+  const launch = () => {
+    const launched = Bun.spawn(command, { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+    writeFileSync(process, String(launched.pid))
+    return launched
+  }
+  let child = launch()
+  const gone = async () => {
+    await child.exited
+    rmSync(process, { force: true })
+  }
   const stop = async () => {
     child.kill()
-    await child.exited
+    await gone()
     watcher.stdin.end()
     await watcher.exited
   }
-  const url = `mysql://root@127.0.0.1:${port}`
-  const deadline = performance.now() + startTimeoutMs
-  while (!(await answers(url))) {
-    if (child.exitCode !== null || performance.now() > deadline) {
-      const log = await Bun.file(join(folder, 'log')).text()
-      await stop()
-      throw new Error(`the database server did not start: ${log.slice(-2000)}`)
+  const answering = async () => {
+    const deadline = performance.now() + startTimeoutMs
+    while (!(await answers(url))) {
+      if (child.exitCode !== null || performance.now() > deadline) {
+        const log = await Bun.file(join(folder, 'log')).text()
+        await stop()
+        throw new Error(`the database server did not start: ${log.slice(-2000)}`)
+      }
+      await Bun.sleep(50)
     }
-    await Bun.sleep(100)
   }
-  return { url, stop }
+  await answering()
+  return {
+    url,
+    port,
+    stop,
+    async kill() {
+      child.kill('SIGKILL')
+      await gone()
+    },
+    async start() {
+      child = launch()
+      await answering()
+    },
+    pause: () => child.kill('SIGSTOP'),
+    resume: () => child.kill('SIGCONT'),
+  }
 }
 
 async function answers(url: string): Promise<boolean> {

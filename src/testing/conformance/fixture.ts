@@ -87,7 +87,7 @@ async function openWithThings(backing: Backing): Promise<OpenDatabase> {
 /** Another process's view of the same database. */
 export const openAgain = (backing: Backing, limits: { queryTimeoutMs?: number } = {}): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000 } },
+    { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000, replicaLagMaxMs: 5000 } },
     { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics() },
   )
 
