@@ -7,17 +7,13 @@ import { installations, type OwnServer, type ServerName, startIn } from './serve
 export interface Replication {
   primary: OwnServer
   replicas: OwnServer[]
-  /** Makes one of the replicas apply each change so many seconds late; 0 = at once. */
+  /** Makes a replica apply each change so many seconds late; 0 = at once. Resolves when it replicates again. */
   delay(replica: OwnServer, seconds: number): Promise<void>
   /** Resolves when the replica has applied all that the primary has now. */
   caughtUp(replica: OwnServer): Promise<void>
+  /** Runs `work` while nobody gives a write a position. MySQL only: MariaDB has no such switch. */
+  withoutPositions(work: () => Promise<void>): Promise<void>
   stop(): Promise<void>
-}
-
-export interface ReplicationOptions {
-  replicas?: number
-  /** Whether writes have positions. MariaDB has no such switch, so it is without its log there, and nothing is replicated. */
-  hasPositions?: boolean
 }
 
 const user = 'replica'
@@ -26,7 +22,7 @@ const catchUpTimeoutMs = 10_000
 /** Statements by server, where the two have other words. */
 const words = {
   mysql: {
-    options: ['--log-bin', '--gtid-mode=ON', '--enforce-gtid-consistency=ON', '--sync-binlog=0', '--innodb-redo-log-capacity=8388608'],
+    options: ['--gtid-mode=ON', '--enforce-gtid-consistency=ON', '--sync-binlog=0', '--innodb-redo-log-capacity=8388608'],
     follow: (port: number) =>
       `change replication source to source_host = '127.0.0.1', source_port = ${port}, source_user = '${user}', source_password = '${user}',
        source_auto_position = 1, source_connect_retry = 1, source_retry_count = 1000, get_source_public_key = 1`,
@@ -35,7 +31,7 @@ const words = {
     wait: 'select wait_for_executed_gtid_set(?, ?) as late',
   },
   mariadb: {
-    options: ['--log-bin', '--sync-binlog=0', '--innodb-log-file-size=8M'],
+    options: ['--sync-binlog=0', '--innodb-log-file-size=8M'],
     follow: (port: number) =>
       `change master to master_host = '127.0.0.1', master_port = ${port}, master_user = '${user}', master_password = '${user}',
        master_use_gtid = slave_pos, master_connect_retry = 1`,
@@ -45,7 +41,8 @@ const words = {
   },
 } as const
 
-export async function startReplication(name: ServerName, { replicas: count = 1 }: ReplicationOptions = {}): Promise<Replication> {
+/** Takes a few seconds, more on MySQL. */
+export async function startReplication(name: ServerName, count: number): Promise<Replication> {
   const { newFolder, fill } = installations[name]
   const said = words[name]
   const [first = '', ...others] = Array.from({ length: count + 1 }, newFolder)
@@ -61,13 +58,36 @@ export async function startReplication(name: ServerName, { replicas: count = 1 }
   const { caughtUp } = follow(name, primary)
   for (const replica of replicas) {
     await say(replica, said.follow(primary.port), 'start replica')
+    await replicates(replica)
     await caughtUp(replica)
   }
   return {
     primary,
     replicas,
     caughtUp,
-    delay: (replica, seconds) => say(replica, 'stop replica sql_thread', said.delay(seconds), 'start replica sql_thread'),
+    async delay(replica, seconds) {
+      await say(replica, 'stop replica', said.delay(seconds), 'start replica')
+      await replicates(replica)
+    },
+    async withoutPositions(work) {
+      const step = async (mode: string) => {
+        for (const server of servers) await say(server, `set global gtid_mode = ${mode}`)
+      }
+      const follow = async (change: string) => {
+        for (const replica of replicas) {
+          await say(replica, 'stop replica', `change replication source to ${change}`, 'start replica')
+          await replicates(replica)
+        }
+      }
+      await follow('source_auto_position = 0')
+      for (const mode of ['ON_PERMISSIVE', 'OFF_PERMISSIVE', 'OFF']) await step(mode)
+      try {
+        await work()
+      } finally {
+        for (const mode of ['OFF_PERMISSIVE', 'ON_PERMISSIVE', 'ON']) await step(mode)
+        await follow('source_auto_position = 1, source_delay = 0')
+      }
+    },
     stop: async () => void (await Promise.all(servers.map(server => server.stop()))),
   }
 }
@@ -83,16 +103,34 @@ function follow(name: ServerName, primary: OwnServer) {
   }
 }
 
-/** Says statements to a server, on a connection of their own. */
+/** Resolves when the replica receives and applies. */
+async function replicates(replica: OwnServer): Promise<void> {
+  const deadline = performance.now() + catchUpTimeoutMs
+  for (;;) {
+    const [status = {}] = await ask(replica, 'show replica status')
+    const running = Object.entries(status).filter(([name]) => /_(IO|SQL)_Running$/.test(name))
+    if (running.every(([, value]) => value === 'Yes')) return
+    if (performance.now() > deadline) throw new Error(`the replica does not replicate: ${JSON.stringify(status)}`)
+    await Bun.sleep(10)
+  }
+}
+
+/** Says statements to a server, in a session of their own. */
 export async function say(server: OwnServer, ...statements: string[]): Promise<void> {
-  for (const statement of statements) await ask(server, statement)
+  await connected(server, async connection => {
+    for (const statement of statements) await connection.query(statement)
+  })
 }
 
 export async function ask(server: OwnServer, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  const [rows] = await connected(server, connection => connection.query<mysql.RowDataPacket[]>(sql, values))
+  return rows
+}
+
+async function connected<T>(server: OwnServer, work: (connection: mysql.Connection) => Promise<T>): Promise<T> {
   const connection = await mysql.createConnection(server.url)
   try {
-    const [rows] = await connection.query(sql, values)
-    return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []
+    return await work(connection)
   } finally {
     await connection.end()
   }

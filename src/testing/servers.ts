@@ -86,8 +86,8 @@ export const installations: Record<ServerName, Installation> = {
       `--port=${port}`,
       '--bind-address=127.0.0.1',
       '--max-connections=400',
-      // As it is where there are replicas: only then has a write a position.
-      '--log-bin',
+      // As MySQL has it unless told otherwise: writes get a GTID.
+      '--log-bin=log-bin',
     ],
   },
   mysql: {
@@ -158,7 +158,8 @@ export async function startIn(name: ServerName, folder: string, options: readonl
     rmSync(process, { force: true })
   }
   const stop = async () => {
-    child.kill()
+    // Nobody needs its data any more, so it need not write them.
+    child.kill('SIGKILL')
     await gone()
     watcher.stdin.end()
     await watcher.exited

@@ -91,7 +91,7 @@ export async function openReplicated(
     if (position === undefined) return undefined
     const known = idlest(replicas, replica => replica.has(position))
     if (known) return known
-    const next = idlest(replicas)
+    const next = idlest(replicas, replica => replica.isWorthWaiting)
     return next && (await next.reaches(position)) && next.isWell ? next : undefined
   }
 

@@ -1,5 +1,5 @@
 import type { SqlRow } from '@/core/database'
-import { AppError } from '@/core/error'
+import { AppError, StartError } from '@/core/error'
 import type { DriverTools, OpenDatabase } from '../driver'
 import { openMysql } from '../mysql'
 import { type Ailment, ailmentOf, ailmentWords, isDenied, missingGrant, statusQuery } from './health'
@@ -45,7 +45,9 @@ export interface Replica {
   readonly underWay: number
   /** Whether it is known to have this write. */
   has(position: string): boolean
-  /** Waits, shortly, until it has this write. Resolves with false when it does not, or when too many wait. */
+  /** False while it is known to be behind, and while too many wait for it. */
+  readonly isWorthWaiting: boolean
+  /** Waits, shortly, until it has this write. Resolves with false when it does not get it in that time. */
   reaches(position: string): Promise<boolean>
   /** Fails as `ask` does; when the server does not answer, the replica is taken out at once. */
   read<T>(ask: (db: OpenDatabase) => Promise<T>): Promise<T>
@@ -107,7 +109,8 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
       if (ailment === undefined || (ailment === 'cut-off' && !(await tools.primaryAnswers()))) return {}
       return { ailment }
     } catch (err) {
-      if (!isDenied(err)) return { ailment: 'unreachable', err }
+      // What the driver says to do is about the primary.
+      if (!isDenied(err)) return { ailment: 'unreachable', err: err instanceof StartError ? err.cause : err }
       warnOnce()
       return {}
     }
@@ -175,9 +178,11 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
     get underWay() {
       return underWay
     },
+    get isWorthWaiting() {
+      return waiting < waitingMax && performance.now() >= behindUntilMs
+    },
     has: progress.has,
     async reaches(position) {
-      if (waiting >= waitingMax || performance.now() < behindUntilMs) return false
       waiting++
       try {
         const row = await ask(db =>
