@@ -14,7 +14,7 @@ const checkTimeoutMs = 1000
 const goodInRow = 2
 
 /** How long a read may wait for a replica to have the write of its caller, before it goes to the primary. */
-export const positionWaitMs = 150
+const positionWaitMs = 150
 /** A replica that let a read wait in vain is not waited for again for so long: it is behind, and each wait has a connection. */
 const behindPauseMs = 250
 /** Of the connections to a replica, the part that may wait at once. */
@@ -41,7 +41,7 @@ export interface ReplicaTools extends DriverTools {
 /** One server that may be read while it is well. */
 export interface Replica {
   readonly isWell: boolean
-  /** Reads under way on it. */
+  /** Reads, and waits for writes, under way on it. */
   readonly underWay: number
   /** Whether it is known to have this write. */
   has(position: string): boolean
@@ -76,6 +76,9 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   const { log } = tools
   const name = new URL(settings.url).host
   const progress = createProgress()
+  const readTimeoutMs = Math.min(readTimeoutMaxMs, Math.ceil(settings.queryTimeoutMs * readTimeoutShare))
+  // A wait that is cut off would cost its connection.
+  const waitMs = Math.min(positionWaitMs, readTimeoutMs / 2)
   const waitingMax = Math.max(1, Math.floor(settings.poolSize * waitingShare))
   let state: 'new' | 'well' | 'suspect' | 'out' = 'new'
   let connected: Connected | undefined
@@ -89,8 +92,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   let checking: Promise<void> | undefined
 
   async function connect(): Promise<Connected> {
-    const { url, poolSize, queryTimeoutMs } = settings
-    const readTimeoutMs = Math.min(readTimeoutMaxMs, Math.ceil(queryTimeoutMs * readTimeoutShare))
+    const { url, poolSize } = settings
     const own = { ...tools, onWrite: undefined }
     const probe = await openMysql({ url, poolSize: 1, queryTimeoutMs: checkTimeoutMs }, own)
     try {
@@ -124,6 +126,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   }
 
   function settle({ ailment, err }: { ailment?: Ailment; err?: unknown }) {
+    if (isClosed) return
     if (ailment === undefined) {
       good++
       if (state === 'well' || (state === 'out' && good < goodInRow)) return
@@ -160,14 +163,16 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
     void check()
   }
 
-  /** Asks the server something for a caller. */
-  async function ask<T>(question: (db: OpenDatabase) => Promise<T>): Promise<T> {
+  async function read<T>(ask: (db: OpenDatabase) => Promise<T>): Promise<T> {
     if (!connected) throw new Error(`the replica ${name} was asked before it was open`)
+    underWay++
     try {
-      return await question(connected.db)
+      return await ask(connected.db)
     } catch (thrown) {
       if (isAway(thrown)) suspect()
       throw thrown
+    } finally {
+      underWay--
     }
   }
 
@@ -185,9 +190,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
     async reaches(position) {
       waiting++
       try {
-        const row = await ask(db =>
-          db.first(waitQuery[db.dialect.name === 'mysql' ? 'mysql' : 'mariadb'], [position, positionWaitMs / 1000]),
-        )
+        const row = await read(db => db.first(waitQuery[db.dialect.name === 'mysql' ? 'mysql' : 'mariadb'], [position, waitMs / 1000]))
         const isThere = isReached(row)
         if (isThere) progress.learn(position)
         else behindUntilMs = performance.now() + behindPauseMs
@@ -201,14 +204,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
         waiting--
       }
     },
-    async read(question) {
-      underWay++
-      try {
-        return await ask(question)
-      } finally {
-        underWay--
-      }
-    },
+    read,
     watch: check,
     async close() {
       isClosed = true
