@@ -1,5 +1,6 @@
 import mysql from 'mysql2/promise'
 import { systemClock } from '@/core/clock'
+import { loadConfig } from '@/core/config/load'
 import { createSeal } from '@/core/seal'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
@@ -39,7 +40,7 @@ export async function benchDatabase(): Promise<BenchDatabase> {
 /** The product's driver on a database. */
 export const openBench = (url: string, poolSize = 16): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url, poolSize, queryTimeoutMs: 10_000, replicaLagMaxMs: 5000 } },
+    { database: { ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database, url, poolSize } },
     {
       clock: systemClock,
       seal: createSeal(crypto.getRandomValues(new Uint8Array(32)), 'page-token'),

@@ -37,8 +37,8 @@ const packages: Readonly<Record<string, RegExp>> = {
   elysia: /^src\/(core\/controller\.ts|infra\/http\/|modules\/[^/]+\/([^/]+\.)?controller\.ts$)/,
   '@elysiajs/swagger': /^src\/infra\/http\/docs\.ts$/,
   'swagger-ui-dist': /^src\/infra\/http\/docs\.ts$/,
-  mysql2: /^src\/infra\/database\/mysql\.ts$/,
-  'bun:sqlite': /^src\/infra\/database\/sqlite\.ts$/,
+  mysql2: /^src\/infra\/database\/mysql\//,
+  'bun:sqlite': /^src\/infra\/database\/sqlite\//,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }
 /** What computes and touches nothing outside the process. */
@@ -102,7 +102,7 @@ test('every import follows the arrows', async () => {
 
 test('the rule bites', () => {
   const forbidden: [string, string][] = [
-    ['src/modules/user/biz.ts', `import { x } from '@/infra/database/sqlite'`],
+    ['src/modules/user/biz.ts', `import { x } from '@/infra/database/sqlite/driver'`],
     ['src/modules/user/biz.ts', `import { Elysia } from 'elysia'`],
     ['src/modules/user/biz.ts', `import type { Pool } from 'mysql2'`],
     ['src/modules/user/biz.ts', `import { readFileSync } from 'node:fs'`],
@@ -118,7 +118,7 @@ test('the rule bites', () => {
     ['src/infra/log.ts', `import leftPad from 'left-pad'`],
     ['src/infra/http/app.ts', `import mysql from 'mysql2'`],
     ['roles/api.ts', `import { userBiz } from '@/modules/user/biz'`],
-    ['roles/api.ts', `import { openSqlite } from '@/infra/database/sqlite'`],
+    ['roles/api.ts', `import { openSqlite } from '@/infra/database/sqlite/driver'`],
     ['src/main.ts', `import { user } from '@/modules/user'`],
     ['src/elsewhere/x.ts', ''],
   ]
@@ -130,7 +130,7 @@ test('the rule lets pass what belongs together', () => {
     ['src/modules/order/biz.ts', `import type { UserBiz } from '@/modules/user'`],
     ['src/modules/order/index.ts', `import { user } from '@/modules/user'`],
     ['src/modules/user/admin.controller.ts', `import { Elysia } from 'elysia'`],
-    ['src/infra/database/mysql.ts', `import mysql from 'mysql2'`],
+    ['src/infra/database/mysql/pool.ts', `import mysql from 'mysql2'`],
   ]
   for (const [path, source] of allowed) expect(violations(path, source)).toEqual([])
 })

@@ -57,7 +57,11 @@ export async function withMigrationDatabase<T>(
   work: (db: Database) => Promise<T>,
 ): Promise<T> {
   const { replicaUrls: _, ...primary } = config.database
-  const wide = { ...config, database: { ...primary, poolSize: 1, queryTimeoutMs: statementTimeoutMs } }
+  // And it is no news when it does.
+  const wide = {
+    ...config,
+    database: { ...primary, poolSize: 1, queryTimeoutMs: statementTimeoutMs, slowQueryMs: 0, leakWarnMs: 0 },
+  }
   const db = await openConfiguredDatabase(wide, tools)
   try {
     return await work(db)

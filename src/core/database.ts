@@ -37,14 +37,20 @@ export interface Database {
    *
    * After a deadlock or a lock that was not given, `work` runs again from the start, in a new transaction: so it changes nothing
    * but the database, and hands the rest to `afterCommit`.
-   * @throws Timeout when it takes longer than `timeoutMs`, Unavailable when it was run again in vain
+   * @throws Timeout when it takes longer than `timeoutMs`, Unavailable when it was run again in vain, or waited in vain to begin
    */
   tx<T>(work: (tx: Database) => Promise<T>, options?: TxOptions): Promise<T>
   /**
    * Runs `hook` when what was written is committed, before `db.tx` resolves; never when it is undone. Outside a transaction that
-   * is now. A hook that fails is logged: what is committed stays so.
+   * is now. Hooks run one after another, and may use the outer database. One that fails, or takes longer than 2 s, is logged: what
+   * is committed stays so.
    */
   afterCommit(hook: () => Promise<void> | void): Promise<void>
+  /**
+   * True once after another process has written to the file: what this one keeps of it may be old. On SQLite only; servers do not
+   * say. Costs a few microseconds, and does not see what this process wrote.
+   */
+  changedElsewhere?(): boolean
 }
 
 export interface ReadFrom {
@@ -52,10 +58,11 @@ export interface ReadFrom {
   from?: 'primary' | 'any'
 }
 
+/** A savepoint takes `timeoutMs` only: the others are of the whole transaction. */
 export interface TxOptions {
   /** As in SQL:1992. The server's own, which is `repeatable read`, when absent. SQLite is serializable whatever is asked. */
   isolation?: Isolation
-  /** For all of it, with the repetitions. 10,000 by default. */
+  /** For all of it, with the wait for a connection and the repetitions. 10,000 by default; a savepoint has its transaction's. */
   timeoutMs?: number
   /** How often `work` may run again after a deadlock or a lock that was not given. 5 by default; 0 when it must run once only. */
   retries?: number

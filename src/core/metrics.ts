@@ -6,8 +6,11 @@ export interface Metrics {
   /** Asking twice for one name gives the same counter: the servers of a process share theirs. */
   counter<const L extends string>(spec: MetricSpec<L>): Counter<L>
   histogram<const L extends string>(spec: MetricSpec<L> & { buckets: readonly number[] }): Histogram<L>
-  /** A value read when it is asked for. */
-  gauge(spec: MetricSpec<never>, read: () => number): void
+  /**
+   * A value read when it is asked for. Asking twice for one name shows the sum of what both read.
+   * @returns what ends this reading; the name stays
+   */
+  gauge(spec: MetricSpec<never>, read: () => number): () => void
   /** The text that Prometheus scrapes, and its content type. */
   expose(): Promise<{ text: string; contentType: string }>
 }

@@ -1,11 +1,14 @@
-import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
 import type { Metrics } from '@/core/metrics'
+import { createCounter, type OwnCounter } from './counter'
 import { createHistogram, type OwnHistogram } from './histogram'
 
 /** Metrics kept by prom-client, with those of the runtime itself: memory, garbage collection, event loop lag. */
 export function createMetrics(build: { version: string; roles: readonly string[] }): Metrics {
   const registry = new Registry()
+  const counters = new Map<string, OwnCounter>()
   const histograms = new Map<string, OwnHistogram>()
+  const gauges = new Map<string, Set<() => number>>()
   collectDefaultMetrics({ register: registry })
   new Gauge({
     name: 'bingo_build_info',
@@ -15,15 +18,14 @@ export function createMetrics(build: { version: string; roles: readonly string[]
   }).set({ version: build.version, roles: build.roles.join(',') }, 1)
 
   return {
-    counter({ name, help, labels = [] }) {
-      const known = registry.getSingleMetric(name) as Counter | undefined
-      const counter = known ?? new Counter({ name, help, labelNames: [...labels], registers: [registry] })
-      return {
-        with: values => {
-          const series = counter.labels(values)
-          return { add: (by = 1) => series.inc(by) }
-        },
+    counter(spec) {
+      let counter = counters.get(spec.name)
+      if (!counter) {
+        counter = createCounter(spec)
+        counters.set(spec.name, counter)
+        registry.registerMetric(counter as unknown as Metric)
       }
+      return counter
     },
     histogram(spec) {
       let histogram = histograms.get(spec.name)
@@ -35,14 +37,25 @@ export function createMetrics(build: { version: string; roles: readonly string[]
       return histogram
     },
     gauge({ name, help }, read) {
-      new Gauge({
-        name,
-        help,
-        registers: [registry],
-        collect() {
-          this.set(read())
-        },
-      })
+      const known = gauges.get(name)
+      const readers = known ?? new Set()
+      // A function of its own, so that one that is given twice counts twice.
+      const reader = () => read()
+      readers.add(reader)
+      if (!known) {
+        gauges.set(name, readers)
+        new Gauge({
+          name,
+          help,
+          registers: [registry],
+          collect() {
+            let sum = 0
+            for (const each of readers) sum += each()
+            this.set(sum)
+          },
+        })
+      }
+      return () => void readers.delete(reader)
     },
     expose: async () => ({ text: await registry.metrics(), contentType: registry.contentType }),
   }

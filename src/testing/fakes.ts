@@ -21,7 +21,7 @@ export function fakeMetrics(): Metrics {
   return {
     counter: () => ({ with: () => ({ add: () => {} }) }),
     histogram: () => ({ with: () => ({ observe: () => {} }) }),
-    gauge: () => {},
+    gauge: () => () => {},
     expose: async () => ({ text: '', contentType: 'text/plain' }),
   }
 }
@@ -29,4 +29,11 @@ export function fakeMetrics(): Metrics {
 /** Hashes at once, and as anyone can see. */
 export function fakePasswords(): Passwords {
   return { hash: async password => `hash of ${password}`, verify: async (password, hash) => hash === `hash of ${password}` }
+}
+
+/** The value of a series, such as `bingo_database_statements_total{kind="read"}`; undefined when there is none. */
+export async function metricValue(metrics: Metrics, series: string): Promise<number | undefined> {
+  const { text } = await metrics.expose()
+  const line = text.split('\n').find(each => each.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }

@@ -47,6 +47,28 @@ export const settings = Type.Object(
         default: 5000,
         description: 'A replica that is further behind is not read; servers say it in whole seconds.',
       }),
+      acquireTimeoutMs: Type.Integer({
+        minimum: 1,
+        maximum: 600_000,
+        default: 5000,
+        description: 'How long a caller may wait for a connection, on SQLite for its turn to write; then 503 with Retry-After.',
+      }),
+      slowQueryMs: Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: 500,
+        description: 'Statements that take longer are logged, with placeholders and never values. 0 = none.',
+      }),
+      leakWarnMs: Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: 5000,
+        description: 'Transactions that hold their connection, on SQLite the turn to write, for longer are logged. 0 = none.',
+      }),
+      traceCallers: Type.Boolean({
+        default: false,
+        description: 'Whether that line says who called; for development, since each transaction then costs a stack trace.',
+      }),
     }),
     http: section('The API server, and what all HTTP servers share.', {
       host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the API and bot servers listen on.' }),

@@ -23,8 +23,3 @@ export interface OpenDatabase extends Database {
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>
 }
-
-/** `tx` of a transaction. */
-export const refuseNested: Database['tx'] = async () => {
-  throw new Error('transactions do not nest; hand tx on to what should take part in it')
-}

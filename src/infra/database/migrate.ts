@@ -112,6 +112,7 @@ async function locked<T>(db: Database, work: (tx: Database) => Promise<T>): Prom
         await tx.first('select release_lock(?)', [lockName])
       }
     },
-    { timeoutMs },
+    // What MySQL has changed of the tables stays, so a migration does not run again from its start.
+    { timeoutMs, retries: 0 },
   )
 }

@@ -6,7 +6,9 @@ import { OneOf, Timestamp, Type } from '@/core/schema'
 import { createSeal } from '@/core/seal'
 import { createStore } from '@/core/store'
 import { defineTable } from '@/core/table'
-import type { OpenDatabase } from '@/infra/database/driver'
+import { loadConfig } from '@/core/config/load'
+import type { Config } from '@/core/config/settings'
+import type { DriverTools, OpenDatabase } from '@/infra/database/driver'
 import { openDatabase } from '@/infra/database/open'
 import type { Backing } from '../backings'
 import { fakeLog, fakeMetrics } from '../fakes'
@@ -85,11 +87,17 @@ async function openWithThings(backing: Backing): Promise<OpenDatabase> {
 }
 
 /** Another process's view of the same database. */
-export const openAgain = (backing: Backing, limits: { queryTimeoutMs?: number } = {}): Promise<OpenDatabase> =>
+export const openAgain = (
+  backing: Backing,
+  limits: Partial<Config['database']> = {},
+  tools: Partial<DriverTools> = {},
+): Promise<OpenDatabase> =>
   openDatabase(
-    { database: { url: backing.url, poolSize: 8, queryTimeoutMs: limits.queryTimeoutMs ?? 10_000, replicaLagMaxMs: 5000 } },
-    { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics() },
+    { database: { ...databaseDefaults, url: backing.url, ...limits } },
+    { clock: steppingClock(), seal: testSeal, cache: undefined, log: fakeLog(), metrics: fakeMetrics(), ...tools },
   )
+
+const databaseDefaults = { ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database, poolSize: 8 }
 
 export const thingStore = (db: Parameters<typeof createStore>[0]) => createStore(db, things)
 

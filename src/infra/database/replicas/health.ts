@@ -1,4 +1,5 @@
 import type { SqlRow } from '@/core/database'
+import { SqlError } from '../errors'
 
 /**
  * Whether a replica may be read, by what it says of itself: MySQL ≥ 8.4 and MariaDB ≥ 10.5 answer `show replica status`, each
@@ -35,7 +36,7 @@ export function ailmentOf(rows: readonly SqlRow[], lagMaxMs: number): Ailment | 
 }
 
 /** Both servers refuse the status to users without the right to it, by this code. */
-export const isDenied = (thrown: unknown): boolean => (thrown as { code?: string }).code === 'ER_SPECIFIC_ACCESS_DENIED_ERROR'
+export const isDenied = (thrown: unknown): boolean => thrown instanceof SqlError && thrown.code === 'ER_SPECIFIC_ACCESS_DENIED_ERROR'
 
 export const missingGrant = {
   mysql: 'grant replication client on *.* to this user',

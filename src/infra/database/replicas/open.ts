@@ -3,8 +3,8 @@ import type { Config } from '@/core/config/settings'
 import type { ReadFrom } from '@/core/database'
 import { withDeadline } from '@/core/deadline'
 import type { DriverTools, OpenDatabase } from '../driver'
-import { openMysql } from '../mysql'
-import { refuseInsideTx } from '../transaction'
+import { openMysql } from '../mysql/driver'
+import { refuseInsideTx } from '../scope'
 import { ailments } from './health'
 import { laterWrite } from './position'
 import { createReplica, isAway, type Replica } from './replica'
@@ -32,10 +32,7 @@ const primaryTimeoutMs = 1000
  *
  * @throws StartError when the primary cannot be reached; a replica that cannot is logged, and read once it can
  */
-export async function openReplicated(
-  { url, replicaUrls = [], replicaLagMaxMs, poolSize, queryTimeoutMs }: Config['database'],
-  tools: DriverTools,
-): Promise<OpenDatabase> {
+export async function openReplicated(config: Config['database'], tools: DriverTools): Promise<OpenDatabase> {
   const { clock, metrics } = tools
   const positions = tools.writePositions ?? memoryWritePositions(clock)
   const counts = countersOf(metrics)
@@ -45,23 +42,22 @@ export async function openReplicated(
   const note = (its: Caller, written: Written) => {
     its.written = its.written ? laterWrite(its.written, written) : written
   }
-  const primary = await openMysql(
-    { url, poolSize, queryTimeoutMs },
-    { ...tools, onWrite: position => note(caller(), { position: position || undefined, atMs: clock.nowMs() }) },
-  )
+  const onWrite = (position: string | undefined) => note(caller(), { position: position || undefined, atMs: clock.nowMs() })
+  const primary = await openMysql(config, { ...tools, onWrite })
   const primaryAnswers = onceAtATime(() =>
     withDeadline(primary.first('select 1'), primaryTimeoutMs, () => new Error('late')).then(
       () => true,
       () => false,
     ),
   )
-  const replicas = replicaUrls.map(replicaUrl =>
+  const replicas = (config.replicaUrls ?? []).map(url =>
     createReplica(
-      { url: replicaUrl, poolSize, queryTimeoutMs, lagMaxMs: replicaLagMaxMs },
+      { ...config, url },
       { ...tools, primaryAnswers, onOut: ailment => counts.out[ailment].add(), onWaited: result => counts.waits[result].add() },
     ),
   )
-  metrics.gauge({ name: 'bingo_database_replicas_well', help: 'Replicas that are read.' }, () => replicas.filter(r => r.isWell).length)
+  const howMany = () => replicas.filter(replica => replica.isWell).length
+  const endGauge = metrics.gauge({ name: 'bingo_database_replicas_well', help: 'Replicas that are read.' }, howMany)
   const asked = Promise.all(replicas.map(replica => replica.watch()))
   await withDeadline(asked, startWaitMs, () => new Error('late')).catch(() => {})
 
@@ -150,6 +146,7 @@ export async function openReplicated(
       }
     },
     async close() {
+      endGauge()
       await Promise.all(replicas.map(replica => replica.close()))
       await primary.close()
     },

@@ -1,11 +1,13 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Config } from '@/core/config/settings'
 import type { SqlRow } from '@/core/database'
 import { AppError, StartError } from '@/core/error'
 import type { DriverTools, OpenDatabase } from '../driver'
-import { openMysql } from '../mysql'
+import { openMysql } from '../mysql/driver'
 import { type Ailment, ailmentOf, ailmentWords, isDenied, missingGrant, statusQuery } from './health'
 import { createProgress } from './position'
 
-/** How often a replica is asked how it is, after its last answer: one that is read, and one that is not. */
+/** How long after its answer a replica is asked again how it is: one that is read, and one that is not. */
 const checkEveryMs = 1000
 const checkAgainMs = 500
 /** No answer for so long is one, too. */
@@ -23,13 +25,6 @@ const waitingShare = 0.25
 /** A read on a replica gives up sooner than one on the primary, which it still has to ask then. */
 const readTimeoutShare = 0.25
 const readTimeoutMaxMs = 2000
-
-export interface ReplicaSettings {
-  url: string
-  poolSize: number
-  queryTimeoutMs: number
-  lagMaxMs: number
-}
 
 export interface ReplicaTools extends DriverTools {
   /** Whether the primary answers this process. */
@@ -72,14 +67,16 @@ const waitQuery = {
  * has answered well twice. One that fails a read is under suspicion: not read, and asked at once; a good answer clears it, since
  * then it was the query that was slow and not the server.
  */
-export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): Replica {
+export function createReplica(config: Config['database'], tools: ReplicaTools): Replica {
   const { log } = tools
-  const name = new URL(settings.url).host
+  const name = new URL(config.url).host
   const progress = createProgress()
-  const readTimeoutMs = Math.min(readTimeoutMaxMs, Math.ceil(settings.queryTimeoutMs * readTimeoutShare))
+  const readTimeoutMs = Math.min(readTimeoutMaxMs, Math.ceil(config.queryTimeoutMs * readTimeoutShare))
   // A wait that is cut off would cost its connection.
   const waitMs = Math.min(positionWaitMs, readTimeoutMs / 2)
-  const waitingMax = Math.max(1, Math.floor(settings.poolSize * waitingShare))
+  const waitingMax = Math.max(1, Math.floor(config.poolSize * waitingShare))
+  // A check belongs to no request, whichever read was its reason.
+  const onItsOwn = AsyncLocalStorage.snapshot()
   let state: 'new' | 'well' | 'suspect' | 'out' = 'new'
   let connected: Connected | undefined
   let good = 0
@@ -92,11 +89,12 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   let checking: Promise<void> | undefined
 
   async function connect(): Promise<Connected> {
-    const { url, poolSize } = settings
     const own = { ...tools, onWrite: undefined }
-    const probe = await openMysql({ url, poolSize: 1, queryTimeoutMs: checkTimeoutMs }, own)
+    const probeLimits = { poolSize: 1, queryTimeoutMs: checkTimeoutMs, acquireTimeoutMs: checkTimeoutMs, slowQueryMs: 0 }
+    const probe = await openMysql({ ...config, ...probeLimits }, own)
+    const readLimits = { queryTimeoutMs: readTimeoutMs, acquireTimeoutMs: Math.min(config.acquireTimeoutMs, readTimeoutMs) }
     try {
-      return { probe, db: await openMysql({ url, poolSize, queryTimeoutMs: readTimeoutMs }, own) }
+      return { probe, db: await openMysql({ ...config, ...readLimits }, own) }
     } catch (thrown) {
       await probe.close()
       throw thrown
@@ -106,7 +104,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   async function examine(): Promise<{ ailment?: Ailment; err?: unknown }> {
     try {
       connected ??= await connect()
-      const ailment = ailmentOf(await connected.probe.all(statusQuery), settings.lagMaxMs)
+      const ailment = ailmentOf(await connected.probe.all(statusQuery), config.replicaLagMaxMs)
       // What the primary no longer sends nobody has; so while it is away, its replicas are as new as can be.
       if (ailment === undefined || (ailment === 'cut-off' && !(await tools.primaryAnswers()))) return {}
       return { ailment }
@@ -160,7 +158,7 @@ export function createReplica(settings: ReplicaSettings, tools: ReplicaTools): R
   function suspect() {
     if (state !== 'well') return
     state = 'suspect'
-    void check()
+    void onItsOwn(check)
   }
 
   async function read<T>(ask: (db: OpenDatabase) => Promise<T>): Promise<T> {

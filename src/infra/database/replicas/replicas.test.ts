@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect } from 'bun:test'
 import { everyone } from '@/core/access'
 import { asCaller, type Caller, currentCaller, ownWritesMs } from '@/core/caller'
 import { type Clock, systemClock } from '@/core/clock'
+import { loadConfig } from '@/core/config/load'
 import { controller } from '@/core/controller'
 import type { AppError } from '@/core/error'
 import { Type } from '@/core/schema'
@@ -48,6 +49,7 @@ function suite(name: ServerName) {
     const log = fakeLog()
     const metrics = createMetrics({ version: '0', roles: [] })
     const database = {
+      ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database,
       url: urlOf(primary),
       replicaUrls: over.replicaUrls ?? replicas.map(urlOf),
       poolSize: 8,

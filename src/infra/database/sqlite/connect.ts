@@ -1,0 +1,47 @@
+import { Database as Connection, type Statement } from 'bun:sqlite'
+import { mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { StartError } from '@/core/error'
+import { busyBlockMs, type Patience } from './patience'
+
+const statementsMax = 500
+
+/** Opens the file for writing and for reading. @throws StartError when it cannot be opened or is no SQLite database */
+export async function connect(path: string, patiently: Patience): Promise<{ writer: Connection; reader: Connection }> {
+  try {
+    mkdirSync(dirname(resolve(path)), { recursive: true })
+    const writer = new Connection(path, { create: true, readwrite: true, strict: true })
+    writer.run(`pragma busy_timeout = ${busyBlockMs}`)
+    await patiently('pragma journal_mode = wal', () => {
+      writer.run('pragma journal_mode = wal')
+      // FULL: what was answered with 201 is on the disk, also after a power cut.
+      writer.run('pragma synchronous = full')
+      writer.run('pragma foreign_keys = on')
+    })
+    const reader = new Connection(path, { readonly: true, strict: true })
+    reader.run(`pragma busy_timeout = ${busyBlockMs}`)
+    return { writer, reader }
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown)
+    throw new StartError(`cannot open the SQLite database ${path}: ${why}; check that it is one, and that its folder may be written`)
+  }
+}
+
+/** Statements by their text, compiled once. The least recently added falls out when there are too many. */
+export function statements(connection: Connection): (sql: string) => Statement {
+  const prepared = new Map<string, Statement>()
+  return sql => {
+    const found = prepared.get(sql)
+    if (found) return found
+    const statement = connection.prepare(sql)
+    if (prepared.size >= statementsMax) {
+      const [oldest] = prepared
+      if (oldest) {
+        oldest[1].finalize()
+        prepared.delete(oldest[0])
+      }
+    }
+    prepared.set(sql, statement)
+    return statement
+  }
+}

@@ -1,0 +1,165 @@
+import type { Config } from '@/core/config/settings'
+import type { Dialect, SqlRow } from '@/core/database'
+import { sqliteCodecs } from '../codecs'
+import type { DriverTools, OpenDatabase } from '../driver'
+import { createEntrance } from '../entrance'
+import { databaseErrors } from '../errors'
+import { runHooks } from '../hooks'
+import { createMeters } from '../meters'
+import { refuseInsideTx } from '../scope'
+import { runTx, type TxDriver, type TxSession } from '../transaction'
+import { slowQueryWarning } from '../warnings'
+import { connect, statements } from './connect'
+import { isContention } from './errors'
+import { createPatience } from './patience'
+
+/**
+ * SQLite in WAL mode. One connection writes, its callers taking turns, each transaction begun IMMEDIATE; another only reads,
+ * so that a read neither waits behind an open transaction nor sees its uncommitted rows. Several processes may share the file.
+ */
+const waitingMax = 10_000
+
+const dialect: Dialect = {
+  name: 'sqlite',
+  forUpdate: '',
+  codecs: sqliteCodecs,
+}
+
+/**
+ * Opens the file, and makes it and its folder when they are not there.
+ * @throws StartError when it cannot be opened or is no SQLite database
+ */
+export async function openSqlite(path: string, config: Config['database'], tools: DriverTools): Promise<OpenDatabase> {
+  const { queryTimeoutMs, acquireTimeoutMs, slowQueryMs } = config
+  const { clock, seal, cache, log } = tools
+  const meters = createMeters(tools.metrics)
+  const slow = slowQueryMs > 0 ? { limitMs: slowQueryMs, warn: slowQueryWarning('sqlite', log, meters) } : undefined
+  const patiently = createPatience(queryTimeoutMs, slow)
+  const { writer, reader } = await connect(path, patiently)
+  const written = statements(writer)
+  const readOnly = statements(reader)
+  const turns = createEntrance({ places: 1, waitingMax, acquireTimeoutMs }, meters)
+  const endGauges = meters.showConnections({ open: () => 2, inUse: () => turns.inUse, waiting: () => turns.waiting })
+
+  const dataVersion = writer.prepare<{ data_version: number }, []>('pragma data_version')
+  let seenVersion = dataVersion.get()?.data_version
+
+  function newSession(): TxSession {
+    let writes = 0
+    let attempt = 0
+    // A repetition must not come after the rollback: it would be on its own, or in the next transaction.
+    const inside = <T>(sql: string, work: () => T) => {
+      const own = attempt
+      return patiently(sql, work, queryTimeoutMs, () => own === attempt)
+    }
+    return {
+      async all(sql, params = []) {
+        meters.reads.add()
+        return inside(sql, () => written(sql).all(...params) as SqlRow[])
+      },
+      async first(sql, params = []) {
+        meters.reads.add()
+        return inside(sql, () => (written(sql).get(...params) ?? undefined) as SqlRow | undefined)
+      },
+      async run(sql, params = []) {
+        meters.writes.add()
+        writes++
+        return inside(sql, () => ({ changes: written(sql).run(...params).changes }))
+      },
+      async begin(_isolation, leftMs) {
+        writes = 0
+        attempt++
+        const endsAtMs = performance.now() + leftMs
+        // Left open by a rollback that failed: nothing of it may be committed with what comes.
+        if (writer.inTransaction) written('rollback').run()
+        try {
+          await patiently('begin immediate', () => written('begin immediate').run(), Math.min(queryTimeoutMs, leftMs))
+        } catch (thrown) {
+          throw isContention(thrown) && performance.now() >= endsAtMs ? databaseErrors.TxTimeout() : thrown
+        }
+      },
+      async commit() {
+        await inside('commit', () => written('commit').run())
+        if (writes > 0) tools.onWrite?.(undefined)
+      },
+      async rollback() {
+        attempt++
+        try {
+          if (writer.inTransaction) written('rollback').run()
+        } catch {
+          // The error that led here says more; the next begin tries again.
+        }
+      },
+      say: async sql => inside(sql, () => written(sql).run()),
+      // A full disk, among others, makes SQLite roll back by itself: what follows would be committed alone.
+      verdict: thrown => (isContention(thrown) ? 'again' : writer.inTransaction ? undefined : 'over'),
+      release: turns.leave,
+    }
+  }
+
+  const base = { dialect, clock, seal, cache }
+  const txDriver: TxDriver = {
+    ...base,
+    async acquire(leftMs) {
+      const turn = turns.enter(leftMs)
+      if (turn) await turn
+      return newSession()
+    },
+    log,
+    meters,
+    limits: config,
+  }
+
+  const db: OpenDatabase = {
+    ...base,
+    inTransaction: false,
+    async all(sql, params = []) {
+      refuseInsideTx(db)
+      meters.reads.add()
+      return patiently(sql, () => readOnly(sql).all(...params) as SqlRow[])
+    },
+    async first(sql, params = []) {
+      refuseInsideTx(db)
+      meters.reads.add()
+      return patiently(sql, () => (readOnly(sql).get(...params) ?? undefined) as SqlRow | undefined)
+    },
+    async run(sql, params = []) {
+      refuseInsideTx(db)
+      meters.writes.add()
+      const turn = turns.enter()
+      if (turn) await turn
+      try {
+        const { changes } = await patiently(sql, () => written(sql).run(...params))
+        tools.onWrite?.(undefined)
+        return { changes }
+      } finally {
+        turns.leave()
+      }
+    },
+    async afterCommit(hook) {
+      refuseInsideTx(db)
+      await runHooks([hook], log)
+    },
+    async tx(work, options) {
+      refuseInsideTx(db)
+      return runTx(db, txDriver, work, options)
+    },
+    changedElsewhere() {
+      const version = dataVersion.get()?.data_version
+      if (version === seenVersion) return false
+      seenVersion = version
+      return true
+    },
+    async ping() {
+      // Reads a page, so that a file that is gone or broken is noticed.
+      readOnly('pragma schema_version').get()
+    },
+    async close() {
+      await turns.idle()
+      endGauges()
+      reader.close()
+      writer.close()
+    },
+  }
+  return db
+}
