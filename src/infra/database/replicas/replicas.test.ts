@@ -20,6 +20,9 @@ import { openDatabase } from '../open'
 
 const startTimeoutMs = 60_000
 const readTimeoutMs = 500
+/** Two at least: MariaDB takes the second that has begun for one that is over. */
+const lateSeconds = 3
+const longSeconds = 60
 
 for (const name of ['mariadb', 'mysql'] as const) describe(`replicas on ${name}`, () => suite(name))
 
@@ -118,40 +121,36 @@ function suite(name: ServerName) {
     expect(await opened.count('bingo_database_reads_total{target="replica"}')).toBe(20)
   })
 
-  testOn(
-    name,
-    'while a replica is a second late, a caller reads its own write at once, 200 times; others may read the old row',
-    async () => {
-      await servers.delay(replica, 1)
-      try {
-        await using opened = await open()
-        const { db } = opened
-        let old = 0
-        for (let i = 1; i <= 200; i++) {
-          await asCaller({}, async () => {
-            await db.run('update item set value = ? where id = 1', [i])
-            expect(await itemOf(db)).toBe(i)
-            expect(await asCaller({}, () => itemOf(db, { from: 'primary' }))).toBe(i)
-            if (Number(await asCaller({}, () => itemOf(db))) < i) old++
-          })
-        }
-        expect(old).toBe(200)
-        const late = await opened.count('bingo_database_replica_waits_total{result="late"}')
-        expect(late).toBeGreaterThan(0)
-        // The reads that found it late spare the next ones the wait.
-        expect(late).toBeLessThan(50)
-        expect(opened.outs()).toEqual([])
-      } finally {
-        await servers.delay(replica, 0)
+  testOn(name, 'while a replica is late, a caller reads its own write at once, 200 times; others may read the old row', async () => {
+    await servers.delay(replica, lateSeconds)
+    try {
+      await using opened = await open()
+      const { db } = opened
+      let old = 0
+      for (let i = 1; i <= 200; i++) {
+        await asCaller({}, async () => {
+          await db.run('update item set value = ? where id = 1', [i])
+          expect(await itemOf(db)).toBe(i)
+          expect(await asCaller({}, () => itemOf(db, { from: 'primary' }))).toBe(i)
+          if (Number(await asCaller({}, () => itemOf(db))) < i) old++
+        })
       }
-    },
-  )
+      expect(old).toBe(200)
+      const late = await opened.count('bingo_database_replica_waits_total{result="late"}')
+      expect(late).toBeGreaterThan(0)
+      // The reads that found it late spare the next ones the wait.
+      expect(late).toBeLessThan(50)
+      expect(opened.outs()).toEqual([])
+    } finally {
+      await servers.delay(replica, 0)
+    }
+  })
 
   testOn(
     name,
     'an actor reads in its next requests what it has written, for 10 s; whoever refused it something counts as seen',
     async () => {
-      await servers.delay(replica, 3)
+      await servers.delay(replica, lateSeconds)
       let skewMs = 0
       try {
         await using opened = await open([replica], { clock: { nowMs: () => Date.now() + skewMs } })
@@ -176,17 +175,17 @@ function suite(name: ServerName) {
   )
 
   testOn(name, 'over HTTP a request sees what it has written, so does the next of its actor, and others do a moment later', async () => {
-    await servers.delay(replica, 1)
+    await servers.delay(replica, lateSeconds)
     await using opened = await open()
     const app = shop(opened.db).listen({ hostname: '127.0.0.1', port: 0 })
     const send = async (method: string, actor: string) =>
       (await fetch(`http://127.0.0.1:${app.server?.port}/api/v1/item/${actor}`, { method })).json() as Promise<{ value: number }>
     try {
-      for (let i = 1; i <= 20; i++) {
+      for (let i = 1; i <= 10; i++) {
         expect(await send('POST', 'ada')).toEqual({ value: i })
         expect(await Promise.all([send('GET', 'ada'), send('GET', 'bob')])).toEqual([{ value: i }, { value: 0 }])
       }
-      await until(async () => (await send('GET', 'bob')).value === 20)
+      await until(async () => (await send('GET', 'bob')).value === 10)
     } finally {
       await app.stop()
       await servers.delay(replica, 0)
@@ -194,7 +193,7 @@ function suite(name: ServerName) {
   })
 
   testOn(name, 'of two replicas the one that has the write answers, while the other is late', async () => {
-    await servers.delay(other, 60)
+    await servers.delay(other, longSeconds)
     try {
       await using opened = await open([replica, other], { replicaLagMaxMs: 60_000 })
       const { db } = opened
@@ -213,7 +212,7 @@ function suite(name: ServerName) {
   })
 
   testOn(name, 'what is written is there for the hooks after the commit, and for reads beside the writer', async () => {
-    await servers.delay(replica, 1)
+    await servers.delay(replica, lateSeconds)
     try {
       await using opened = await open()
       const { db } = opened
@@ -292,7 +291,7 @@ function suite(name: ServerName) {
     }
     await outAndBack('stopped to apply', 'stop replica sql_thread', 'start replica sql_thread')
     await outAndBack('receives nothing', 'stop replica io_thread', 'start replica io_thread')
-    await servers.delay(replica, 60)
+    await servers.delay(replica, longSeconds)
     await say(primary, 'update shop.item set value = 3 where id = 1')
     await until(() => opened.outs().length > 2)
     await servers.delay(replica, 0)
@@ -369,7 +368,7 @@ function suite(name: ServerName) {
   if (name === 'mysql') {
     testOn(name, 'where the primary gives no positions, a caller that has written reads from it', async () => {
       await servers.withoutPositions(async () => {
-        await servers.delay(replica, 1)
+        await servers.delay(replica, lateSeconds)
         await using opened = await open()
         for (let i = 1; i <= 20; i++) {
           const caller: Caller = {}
