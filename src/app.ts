@@ -84,7 +84,8 @@ function httpServer(face: FaceName, controllers: Controllers, health: Health, su
   const { prefix, listen } = httpFaces[face]
   const info = infoOf(face, version)
   const docs = info && docsRoutes(info, () => openApiDocument(info, prefix, controllers))
-  const app = httpApp(face, prefix, controllers, { log, metrics, readiness, health, bodyLimitBytes: config.http.bodyLimitBytes }, docs)
+  const tools = { log, metrics, readiness, health, bodyLimitBytes: config.http.bodyLimitBytes, hasCallers: !!config.database.replicaUrls }
+  const app = httpApp(face, prefix, controllers, tools, docs)
   const options = listen(config)
   return listeningService(face, options, () => {
     app.listen({

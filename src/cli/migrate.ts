@@ -56,10 +56,11 @@ export async function withMigrationDatabase<T>(
   tools: Pick<DriverTools, 'log' | 'metrics'>,
   work: (db: Database) => Promise<T>,
 ): Promise<T> {
+  const { replicaUrls: _, ...primary } = config.database
   // And it is no news when it does.
   const wide = {
     ...config,
-    database: { ...config.database, poolSize: 1, queryTimeoutMs: statementTimeoutMs, slowQueryMs: 0, leakWarnMs: 0 },
+    database: { ...primary, poolSize: 1, queryTimeoutMs: statementTimeoutMs, slowQueryMs: 0, leakWarnMs: 0 },
   }
   const db = await openConfiguredDatabase(wide, tools)
   try {

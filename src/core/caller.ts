@@ -2,13 +2,33 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
  * On whose behalf the code runs now, for reading one's own writes where reads may go to replicas: a caller sees what it has
- * written, others may see it a moment later. A request is a caller; so is the actor behind several requests.
+ * written, others may see it a moment later. A request is a caller; so is the actor behind several requests. A caller is short:
+ * what its actor writes elsewhere in the meantime it may see later.
  */
 export interface Caller {
-  /** Who is behind the request, once that is known; what it writes is remembered for its next requests. */
+  /** Who is behind the request, once that is known; what it writes from then on is remembered for its next requests. */
   actor?: string
-  /** The last write of this caller: a replication position, or undefined when the server gave none. */
-  written?: { position: string | undefined; atMs: number }
+  /** The last write of this caller. Databases set it. */
+  written?: Written
+}
+
+/** A write that is committed. */
+export interface Written {
+  /** Where it stands in the primary's log, a GTID; undefined when the server did not say. */
+  position: string | undefined
+  /** Milliseconds since 1970. */
+  atMs: number
+}
+
+/** For so long after a write its caller, and the actor behind it, reads nothing older. */
+export const ownWritesMs = 10_000
+
+/** The last write of each actor, for its next request, which another process may get. Forgotten after `ownWritesMs`. */
+export interface WritePositions {
+  /** Resolves when every process sees it. Called before the write is answered, so it gives up soon. */
+  note(actor: string, written: Written): Promise<void>
+  /** Rejects when it cannot be known; the primary is read then. */
+  of(actor: string): Promise<Written | undefined>
 }
 
 const callers = new AsyncLocalStorage<Caller>()

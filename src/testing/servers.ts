@@ -1,184 +1,124 @@
-import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
+import { installations, type ServerName } from './installations'
 
 /**
  * Real servers for tests. A server named by `BINGO_TEST_MYSQL_URL`, `BINGO_TEST_MARIADB_URL` or `BINGO_TEST_REDIS_URL` is used;
- * otherwise one is started on a free port with its data in a temporary folder, when the server is on the machine, and stopped
- * with the process.
+ * otherwise one is started on a free port with its data in a temporary folder, when it is on the machine, and stopped with the
+ * process.
  */
-export type ServerName = 'mariadb' | 'mysql'
-export const serverNames: readonly ServerName[] = ['mariadb', 'mysql']
-
-export interface DatabaseServer {
-  /** With a user that may make databases: `mysql://root@127.0.0.1:41234`. */
+export interface Server {
+  /** For a database with a user that may make databases: `mysql://root@127.0.0.1:41234`. */
   url: string
   stop(): Promise<void>
 }
 
 const startTimeoutMs = 60_000
 const startPauseMs = 50
-const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bingo-test')
-/** A Debian of its own for the real MySQL, which Debian's stable release does not have. */
-export const mysqlRoot = join(cache, 'mysql-root')
 
-export const serverVariables = { mariadb: 'BINGO_TEST_MARIADB_URL', mysql: 'BINGO_TEST_MYSQL_URL', redis: 'BINGO_TEST_REDIS_URL' } as const
+export const serverVariables: Record<ServerName, string> = {
+  mariadb: 'BINGO_TEST_MARIADB_URL',
+  mysql: 'BINGO_TEST_MYSQL_URL',
+  redis: 'BINGO_TEST_REDIS_URL',
+}
+export const serverNames = Object.keys(serverVariables) as ServerName[]
 
-const running = new Map<ServerName, Promise<DatabaseServer | undefined>>()
+const running = new Map<ServerName, Promise<Server | undefined>>()
 
-/** @returns undefined when neither a URL is given nor the server installed */
-export function databaseServer(name: ServerName): Promise<DatabaseServer | undefined> {
+/** The server that all tests share. @returns undefined when neither a URL is given nor the server installed */
+export function sharedServer(name: ServerName): Promise<Server | undefined> {
   const found = running.get(name) ?? provide(name)
   running.set(name, found)
   return found
 }
 
 /** Whether a test can have this server: its URL is given, or it is installed. Starts nothing. */
-export function isAvailable(name: ServerName | 'redis'): boolean {
-  if (process.env[serverVariables[name]]) return true
-  if (name === 'redis') return Bun.which('redis-server') !== null
-  return name === 'mariadb' ? Bun.which('mariadbd') !== null : existsSync(join(mysqlRoot, 'usr/sbin/mysqld'))
-}
+export const isAvailable = (name: ServerName): boolean => Boolean(process.env[serverVariables[name]]) || installations[name].isThere()
 
-async function provide(name: ServerName): Promise<DatabaseServer | undefined> {
+async function provide(name: ServerName): Promise<Server | undefined> {
   if (!isAvailable(name)) return undefined
   const given = process.env[serverVariables[name]]
-  if (given) return { url: given, stop: async () => {} }
-  return name === 'mariadb' ? startMariadb() : startMysql()
+  return given ? { url: given, stop: async () => {} } : startOwn(name)
 }
 
-async function startMariadb(): Promise<DatabaseServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'bingo-mariadb-'))
-  const data = join(folder, 'data')
-  await run([
-    'mariadb-install-db',
-    '--no-defaults',
-    ...asRoot(),
-    `--datadir=${data}`,
-    '--auth-root-authentication-method=normal',
-    '--skip-test-db',
-  ])
-  return started(folder, port => [
-    'mariadbd',
-    '--no-defaults',
-    ...asRoot(),
-    `--datadir=${data}`,
-    `--socket=${join(folder, 'socket')}`,
-    `--pid-file=${join(folder, 'pid')}`,
-    `--port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--max-connections=400',
-    // As MySQL has it unless told otherwise: writes get a GTID.
-    '--log-bin=log-bin',
-  ])
+/** A server of one test alone, which it may kill, hang and start again. */
+export interface OwnServer extends Server {
+  port: number
+  /** SIGKILL, and waits until it is gone. */
+  kill(): Promise<void>
+  /** After `kill`: on the same port, with the same data. Resolves when it answers. */
+  start(): Promise<void>
+  /** SIGSTOP and SIGCONT: it keeps its connections and answers nothing. */
+  pause(): void
+  resume(): void
+  [Symbol.asyncDispose](): Promise<void>
 }
 
-async function startMysql(): Promise<DatabaseServer> {
-  mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
-  const folder = mkdtempSync(join(mysqlRoot, 'data/my-'))
-  const inside = folder.slice(mysqlRoot.length)
-  const mysqld = ['chroot', mysqlRoot, '/usr/sbin/mysqld', '--no-defaults', '--user=root', `--datadir=${inside}/data`]
-  await run([...mysqld, '--initialize-insecure'])
-  return started(folder, port => [
-    ...mysqld,
-    // The default names a folder that is not there.
-    '--secure-file-priv=NULL',
-    `--socket=${inside}/socket`,
-    `--pid-file=${inside}/pid`,
-    `--port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--mysqlx=OFF',
-    '--max-connections=400',
-  ])
+export async function startOwn(name: ServerName, options: readonly string[] = []): Promise<OwnServer> {
+  const { newFolder, fill } = installations[name]
+  const folder = newFolder()
+  await fill(folder)
+  return startIn(name, folder, options)
 }
 
-/** The servers refuse to run as root unless told so. */
-const asRoot = () => (process.getuid?.() === 0 ? ['--user=root'] : [])
-
-async function run(command: string[]): Promise<void> {
-  const child = Bun.spawn(command, { stdout: 'pipe', stderr: 'pipe' })
-  const [output, code] = await Promise.all([child.stderr.text(), child.exited])
-  if (code !== 0) throw new Error(`${command[0]} exited with ${code}: ${output}`)
-}
-
-async function started(
-  folder: string,
-  command: (port: number) => string[],
-  urlOf = (port: number) => `mysql://root@127.0.0.1:${port}`,
-  isThere = answers,
-): Promise<DatabaseServer> {
+/** Starts a server on the data of `folder`, which is removed when it is stopped. */
+export async function startIn(name: ServerName, folder: string, options: readonly string[] = []): Promise<OwnServer> {
+  const installation = installations[name]
   const port = freePort()
-  const child = Bun.spawn(command(port), { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+  const url = installation.url(port)
+  const command = [...installation.command(folder, port), ...options]
+  const process = join(folder, 'process')
   // However this process ends, its end of the pipe closes, and the watcher stops the server and removes its data.
-  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2"', 'watcher', String(child.pid), folder], {
+  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$(cat "$1/process")" 2>/dev/null; rm -rf "$1"', 'watcher', folder], {
     stdin: 'pipe',
     stdout: 'ignore',
     stderr: 'ignore',
   })
-  const stop = async () => {
-    child.kill()
+  const launch = () => {
+    const launched = Bun.spawn(command, { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+    writeFileSync(process, String(launched.pid))
+    return launched
+  }
+  let child = launch()
+  const gone = async () => {
     await child.exited
+    rmSync(process, { force: true })
+  }
+  const stop = async () => {
+    // Nobody needs its data any more, so it need not write them.
+    child.kill('SIGKILL')
+    await gone()
     watcher.stdin.end()
     await watcher.exited
   }
-  const url = urlOf(port)
-  const deadline = performance.now() + startTimeoutMs
-  while (!(await isThere(url))) {
-    if (child.exitCode !== null || performance.now() > deadline) {
-      const log = await Bun.file(join(folder, 'log')).text()
-      await stop()
-      throw new Error(`the server did not start: ${log.slice(-2000)}`)
+  const answering = async () => {
+    const deadline = performance.now() + startTimeoutMs
+    while (!(await installation.answers(url))) {
+      if (child.exitCode !== null || performance.now() > deadline) {
+        const log = await Bun.file(join(folder, 'log')).text()
+        await stop()
+        throw new Error(`${name} did not start: ${log.slice(-2000)}`)
+      }
+      await Bun.sleep(startPauseMs)
     }
-    await Bun.sleep(startPauseMs)
   }
-  return { url, stop }
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    const connection = await mysql.createConnection({ uri: url, connectTimeout: 1000 })
-    await connection.end()
-    return true
-  } catch {
-    return false
-  }
-}
-
-let redis: Promise<DatabaseServer | undefined> | undefined
-
-/** A Redis server for all tests; those that stop theirs start one of their own. @returns undefined when it is not installed */
-export function redisServer(): Promise<DatabaseServer | undefined> {
-  redis ??= provideRedis()
-  return redis
-}
-
-async function provideRedis(): Promise<DatabaseServer | undefined> {
-  if (!isAvailable('redis')) return undefined
-  const given = process.env[serverVariables.redis]
-  if (given) return { url: given, stop: async () => {} }
-  const folder = mkdtempSync(join(tmpdir(), 'bingo-redis-'))
-  return started(folder, port => redisCommand(port, folder), redisUrl, redisAnswers)
-}
-
-/** Keeps nothing on the disk but what `SAVE` is told to. */
-export const redisCommand = (port: number, folder: string): string[] => [
-  'redis-server',
-  ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
-]
-export const redisUrl = (port: number): string => `redis://127.0.0.1:${port}`
-
-export async function redisAnswers(url: string): Promise<boolean> {
-  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, enableOfflineQueue: false })
-  client.on('error', () => {})
-  try {
-    await client.connect()
-    return (await client.ping()) === 'PONG'
-  } catch {
-    return false
-  } finally {
-    client.disconnect()
+  await answering()
+  return {
+    url,
+    port,
+    stop,
+    async kill() {
+      child.kill('SIGKILL')
+      await gone()
+    },
+    async start() {
+      child = launch()
+      await answering()
+    },
+    pause: () => child.kill('SIGSTOP'),
+    resume: () => child.kill('SIGCONT'),
+    [Symbol.asyncDispose]: stop,
   }
 }
 
@@ -196,7 +136,7 @@ export interface TestDatabase {
 }
 
 /** An empty database of its own on a server. */
-export async function createTestDatabase(server: DatabaseServer): Promise<TestDatabase> {
+export async function createTestDatabase(server: Server): Promise<TestDatabase> {
   const name = `bingo_${crypto.randomUUID().replaceAll('-', '')}`
   const say = async (sql: string) => {
     const connection = await mysql.createConnection(server.url)

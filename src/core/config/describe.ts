@@ -53,6 +53,7 @@ export function shownSettings({ config, sources }: LoadedConfig): { key: string;
 
 /** A URL without its password, so that one still sees where it leads; anything else as dots. */
 export function masked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(masked)
   if (typeof value !== 'string') return value
   if (value.startsWith('sqlite:')) return value
   if (!URL.canParse(value)) return '••••'

@@ -2,7 +2,7 @@ import { Value } from '@sinclair/typebox/value'
 import { exitCodes, StartError } from '../error'
 import type { TSchema } from '../schema'
 import { type Leaf, leaves, nearest } from './leaf'
-import { type Config, settings } from './settings'
+import { type Config, contradictions, settings } from './settings'
 
 export interface ConfigSources {
   /** The parsed configuration file. */
@@ -45,6 +45,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       problems.push(`${leaf.key}: ${(thrown as Error).message}`)
     }
   }
+  if (problems.length === 0) problems.push(...contradictions(config as Config))
   if (problems.length > 0) {
     const list = problems.map(problem => `  ${problem}`).join('\n')
     throw new StartError(
@@ -58,7 +59,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
 function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Found | undefined {
   const flag = flags[leaf.key]
   // A URL without a password may be a flag, although the setting is a secret.
-  if (flag !== undefined && leaf.secret && !(isUrl(leaf.schema) && isHarmlessUrl(flag))) {
+  if (flag !== undefined && leaf.secret && !isHarmless(leaf.schema, flag)) {
     throw new Error(
       `is a secret, and arguments are visible to every process; use ${leaf.variable}, ${leaf.variable}_FILE or the config file`,
     )
@@ -81,13 +82,19 @@ function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Foun
   return value === undefined || !file ? undefined : { value, source: `file ${file.name}` }
 }
 
-const isUrl = (schema: TSchema) => schema['format'] === 'database-url' || schema['format'] === 'redis-url'
-const isHarmlessUrl = (value: string) => value.startsWith('sqlite:') || (URL.canParse(value) && new URL(value).password === '')
+function isHarmless(schema: TSchema, flag: string): boolean {
+  if (schema['type'] === 'array') return listed(flag).every(item => isHarmless(schema['items'], item))
+  if (schema['format'] !== 'database-url' && schema['format'] !== 'redis-url') return false
+  return flag.startsWith('sqlite:') || (URL.canParse(flag) && new URL(flag).password === '')
+}
+
+const listed = (text: string) => text.split(',').map(item => item.trim())
 
 /** Text as the setting's type, or the text itself where it is none, so that the check below names it. */
 function parse(schema: TSchema, text: string): unknown {
   if (schema['type'] === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text)
   if (schema['type'] === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  if (schema['type'] === 'array') return listed(text)
   return text
 }
 

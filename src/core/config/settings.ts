@@ -31,6 +31,22 @@ export const settings = Type.Object(
         default: 10_000,
         description: 'How long one statement may take on MySQL; on SQLite, how long it may wait for another process to write.',
       }),
+      replicaUrls: Type.Optional(
+        secret(
+          Type.Array(Type.String({ format: 'database-url', pattern: '^mysql:' }), {
+            minItems: 1,
+            maxItems: 16,
+            description:
+              'MySQL servers that replicate the one of url and answer reads, as URLs with commas between them, a comma in a password as %2C.',
+          }),
+        ),
+      ),
+      replicaLagMaxMs: Type.Integer({
+        minimum: 1000,
+        maximum: 3_600_000,
+        default: 5000,
+        description: 'A replica that is further behind is not read; servers say it in whole seconds.',
+      }),
       acquireTimeoutMs: Type.Integer({
         minimum: 1,
         maximum: 600_000,
@@ -157,3 +173,11 @@ export type Config = Of<typeof settings>
 const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 9466, bot: 9467 }
 
 export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464
+
+/** What each setting allows and both together do not, as sentences that begin with the setting. */
+export function contradictions({ database }: Config): string[] {
+  if (!database.replicaUrls || !database.url.startsWith('sqlite:')) return []
+  return [
+    'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',
+  ]
+}

@@ -1,3 +1,4 @@
+import type { WritePositions } from '@/core/caller'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
@@ -11,6 +12,8 @@ export interface DriverTools extends Pick<Database, 'clock' | 'seal' | 'cache'> 
    * @param position the GTID of that write; undefined when the server gives none, as for a write that changed nothing
    */
   onWrite?: ((position: string | undefined) => void) | undefined
+  /** Where there are replicas: the last writes of actors, for all processes. Those of this process alone when absent. */
+  writePositions?: WritePositions | undefined
 }
 
 /** What every driver opens. */

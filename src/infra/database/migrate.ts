@@ -84,8 +84,10 @@ async function appliedMigrations(db: Database): Promise<Map<string, string>> {
     db.dialect.name === 'sqlite'
       ? `select 1 from sqlite_master where type = 'table' and name = 'migration'`
       : `select 1 from information_schema.tables where table_schema = database() and table_name = 'migration'`
-  if (!(await db.first(exists))) return new Map()
-  const rows = await db.all('select "id", "appliedAt" from "migration" order by "id"')
+  // Another process may have applied them just now.
+  const from = 'primary'
+  if (!(await db.first(exists, [], { from }))) return new Map()
+  const rows = await db.all('select "id", "appliedAt" from "migration" order by "id"', [], { from })
   const decode = db.dialect.codecs.timestamp?.decode as ((stored: unknown) => string) | undefined
   return new Map(rows.map(row => [String(row['id']), decode ? decode(row['appliedAt']) : String(row['appliedAt'])]))
 }

@@ -8,5 +8,6 @@ export const sqlitePath = (config: Pick<Config, 'database'>): string => config.d
 export async function openDatabase(config: Pick<Config, 'database'>, tools: DriverTools): Promise<OpenDatabase> {
   // Loaded when used: a process on SQLite starts without the MySQL driver.
   if (isEmbedded(config)) return (await import('./sqlite/driver')).openSqlite(sqlitePath(config), config.database, tools)
+  if (config.database.replicaUrls) return (await import('./replicas/open')).openReplicated(config.database, tools)
   return (await import('./mysql/driver')).openMysql(config.database, tools)
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
 import { everyone } from '@/core/access'
+import { currentCaller } from '@/core/caller'
 import { controller } from '@/core/controller'
 import { AppError } from '@/core/error'
 import { Type } from '@/core/schema'
@@ -109,4 +110,51 @@ test('clients are asked to leave while draining, and only then', async () => {
   readiness.state = 'draining'
   expect((await get('/fine')).headers.get('connection')).toBe('close')
   expect((await get('/ours')).headers.get('connection')).toBe('close')
+})
+
+/** An app whose route notes who calls, and answers with that once so many calls are there. */
+function meetingApp(calls: number, hasCallers: boolean) {
+  const log = fakeLog()
+  const readiness = new Readiness()
+  const together = Promise.withResolvers<void>()
+  let here = 0
+  const meeting = controller({ prefix: '/meeting', tags: ['Meeting'] }).get(
+    '/:name',
+    async ({ params }) => {
+      const caller = currentCaller()
+      if (caller) caller.actor = `${caller.actor ?? ''}${params.name}`
+      if (++here === calls) together.resolve()
+      await together.promise
+      return { name: currentCaller()?.actor ?? 'nobody' }
+    },
+    {
+      params: Type.Object({ name: Type.String() }),
+      response: { 200: Thing },
+      access: [everyone()],
+      detail: { operationId: 'meet', summary: 'Meet' },
+    },
+  )
+  const health = createHealth(readiness, [], log)
+  return httpApp('api', '/api/v1', [meeting], { log, metrics: fakeMetrics(), readiness, health, bodyLimitBytes: 1024, hasCallers })
+}
+
+const names = ['ada', 'bob', 'eve', 'dan']
+
+test('requests at the same time are callers of their own, over a connection as in a test', async () => {
+  const overConnection = meetingApp(names.length, true).listen({ hostname: '127.0.0.1', port: 0 })
+  const inTest = meetingApp(names.length, true)
+  try {
+    const asked = (ask: (request: Request) => Response | Promise<Response>, origin: string) =>
+      Promise.all(names.map(async name => (await ask(new Request(`${origin}/api/v1/meeting/${name}`))).json()))
+    const expected = names.map(name => ({ name }))
+    expect(await asked(fetch, `http://127.0.0.1:${overConnection.server?.port}`)).toEqual(expected)
+    expect(await asked(request => inTest.handle(request), 'http://localhost')).toEqual(expected)
+  } finally {
+    await overConnection.stop()
+  }
+})
+
+test('where nothing is read from replicas, requests are no callers', async () => {
+  const answer = await meetingApp(1, false).handle(new Request('http://localhost/api/v1/meeting/ada'))
+  expect(await answer.json()).toEqual({ name: 'nobody' })
 })

@@ -1,4 +1,5 @@
 import { type AnyElysia, Elysia } from 'elysia'
+import { asCaller } from '@/core/caller'
 import type { Controller } from '@/core/controller'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
@@ -16,6 +17,8 @@ export interface HttpTools {
   readiness: Readiness
   health: Health
   bodyLimitBytes: number
+  /** Runs each request as a caller of its own (see core/caller.ts). It costs every await a little, so only where it is of use. */
+  hasCallers?: boolean
 }
 
 /** What the hooks below take of Elysia's context. */
@@ -41,7 +44,7 @@ export function httpApp(
   name: string,
   prefix: string,
   controllers: readonly Controller[],
-  { log, metrics, readiness, health, bodyLimitBytes }: HttpTools,
+  { log, metrics, readiness, health, bodyLimitBytes, hasCallers }: HttpTools,
   more?: AnyElysia,
 ): AnyElysia {
   const record = requestRecord(name, log, metrics)
@@ -85,8 +88,15 @@ export function httpApp(
     .get('/livez', () => health.livez())
     .get('/readyz', ({ request }) => health.readyz(request.url))
     .group(prefix, group => controllers.reduce<AnyElysia>((all, controller) => all.use(controller), group) as never) as unknown as AnyElysia
+  if (hasCallers) app.wrap(separateCallers)
   return more ? (app.use(more) as unknown as AnyElysia) : app
 }
 
 /** Nobody's path, or a path that does not take this method. */
 const noRoute = (known: KnownPath | undefined) => (known ? routeErrors.Method({ allow: known.methods }) : routeErrors.Route())
+
+type Handler = (request: Request, server?: unknown) => unknown
+/** Around the whole request, hooks included: what one of them learns of the caller, the others find. */
+function separateCallers(answer: Handler): Handler {
+  return (request, server) => asCaller({}, () => answer(request, server))
+}

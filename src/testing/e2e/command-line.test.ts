@@ -65,6 +65,19 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       expect(failed.stderr).not.toContain('ter2')
     }
   })
+  test('replicas beside SQLite, or that are no MySQL servers: 78, and a flag only without passwords', async () => {
+    const one = { BINGO_DATABASE_REPLICA_URLS: 'mysql://u:hunter2@h:3306/d' }
+    expectRemedy(await runBingo(['--role=api'], { env: one }), 78, 'database.replicaUrls', 'database.url is SQLite', 'BINGO_DATABASE_URL')
+    const url = { BINGO_DATABASE_URL: 'mysql://root@127.0.0.1:1/x', BINGO_AUTH_KEY: key }
+    for (const replicas of ['sqlite:x.db', 'mysql://u:hunter2@h:3306/d,', 'x']) {
+      const failed = await runBingo(['config', 'check'], { env: { ...url, BINGO_DATABASE_REPLICA_URLS: replicas } })
+      expectRemedy(failed, 78, 'database.replicaUrls: must be', 'with commas between them')
+      expect(failed.stderr).not.toContain('hunter2')
+    }
+    const flag = (value: string) => runBingo(['config', 'check', `--database.replicaUrls=${value}`], { env: url })
+    expectRemedy(await flag('mysql://u@h/d,mysql://u:hunter2@i/d'), 78, 'database.replicaUrls: is a secret')
+    expect((await flag('mysql://u@h/d,mysql://u@i/d')).code).toBe(0)
+  })
   test('a configuration file that is missing or malformed: 78', async () => {
     using folder = temporaryFolder()
     expectRemedy(
@@ -162,6 +175,7 @@ describe('configuration', () => {
       BINGO_ADMIN_PORT: '2002',
       BINGO_BOT_PORT: '2003',
       BINGO_DATABASE_URL_FILE: `${folder.path}/url`,
+      BINGO_DATABASE_REPLICA_URLS: 'mysql://ada:hunter2@one.internal/shop, mysql://ada:hunter2@two.internal/shop',
       BINGO_AUTH_KEY: key,
       BINGO_LOG_LEVEL: '',
     }
@@ -179,11 +193,15 @@ describe('configuration', () => {
       'bot.port': [3003, 'flag --bot.port'],
       'log.level': ['info', 'default'],
       'database.url': ['mysql://ada:••••@db.internal:3306/shop', 'env BINGO_DATABASE_URL_FILE'],
+      'database.replicaUrls': [
+        ['mysql://ada:••••@one.internal/shop', 'mysql://ada:••••@two.internal/shop'],
+        'env BINGO_DATABASE_REPLICA_URLS',
+      ],
       'auth.key': ['••••', 'env BINGO_AUTH_KEY'],
     })
     expect(stdout).not.toContain('hunter2')
     expect(stdout).not.toContain(key)
-    expect((await runBingo(['config', 'show'], { env })).stdout).toContain('admin.port               2002  (env BINGO_ADMIN_PORT)')
+    expect((await runBingo(['config', 'show'], { env })).stdout).toMatch(/^admin\.port +2002 {2}\(env BINGO_ADMIN_PORT\)$/m)
     expect(await runBingo(['config', 'check'], { env })).toMatchObject({ code: 0, stderr: 'the configuration is valid\n' })
   })
   test('a secret that is given twice, or whose file cannot be read, is a problem', async () => {

@@ -1,0 +1,127 @@
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import mysql from 'mysql2/promise'
+
+/** How each server is installed, filled and called. */
+export type ServerName = 'mariadb' | 'mysql' | 'redis'
+
+/** `folder` is one of its own, where its data is. */
+export interface Installation {
+  isThere(): boolean
+  newFolder(): string
+  /** Makes it empty, but ready to be started on. */
+  fill(folder: string): Promise<void>
+  command(folder: string, port: number): string[]
+  url(port: number): string
+  answers(url: string): Promise<boolean>
+}
+
+const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bingo-test')
+/** A Debian of its own for the real MySQL, which Debian's stable release does not have. */
+export const mysqlRoot = join(cache, 'mysql-root')
+const insideRoot = (folder: string) => folder.slice(mysqlRoot.length)
+const mysqldIn = (folder: string) => [
+  'chroot',
+  mysqlRoot,
+  '/usr/sbin/mysqld',
+  '--no-defaults',
+  '--user=root',
+  `--datadir=${insideRoot(folder)}/data`,
+]
+
+/** The servers refuse to run as root unless told so. */
+const asRoot = () => (process.getuid?.() === 0 ? ['--user=root'] : [])
+
+const speaksMysql: Pick<Installation, 'url' | 'answers'> = {
+  url: port => `mysql://root@127.0.0.1:${port}`,
+  async answers(url) {
+    try {
+      const connection = await mysql.createConnection({ uri: url, connectTimeout: 1000 })
+      await connection.end()
+      return true
+    } catch {
+      return false
+    }
+  },
+}
+
+export const installations: Record<ServerName, Installation> = {
+  mariadb: {
+    ...speaksMysql,
+    isThere: () => Bun.which('mariadbd') !== null,
+    newFolder: () => mkdtempSync(join(tmpdir(), 'bingo-mariadb-')),
+    fill: folder =>
+      run([
+        'mariadb-install-db',
+        '--no-defaults',
+        ...asRoot(),
+        `--datadir=${join(folder, 'data')}`,
+        '--auth-root-authentication-method=normal',
+        '--skip-test-db',
+      ]),
+    command: (folder, port) => [
+      'mariadbd',
+      '--no-defaults',
+      ...asRoot(),
+      `--datadir=${join(folder, 'data')}`,
+      `--socket=${join(folder, 'socket')}`,
+      `--pid-file=${join(folder, 'pid')}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--max-connections=400',
+      // As MySQL has it unless told otherwise: writes get a GTID.
+      '--log-bin=log-bin',
+    ],
+  },
+  mysql: {
+    ...speaksMysql,
+    isThere: () => existsSync(join(mysqlRoot, 'usr/sbin/mysqld')),
+    newFolder: () => {
+      mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
+      return mkdtempSync(join(mysqlRoot, 'data/my-'))
+    },
+    fill: folder => run([...mysqldIn(folder), '--initialize-insecure']),
+    command: (folder, port) => [
+      ...mysqldIn(folder),
+      // The default names a folder that is not there.
+      '--secure-file-priv=NULL',
+      `--socket=${insideRoot(folder)}/socket`,
+      `--pid-file=${insideRoot(folder)}/pid`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--mysqlx=OFF',
+      '--max-connections=400',
+    ],
+  },
+  redis: {
+    isThere: () => Bun.which('redis-server') !== null,
+    newFolder: () => mkdtempSync(join(tmpdir(), 'bingo-redis-')),
+    fill: async () => {},
+    // Keeps nothing on the disk but what `SAVE` is told to.
+    command: (folder, port) => [
+      'redis-server',
+      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
+    ],
+    url: port => `redis://127.0.0.1:${port}`,
+    async answers(url) {
+      const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, enableOfflineQueue: false })
+      client.on('error', () => {})
+      try {
+        await client.connect()
+        return (await client.ping()) === 'PONG'
+      } catch {
+        return false
+      } finally {
+        client.disconnect()
+      }
+    },
+  },
+}
+
+async function run(command: string[]): Promise<void> {
+  const child = Bun.spawn(command, { stdout: 'pipe', stderr: 'pipe' })
+  const [output, code] = await Promise.all([child.stderr.text(), child.exited])
+  if (code !== 0) throw new Error(`${command[0]} exited with ${code}: ${output}`)
+}
