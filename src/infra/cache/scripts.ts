@@ -32,8 +32,8 @@ end
 
 /**
  * KEYS entry, lease. ARGV token, lease ms.
- * Returns a hit `{1, version, ms left, data, whether to renew it under the token}`, `{2}` when the lease is taken, `{3}` when
- * another has it, `{4}` when there is none to have.
+ * Returns a hit `{1, version, data, ms left, whether to renew it under the token}`, or a miss: `{2, version, data}` when the lease
+ * is taken, `{3, …}` when another has it, `{4, …}` when there is none to have; with what is known of the row, or empty words.
  */
 export const readScript = redisScript(`${shared}
 local function lease()
@@ -42,34 +42,36 @@ local function lease()
   return reply and 2 or 3
 end
 local kept = parse(redis.call('GET', KEYS[1]))
-if kept then
-  local at = now()
-  if at < kept.fresh then
-    local mine = at >= kept.renew and lease() == 2
-    return { 1, string.format('%.0f', kept.version), string.format('%.0f', kept.fresh - at), kept.data, mine and 1 or 0 }
-  end
-end
-return { lease() }
+if not kept then return { lease(), '', '' } end
+local at, version = now(), string.format('%.0f', kept.version)
+if at >= kept.fresh then return { lease(), version, string.sub(kept.data, 1, 1) } end
+local is_mine = at >= kept.renew and lease() == 2
+return { 1, version, kept.data, string.format('%.0f', kept.fresh - at), is_mine and 1 or 0 }
 `)
 
 /**
- * Ends a lease, and fills when it was held to the end. KEYS entry, lease. ARGV token, version, life ms, renew ms, data; without
- * data nothing is filled. Returns 1 when it was.
+ * Ends a lease, and fills when it was held to the end. KEYS entry, lease. ARGV token, pause ms, and unless nothing was found:
+ * version, life ms, renew ms, data. Returns 1 when it filled. When it did not, what is there is not renewed again before the pause.
  */
 export const fillScript = redisScript(`${shared}
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[2])
-local life, data = tonumber(ARGV[3]), ARGV[5]
-if not data or life < 1 then return 0 end
-local version, remembered = tonumber(ARGV[2]), 0
 local kept = parse(redis.call('GET', KEYS[1]))
-if kept then
-  if string.sub(data, 1, 1) ~= 'n' and is_older(version, kept) then return 0 end
+local function fill()
+  if not ARGV[3] then return false end
+  local version, life, renew, data = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+  if life < 1 then return false end
+  if not kept then return keep(KEYS[1], version, data, life, renew, 0) end
+  if string.sub(data, 1, 1) ~= 'n' and is_older(version, kept) then return false end
   -- What is absent has no version; what was known of the row stays known.
-  version = math.max(version, kept.version)
-  remembered = redis.call('PTTL', KEYS[1])
+  return keep(KEYS[1], math.max(version, kept.version), data, life, renew, redis.call('PTTL', KEYS[1]))
 end
-return keep(KEYS[1], version, data, life, tonumber(ARGV[4]), remembered) and 1 or 0
+if fill() then return 1 end
+if kept then
+  local text = string.format('%.0f %.0f %.0f ', kept.version, kept.fresh, now() + ARGV[2]) .. kept.data
+  redis.pcall('SET', KEYS[1], text, 'KEEPTTL')
+end
+return 0
 `)
 
 /**
