@@ -17,7 +17,7 @@ export interface Memory {
   clear(): void
 }
 
-/** What a load found, and how long it may be kept, counted from when the load began; as long as the rule says when absent. */
+/** What a load found, and how long it may be kept, counted from when the load began: as the rule says when absent, 0 for not. */
 export interface Found<T> extends CacheEntry<T> {
   keepMs?: number
 }
@@ -65,7 +65,7 @@ export function createMemory({ bytesMax, lifeMaxMs = Number.POSITIVE_INFINITY, m
     const newest = known(key)
     // What is absent has no version to compare: there the flight decides alone.
     const isOld = found.value !== undefined && newest !== undefined && isOlder(found.version, newest)
-    if (flight.isVoid || isOld) metrics.memory.refused.add()
+    if (flight.isVoid || isOld || found.keepMs === 0) metrics.memory.refused.add()
     else keep(key, found, rule, flight.startedAtMs)
   }
 
