@@ -1,7 +1,7 @@
 import { Value } from '@sinclair/typebox/value'
 import { exitCodes, StartError } from '../error'
 import type { TSchema } from '../schema'
-import { type Leaf, leaves, nearest } from './leaf'
+import { type Leaf, leaves, nearest, variableOf } from './leaf'
 import { type Config, settings } from './settings'
 
 export interface ConfigSources {
@@ -45,6 +45,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       problems.push(`${leaf.key}: ${(thrown as Error).message}`)
     }
   }
+  problems.push(...mixtures(config as Partial<Config>))
   if (problems.length > 0) {
     const list = problems.map(problem => `  ${problem}`).join('\n')
     throw new StartError(
@@ -53,6 +54,14 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
     )
   }
   return { config: Object.freeze(config) as Config, sources: found }
+}
+
+/** What does not go together, although each is right for itself: embedded is SQLite alone, production MySQL and Redis. */
+function mixtures({ database, redis }: Partial<Config>): string[] {
+  if (!database?.url?.startsWith('sqlite:') || redis?.url === undefined) return []
+  return [
+    `redis.url: is set, and the database is SQLite, which goes without Redis; unset ${variableOf(['redis', 'url'])}, or set ${variableOf(['database', 'url'])} to mysql://…`,
+  ]
 }
 
 function lookUp(leaf: Leaf, { flags, env, file, readFile }: ConfigSources): Found | undefined {
