@@ -7,7 +7,7 @@ import type { Found } from './memory'
 import { type CacheMetrics, countedLoad } from './metrics'
 import { fillScript, readScript, writeScript } from './scripts'
 import { createSuspects, type Suspect } from './suspects'
-import { isOlder, type Known, lifeOf, rememberedMs, saysVersion, systemTiming, type Timing } from './timing'
+import { isOlder, type Known, lifeOf, rememberedMs, saysVersion, systemTiming, type Timing, unknownVersion } from './timing'
 import { absent, createWire, versionOnly } from './wire'
 
 /** Copies in Redis, for all processes. Whatever becomes of Redis, what is asked here is answered, from `load` if need be. */
@@ -121,7 +121,7 @@ export function redisCache({ connection, cipher, timeoutMs, metrics, timing = sy
     if (!Array.isArray(reply)) return undefined
     const [kind, version, data, leftMs, isMine] = reply
     if (kind === 1) return { kind: 'hit', version: Number(version), leftMs: Number(leftMs), data, token: isMine === 1 ? token : undefined }
-    const known = version === '' ? undefined : { version: Number(version), isAbsent: data === absent }
+    const known = version === '' || Number(version) === unknownVersion ? undefined : { version: Number(version), isAbsent: data === absent }
     return kind === 2 ? { kind: 'leased', token, known } : { kind: kind === 3 ? 'busy' : 'full', known }
   }
 

@@ -1,9 +1,10 @@
 import { redisScript } from '../redis'
+import { unknownVersion } from './timing'
 
 /**
  * What is kept under a key is one text: the version, the server's time until which it is fresh and from which it is renewed in
  * milliseconds, and the data. Data begins with its kind: `n` there is no such row, `v` the value, `s` the value encrypted, `f`
- * nothing but the version, below which nothing is kept.
+ * nothing but the version, below which nothing is kept. Where the key was forgotten that version is unknown.
  *
  * The lease is beside it. Times are those of the server, the one clock that all processes share.
  */
@@ -17,6 +18,7 @@ local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+local unknown = ${unknownVersion}
 -- Of one version, removed is the later.
 local function is_older(version, kept)
   return version < kept.version or (version == kept.version and string.sub(kept.data, 1, 1) == 'n')
@@ -62,9 +64,10 @@ local function fill()
   local version, life, renew, data = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
   if life < 1 then return false end
   if not kept then return keep(KEYS[1], version, data, life, renew, 0) end
-  if string.sub(data, 1, 1) ~= 'n' and is_older(version, kept) then return false end
   -- What is absent has no version; what was known of the row stays known.
-  return keep(KEYS[1], math.max(version, kept.version), data, life, renew, redis.call('PTTL', KEYS[1]))
+  if string.sub(data, 1, 1) == 'n' then version = math.max(version, kept.version)
+  elseif kept.version ~= unknown and is_older(version, kept) then return false end
+  return keep(KEYS[1], version, data, life, renew, redis.call('PTTL', KEYS[1]))
 end
 if fill() then return 1 end
 if kept then
@@ -82,11 +85,13 @@ export const writeScript = redisScript(`${shared}
 for i = 1, #KEYS / 2 do
   local key, at = KEYS[2 * i - 1], 4 * i
   redis.call('DEL', KEYS[2 * i])
-  local version = tonumber(ARGV[at])
-  local kept = version and parse(redis.call('GET', key))
-  if not (kept and is_older(version, kept)) then
+  local version, kept = tonumber(ARGV[at]), parse(redis.call('GET', key))
+  if kept and kept.version == unknown then version = nil end
+  if not version or not kept or not is_older(version, kept) then
     redis.call('DEL', key)
-    if version then keep(key, version, ARGV[at + 3], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[3])) end
+    local remembered = tonumber(ARGV[3])
+    if version then keep(key, version, ARGV[at + 3], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), remembered)
+    else keep(key, unknown, 'f', 0, 0, remembered) end
   end
 end
 redis.call('PUBLISH', ARGV[1], ARGV[2])

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Cache, CacheEntry, CacheRule } from '@/core/cache'
+import { randomWork } from './cache-random'
 import { gate, type Row, row, rule, until } from './cache-fixture'
 
 /** What a suite works on. */
@@ -302,6 +303,10 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
     expect(await cache.fetch(key, async () => row(2), kept)).toEqual(row(2).value)
   })
 
+  test('ten thousand random reads and writes: none reads what is older than the last write it knows of', async () => {
+    await randomWork([cache])
+  }, 30_000)
+
   test('a closed cache answers from what it is given', async () => {
     const closed = await subject.open()
     await closed.close()
@@ -376,6 +381,10 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
         expect([(await read())?.version, (await read(other))?.version]).toEqual([3, 3])
       }
     })
+
+    test('ten thousand random reads and writes of two processes: none reads what is older than the last write it knows of', async () => {
+      await randomWork([cache, other])
+    }, 30_000)
 
     test('one whose load fails lets the other load', async () => {
       const key = newKey()
