@@ -35,7 +35,7 @@ test('a hundred thousand fills stay within the bytes, and the newest of them are
   const entries = metrics.gaugeOf('bingo_cache_memory_entries') ?? 0
   expect(metrics.count('bingo_cache_memory_evictions_total')).toBe(100_000 - entries)
   expect([await versionOf(cache, 'row:99999'), await versionOf(cache, 'row:0')]).toEqual([100_000, 99])
-})
+}, 30_000)
 
 test('the memory that copies take is not more than they are said to', async () => {
   const { cache, metrics } = heldCache({ bytesMax: 200_000_000 })
@@ -46,7 +46,7 @@ test('the memory that copies take is not more than they are said to', async () =
   const taken = process.memoryUsage().heapUsed - before
   expect(taken).toBeLessThan(metrics.gaugeOf('bingo_cache_memory_bytes') ?? 0)
   expect(metrics.gaugeOf('bingo_cache_memory_entries')).toBe(50_000)
-})
+}, 30_000)
 
 test('what is read stays while what is not makes room', async () => {
   const { cache } = heldCache({ bytesMax: 20_000 })

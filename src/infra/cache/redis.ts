@@ -126,15 +126,14 @@ export function redisCache({ connection, cipher, timeoutMs, metrics, timing = sy
   }
 
   const endLease = (key: string, isSecret: boolean, token: string) =>
-    ask(runId => ({ script: fillScript, keys: wire.keysOf(runId, key, isSecret), args: [token, renewPauseMs] }))
+    ask(runId => ({ script: fillScript, keys: wire.keysOf(runId, key, isSecret), args: [token, leaseMs, renewPauseMs] }))
 
   /** Loads under a lease and fills. The reader does not wait for the filling. */
   async function loadLeased<T>(key: string, load: Load<T>, rule: CacheRule<T>, { token, known }: Lease): Promise<Found<T>> {
-    const sinceMs = timing.nowMs()
     try {
       const entry = await countedLoad(load, metrics)
       // What cannot be packed is not kept.
-      fill(key, entry, rule, token, sinceMs).catch(metrics.unreadable.add)
+      fill(key, entry, rule, token).catch(metrics.unreadable.add)
       return judged(entry, known)
     } catch (thrown) {
       void endLease(key, rule.isSecret, token)
@@ -142,16 +141,14 @@ export function redisCache({ connection, cipher, timeoutMs, metrics, timing = sy
     }
   }
 
-  async function fill<T>(key: string, entry: CacheEntry<T>, rule: CacheRule<T>, token: string, sinceMs: number): Promise<void> {
+  async function fill<T>(key: string, entry: CacheEntry<T>, rule: CacheRule<T>, token: string): Promise<void> {
     const data = wire.dataOf(key, entry.value, rule)
     if (data === undefined) return void (await endLease(key, rule.isSecret, token))
-    const allMs = lifeOf(entry, rule, timing.random)
-    // It is as old as the load is long.
-    const agedMs = timing.nowMs() - sinceMs
+    const lifeMs = Math.floor(lifeOf(entry, rule, timing.random))
     const reply = await ask(runId => ({
       script: fillScript,
       keys: wire.keysOf(runId, key, rule.isSecret),
-      args: [token, renewPauseMs, entry.version, Math.floor(allMs - agedMs), Math.floor(allMs * renewAfter - agedMs), data],
+      args: [token, leaseMs, renewPauseMs, entry.version, lifeMs, Math.floor(lifeMs * renewAfter), data],
     }))
     if (reply === 0) metrics.redis.refused.add()
   }

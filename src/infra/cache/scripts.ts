@@ -52,16 +52,19 @@ return { 1, version, kept.data, string.format('%.0f', kept.fresh - at), is_mine 
 `)
 
 /**
- * Ends a lease, and fills when it was held to the end. KEYS entry, lease. ARGV token, pause ms, and unless nothing was found:
- * version, life ms, renew ms, data. Returns 1 when it filled. When it did not, what is there is not renewed again before the pause.
+ * Ends a lease, and fills when it was held to the end. KEYS entry, lease. ARGV token, lease ms, pause ms, and unless nothing was
+ * found: version, life ms, renew ms, data. Returns 1 when it filled. When it did not, what is there is not renewed again before the
+ * pause.
  */
 export const fillScript = redisScript(`${shared}
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+-- What was loaded is as old as its lease, whatever has held up the load or this script.
+local age = ARGV[2] - redis.call('PTTL', KEYS[2])
 redis.call('DEL', KEYS[2])
 local kept = parse(redis.call('GET', KEYS[1]))
 local function fill()
-  if not ARGV[3] then return false end
-  local version, life, renew, data = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+  if not ARGV[4] then return false end
+  local version, life, renew, data = tonumber(ARGV[4]), ARGV[5] - age, ARGV[6] - age, ARGV[7]
   if life < 1 then return false end
   if not kept then return keep(KEYS[1], version, data, life, renew, 0) end
   -- What is absent has no version; what was known of the row stays known.
@@ -71,7 +74,7 @@ local function fill()
 end
 if fill() then return 1 end
 if kept then
-  local text = string.format('%.0f %.0f %.0f ', kept.version, kept.fresh, now() + ARGV[2]) .. kept.data
+  local text = string.format('%.0f %.0f %.0f ', kept.version, kept.fresh, now() + ARGV[3]) .. kept.data
   redis.pcall('SET', KEYS[1], text, 'KEEPTTL')
 end
 return 0
