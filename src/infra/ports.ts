@@ -1,7 +1,6 @@
 import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
-import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { PortName, Ports } from '@/core/ports'
@@ -29,10 +28,9 @@ interface Observers {
 
 /**
  * Opens what `needed` lists, and nothing else.
- * @throws StartError when the settings do not go together, or something cannot be opened
+ * @throws StartError when the database cannot be opened; Redis may come later
  */
 export async function openPorts(config: Config, needed: ReadonlySet<PortName>, { log, metrics }: Observers): Promise<OpenPorts> {
-  refuseMixture(config)
   let db: OpenDatabase | undefined
   const redis = needed.has('db') ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
@@ -66,15 +64,6 @@ export async function openPorts(config: Config, needed: ReadonlySet<PortName>, {
 /** @param cache absent where rows are changed by other means than stores, as migrations do */
 export const openConfiguredDatabase = (config: Config, observers: Observers, cache?: Cache): Promise<OpenDatabase> =>
   openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
-
-/** Embedded is one host and one file; a Redis beside it would be a second place for the same things. */
-function refuseMixture(config: Config): void {
-  if (!isEmbedded(config) || config.redis.url === undefined) return
-  throw new StartError(
-    'redis.url is set, and the database is SQLite, which goes without Redis; unset BINGO_REDIS_URL, or set BINGO_DATABASE_URL to mysql://…',
-    exitCodes.configuration,
-  )
-}
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
 const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>

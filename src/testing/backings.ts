@@ -1,6 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import { createTestDatabase, databaseServer, isAvailable, type ServerName } from './servers'
+import type { DatabaseName, ServerName } from './installations'
+import { createTestDatabase, isAvailable, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -13,7 +14,7 @@ export interface Backing {
 
 const serverStartTimeoutMs = 60_000
 
-export type BackingName = 'sqlite' | ServerName
+export type BackingName = 'sqlite' | DatabaseName
 export const backingNames: readonly BackingName[] = ['sqlite', 'mariadb', 'mysql']
 
 const testKey = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 1)).toString('base64')
@@ -25,14 +26,14 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
     const url = `sqlite:${folder.path}/bingo.db`
     return { url, options: { env: { BINGO_DATABASE_URL: url } }, dispose: async () => folder[Symbol.dispose]() }
   }
-  const server = await databaseServer(name)
+  const server = await sharedServer(name)
   if (!server) return undefined
   const { url, drop } = await createTestDatabase(server)
   return { url, options: { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: testKey }, args: ['--migrate'] }, dispose: drop }
 }
 
 /** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
-export function testOn(name: ServerName | 'redis', title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
+export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
   if (isAvailable(name)) test(title, work, timeoutMs)
   else refuseOrSkip(name, title)
 }
@@ -63,7 +64,7 @@ export function onEachBacking(title: string, suite: (open: () => Promise<Backing
     if (!isMissing) {
       describe(`${title} on ${name}`, () => {
         // Its own step, since a server takes longer to start than a suite may.
-        if (name !== 'sqlite') beforeAll(() => databaseServer(name).then(() => {}), serverStartTimeoutMs)
+        if (name !== 'sqlite') beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
         suite(async () => (await openBacking(name)) as Backing, name)
       })
     } else {

@@ -5,7 +5,8 @@ import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
 
 /** How each server is installed, filled and called. */
-export type ServerName = 'mariadb' | 'mysql' | 'redis'
+export type ServerName = DatabaseName | 'redis'
+export type DatabaseName = 'mariadb' | 'mysql'
 
 /** `folder` is one of its own, where its data is. */
 export interface Installation {

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { mysqlRoot } from './servers'
+import { mysqlRoot } from './installations'
 
 /** What the tests need on the machine besides Bun, and how Debian calls it. */
 const programs: { program: string; package: string; for: string }[] = [

@@ -1,7 +1,8 @@
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
-import { installations, type OwnServer, type ServerName, startIn } from './servers'
+import { type DatabaseName, installations } from './installations'
+import { type OwnServer, startIn } from './servers'
 
 /** A primary and its replicas, real servers that replicate on loopback, of one test file alone. */
 export interface Replication {
@@ -42,7 +43,7 @@ const words = {
 } as const
 
 /** Takes a few seconds, more on MySQL. */
-export async function startReplication(name: ServerName, count: number): Promise<Replication> {
+export async function startReplication(name: DatabaseName, count: number): Promise<Replication> {
   const { newFolder, fill } = installations[name]
   const said = words[name]
   const [first = '', ...others] = Array.from({ length: count + 1 }, newFolder)
@@ -92,7 +93,7 @@ export async function startReplication(name: ServerName, count: number): Promise
   }
 }
 
-function follow(name: ServerName, primary: OwnServer) {
+function follow(name: DatabaseName, primary: OwnServer) {
   const { position, wait } = words[name]
   return {
     async caughtUp(replica: OwnServer) {

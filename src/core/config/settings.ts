@@ -175,9 +175,16 @@ const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 94
 export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464
 
 /** What each setting allows and both together do not, as sentences that begin with the setting. */
-export function contradictions({ database }: Config): string[] {
-  if (!database.replicaUrls || !database.url.startsWith('sqlite:')) return []
-  return [
-    'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',
-  ]
+export function contradictions({ database, redis }: Config): string[] {
+  if (!database.url.startsWith('sqlite:')) return []
+  const found: string[] = []
+  if (database.replicaUrls)
+    found.push(
+      'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',
+    )
+  if (redis.url !== undefined)
+    found.push(
+      'redis.url: is set, and the database is SQLite, which goes without Redis; unset BINGO_REDIS_URL, or set BINGO_DATABASE_URL to mysql://…',
+    )
+  return found
 }

@@ -1,13 +1,12 @@
 import { type Known, rememberedMs, type Timing } from './timing'
 
 /**
- * The versions of the last writes, for longer than any load takes: below them nothing is kept, even where the copy itself had to
- * make room meanwhile.
+ * What the last writes said, for longer than any load takes: what is older is not kept, even where the copy itself had to make
+ * room meanwhile.
  */
 export interface Floors {
   get(key: string): Known | undefined
   set(key: string, known: Known): void
-  forget(key: string): void
   /** Whether a write of a key that is not here may have been forgotten: for want of room, or with everything else. */
   isForgetful(): boolean
   clear(): void
@@ -36,7 +35,6 @@ export function createFloors(timing: Timing): Floors {
       }
       floors.set(key, { version, isAbsent, untilMs: now + rememberedMs })
     },
-    forget: key => void floors.delete(key),
     isForgetful: () => timing.nowMs() < forgetfulUntilMs,
     clear() {
       floors.clear()

@@ -3,7 +3,7 @@ import { createCopies } from './copies'
 import { createFloors } from './floors'
 import { createFlights, type Flight } from './flights'
 import { type CacheMetrics, countedLoad } from './metrics'
-import { isOlder, type Known, lifeOf, saysVersion, systemTiming, type Timing } from './timing'
+import { forgotten, isOlder, type Known, lifeOf, saysVersion, systemTiming, type Timing, unknownVersion } from './timing'
 
 /** Copies in this process. */
 export interface Memory {
@@ -17,7 +17,7 @@ export interface Memory {
   clear(): void
 }
 
-/** What a load found, and how long it may be kept, counted from when the load began; as long as the rule says when absent. */
+/** What a load found, and how long it may be kept, counted from when the load began: as the rule says when absent, 0 for not. */
 export interface Found<T> extends CacheEntry<T> {
   keepMs?: number
 }
@@ -63,10 +63,12 @@ export function createMemory({ bytesMax, lifeMaxMs = Number.POSITIVE_INFINITY, m
 
   function fill<T>(key: string, found: Found<T>, rule: CacheRule<T>, flight: Flight) {
     const newest = known(key)
+    const isForgotten = newest?.version === unknownVersion
     // What is absent has no version to compare: there the flight decides alone.
-    const isOld = found.value !== undefined && newest !== undefined && isOlder(found.version, newest)
-    if (flight.isVoid || isOld) metrics.memory.refused.add()
-    else keep(key, found, rule, flight.startedAtMs)
+    const isOld = found.value !== undefined && newest !== undefined && !isForgotten && isOlder(found.version, newest)
+    if (flight.isVoid || isOld || found.keepMs === 0) return metrics.memory.refused.add()
+    if (isForgotten && found.value !== undefined) floors.set(key, { version: found.version, isAbsent: false })
+    keep(key, found, rule, flight.startedAtMs)
   }
 
   function load<T>(key: string, from: () => Promise<Found<T>>, rule: CacheRule<T>): Promise<T | undefined> {
@@ -80,7 +82,7 @@ export function createMemory({ bytesMax, lifeMaxMs = Number.POSITIVE_INFINITY, m
   function drop(key: string) {
     flights.void(key)
     copies.delete(key)
-    floors.forget(key)
+    floors.set(key, forgotten)
   }
 
   return {
@@ -107,11 +109,10 @@ export function createMemory({ bytesMax, lifeMaxMs = Number.POSITIVE_INFINITY, m
     },
     put(key, entry, rule) {
       const newest = known(key)
-      const isOld = newest !== undefined && isOlder(entry.version, newest)
-      const mayBeOld = newest === undefined && floors.isForgetful()
-      flights.void(key)
-      if (isOld) return
+      const mayBeOld = newest === undefined ? floors.isForgetful() : newest.version === unknownVersion
       if (mayBeOld) return drop(key)
+      flights.void(key)
+      if (newest && isOlder(entry.version, newest)) return
       floors.set(key, { version: entry.version, isAbsent: entry.value === undefined })
       keep(key, entry, rule, timing.nowMs())
     },

@@ -7,7 +7,7 @@ import type { Found } from './memory'
 import { type CacheMetrics, countedLoad } from './metrics'
 import { fillScript, readScript, writeScript } from './scripts'
 import { createSuspects, type Suspect } from './suspects'
-import { lifeOf, rememberedMs, saysVersion, systemTiming, type Timing } from './timing'
+import { isOlder, type Known, lifeOf, rememberedMs, saysVersion, systemTiming, type Timing, unknownVersion } from './timing'
 import { absent, createWire, versionOnly } from './wire'
 
 /** Copies in Redis, for all processes. Whatever becomes of Redis, what is asked here is answered, from `load` if need be. */
@@ -40,8 +40,31 @@ const failuresMax = 5
 const breakerPauseMs = 500
 /** Between two attempts to tell Redis what it missed; up to a half less. */
 const retellPauseMs = 500
+/** After a renewal that failed, how long before the next. */
+const renewPauseMs = 1000
 /** So many keys in one script, since nothing else runs on the server meanwhile. */
 const keysMax = 100
+
+type Load<T> = () => Promise<CacheEntry<T>>
+
+interface Lease {
+  token: string
+  /** What Redis knows of the row, while it has no copy of it. */
+  known: Known | undefined
+}
+interface Hit {
+  kind: 'hit'
+  version: number
+  leftMs: number
+  data: string
+  /** Of the lease under which this reader is to renew it. */
+  token: string | undefined
+}
+type Look = Hit | ({ kind: 'leased' } & Lease) | ({ kind: 'busy' | 'full' } & Pick<Lease, 'known'>)
+
+/** What is known to be old is nothing to keep. */
+const judged = <T>(entry: CacheEntry<T>, known: Known | undefined): Found<T> =>
+  known && entry.value !== undefined && isOlder(entry.version, known) ? { ...entry, keepMs: 0 } : entry
 
 export function redisCache({ connection, cipher, timeoutMs, metrics, timing = systemTiming }: RedisCacheOptions): RedisCache {
   const instance = crypto.randomUUID()
@@ -83,11 +106,6 @@ export function redisCache({ connection, cipher, timeoutMs, metrics, timing = sy
     }
   }
 
-  type Look =
-    | { kind: 'hit'; version: number; leftMs: number; data: string; token: string | undefined }
-    | { kind: 'leased'; token: string }
-    | { kind: 'busy' | 'full' }
-
   async function look(key: string, isSecret: boolean): Promise<Look | undefined> {
     const token = `${instance}:${leases++}`
     const reply = await ask(runId => ({
@@ -101,68 +119,65 @@ export function redisCache({ connection, cipher, timeoutMs, metrics, timing = sy
       },
     }))
     if (!Array.isArray(reply)) return undefined
-    const [kind, version, leftMs, data, isMine] = reply
+    const [kind, version, data, leftMs, isMine] = reply
     if (kind === 1) return { kind: 'hit', version: Number(version), leftMs: Number(leftMs), data, token: isMine === 1 ? token : undefined }
-    if (kind === 2) return { kind: 'leased', token }
-    return { kind: kind === 3 ? 'busy' : 'full' }
+    const known = version === '' || Number(version) === unknownVersion ? undefined : { version: Number(version), isAbsent: data === absent }
+    return kind === 2 ? { kind: 'leased', token, known } : { kind: kind === 3 ? 'busy' : 'full', known }
   }
 
   const endLease = (key: string, isSecret: boolean, token: string) =>
-    ask(runId => ({ script: fillScript, keys: wire.keysOf(runId, key, isSecret), args: [token, 0, 0, 0] }))
+    ask(runId => ({ script: fillScript, keys: wire.keysOf(runId, key, isSecret), args: [token, leaseMs, renewPauseMs] }))
 
   /** Loads under a lease and fills. The reader does not wait for the filling. */
-  async function loadLeased<T>(key: string, load: () => Promise<CacheEntry<T>>, rule: CacheRule<T>, token: string): Promise<Found<T>> {
-    const sinceMs = timing.nowMs()
+  async function loadLeased<T>(key: string, load: Load<T>, rule: CacheRule<T>, { token, known }: Lease): Promise<Found<T>> {
     try {
       const entry = await countedLoad(load, metrics)
       // What cannot be packed is not kept.
-      fill(key, entry, rule, token, sinceMs).catch(metrics.unreadable.add)
-      return entry
+      fill(key, entry, rule, token).catch(metrics.unreadable.add)
+      return judged(entry, known)
     } catch (thrown) {
       void endLease(key, rule.isSecret, token)
       throw thrown
     }
   }
 
-  async function fill<T>(key: string, entry: CacheEntry<T>, rule: CacheRule<T>, token: string, sinceMs: number): Promise<void> {
+  async function fill<T>(key: string, entry: CacheEntry<T>, rule: CacheRule<T>, token: string): Promise<void> {
     const data = wire.dataOf(key, entry.value, rule)
     if (data === undefined) return void (await endLease(key, rule.isSecret, token))
-    const allMs = lifeOf(entry, rule, timing.random)
-    // It is as old as the load is long.
-    const agedMs = timing.nowMs() - sinceMs
+    const lifeMs = Math.floor(lifeOf(entry, rule, timing.random))
     const reply = await ask(runId => ({
       script: fillScript,
       keys: wire.keysOf(runId, key, rule.isSecret),
-      args: [token, entry.version, Math.floor(allMs - agedMs), Math.floor(allMs * renewAfter - agedMs), data],
+      args: [token, leaseMs, renewPauseMs, entry.version, lifeMs, Math.floor(lifeMs * renewAfter), data],
     }))
     if (reply === 0) metrics.redis.refused.add()
   }
 
-  async function find<T>(key: string, load: () => Promise<CacheEntry<T>>, rule: CacheRule<T>): Promise<Found<T>> {
+  async function find<T>(key: string, load: Load<T>, rule: CacheRule<T>): Promise<Found<T>> {
     const deadlineMs = timing.nowMs() + leaseWaitMs
     for (let pauseMs = leasePauseMs.min; ; pauseMs = Math.min(2 * pauseMs, leasePauseMs.max)) {
       const seen = suspects.has(key) ? undefined : await look(key, rule.isSecret)
       if (seen?.kind === 'leased') {
         metrics.redis.miss.add()
-        return loadLeased(key, load, rule, seen.token)
+        return loadLeased(key, load, rule, seen)
       }
       if (seen?.kind === 'hit') {
         const found = await read(key, seen, rule)
         if (!found) return countedLoad(load, metrics)
         metrics.redis.hit.add()
         // Whoever reads after the copy has ended sees the failure, if it lasts.
-        if (seen.token) loadLeased(key, load, rule, seen.token).catch(() => {})
+        if (seen.token) loadLeased(key, load, rule, { token: seen.token, known: undefined }).catch(() => {})
         return found
       }
       if (seen?.kind !== 'busy' || timing.nowMs() >= deadlineMs) {
         metrics.redis.bypass.add()
-        return countedLoad(load, metrics)
+        return judged(await countedLoad(load, metrics), seen?.known)
       }
       await Bun.sleep(pauseMs * (1 - timing.random() / 2))
     }
   }
 
-  async function read<T>(key: string, hit: Look & { kind: 'hit' }, rule: CacheRule<T>): Promise<Found<T> | undefined> {
+  async function read<T>(key: string, hit: Hit, rule: CacheRule<T>): Promise<Found<T> | undefined> {
     try {
       return { version: hit.version, value: wire.valueOf(key, hit.data, rule), keepMs: hit.leftMs }
     } catch {

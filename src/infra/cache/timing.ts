@@ -29,6 +29,13 @@ export interface Known {
   isAbsent: boolean
 }
 
+/**
+ * The version of what was forgotten: whether a write that says a version comes before or after, nobody can tell, so only what is
+ * loaded from then on is kept.
+ */
+export const unknownVersion = 2 ** 53
+export const forgotten: Known = { version: unknownVersion, isAbsent: false }
+
 /** A row that was removed has the version that it had last, or the next: so of one version, removed is the later. */
 export const isOlder = (version: number, known: Known): boolean => version < known.version || (version === known.version && known.isAbsent)
 

@@ -34,12 +34,14 @@ export function createWire(cipher: Cipher): Wire {
    * writes that it has forgotten; its run id is new, so nobody finds them.
    */
   const prefixOf = (runId: string) => `bingo:cache:${runId}:${installation}:`
-  const nameOf = (key: string, isSecret: boolean) => (isSecret || Buffer.byteLength(key) > keyBytesMax ? `#${cipher.digest(key)}` : key)
+  // One begins with another sign than the other, so that none is taken for another.
+  const nameOf = (key: string, isSecret: boolean) =>
+    isSecret || Buffer.byteLength(key) > keyBytesMax ? `#${cipher.digest(key)}` : `:${key}`
 
   return {
     keysOf(runId, key, isSecret) {
-      const name = prefixOf(runId) + nameOf(key, isSecret)
-      return [name, `${name}:lease`]
+      const name = nameOf(key, isSecret)
+      return [`${prefixOf(runId)}copy${name}`, `${prefixOf(runId)}lease${name}`]
     },
     channelOf: runId => `${prefixOf(runId)}changed`,
     dataOf(key, value, rule) {

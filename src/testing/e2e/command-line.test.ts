@@ -78,6 +78,32 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     expectRemedy(await flag('mysql://u@h/d,mysql://u:hunter2@i/d'), 78, 'database.replicaUrls: is a secret')
     expect((await flag('mysql://u@h/d,mysql://u@i/d')).code).toBe(0)
   })
+  test('a Redis URL that cannot be read: 78, and the password is not shown', async () => {
+    for (const url of [
+      'redis://u:hun/ter2@h:6379',
+      'redis://u:hunter2@h:port',
+      'http://u:hunter2@h',
+      'redis://u:hunter2@h/name',
+      'redis://',
+    ]) {
+      const failed = await runBingo(['config', 'check'], { env: { BINGO_REDIS_URL: url, BINGO_DATABASE_URL: 'mysql://u@h/d' } })
+      expectRemedy(failed, 78, 'redis.url', 'percent-encoded')
+      expect(failed.stderr + failed.stdout).not.toContain('hun')
+    }
+    const shown = await runBingo(['config', 'show'], {
+      env: { BINGO_REDIS_URL: 'rediss://u:hunter2@h:6379/1', BINGO_DATABASE_URL: 'mysql://u@h/d' },
+    })
+    expect(shown.stdout).toContain('rediss://u:••••@h:6379/1')
+    expect(shown.stdout).not.toContain('hunter2')
+  })
+  test('Redis beside SQLite: 78, with the variables to change', async () => {
+    const env = { BINGO_REDIS_URL: 'redis://:hunter2@127.0.0.1:1' }
+    for (const args of [['--role=api'], ['migrate', 'status'], ['config', 'check']]) {
+      const failed = await runBingo(args, { env })
+      expectRemedy(failed, 78, 'unset BINGO_REDIS_URL', 'set BINGO_DATABASE_URL')
+      expect(failed.stderr + failed.stdout).not.toContain('hunter2')
+    }
+  })
   test('a configuration file that is missing or malformed: 78', async () => {
     using folder = temporaryFolder()
     expectRemedy(

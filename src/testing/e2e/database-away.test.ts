@@ -2,7 +2,7 @@ import { expect } from 'bun:test'
 import { testOn } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
 import { newSignUp, send } from '../http-client'
-import { createTestDatabase, type DatabaseServer, databaseServer, freePort } from '../servers'
+import { createTestDatabase, freePort, type Server, sharedServer } from '../servers'
 
 /** Stands between bingo and a server that others use too, and fails in its place. */
 interface Relay {
@@ -63,7 +63,7 @@ function startRelay(serverUrl: string): Relay {
 const queryTimeoutMs = 1500
 
 async function startBehindRelay(): Promise<{ bingo: RunningBingo; relay: Relay; drop(): Promise<void> }> {
-  const server = (await databaseServer('mariadb')) as DatabaseServer
+  const server = (await sharedServer('mariadb')) as Server
   const relay = startRelay(server.url)
   const database = await createTestDatabase(server)
   const url = new URL(database.url)

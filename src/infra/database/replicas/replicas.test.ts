@@ -14,7 +14,8 @@ import { testOn } from '@/testing/backings'
 import { testSeal } from '@/testing/conformance/fixture'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
 import { ask, type Replication, say, startReplication } from '@/testing/replication'
-import { freePort, isAvailable, type OwnServer, type ServerName } from '@/testing/servers'
+import type { DatabaseName } from '@/testing/installations'
+import { freePort, isAvailable, type OwnServer } from '@/testing/servers'
 import type { OpenDatabase } from '../driver'
 import { openDatabase } from '../open'
 
@@ -26,7 +27,7 @@ const longSeconds = 60
 
 for (const name of ['mariadb', 'mysql'] as const) describe(`replicas on ${name}`, () => suite(name))
 
-function suite(name: ServerName) {
+function suite(name: DatabaseName) {
   let servers: Replication
   let primary: OwnServer
   let replica: OwnServer
