@@ -81,8 +81,8 @@ function withMigration(list: string, id: string): string {
   // A word that the list has already, or that no variable may be named, gets the number.
   const isTaken = new RegExp(`\\b${camel}\\b`).test(list) || reserved.has(camel)
   const alias = isTaken ? `${camel}${number}` : camel
-  const lastImport = list.lastIndexOf('import ')
-  const afterImports = list.indexOf('\n', lastImport) + 1
+  const lastImport = [...list.matchAll(/^import .*\n/gm)].at(-1)
+  const afterImports = lastImport ? lastImport.index + lastImport[0].length : 0
   const imports = `${list.slice(0, afterImports)}import { migration as ${alias} } from './${id}'\n`
   const rest = list
     .slice(afterImports)

@@ -1,10 +1,9 @@
 import { expect, test } from 'bun:test'
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { temporaryFolder } from './bingo'
+import { copyOfSources, root, shell } from './sources'
 import { freePort } from './servers'
-
-const root = resolve(import.meta.dir, '../..')
 
 interface Block {
   language: string
@@ -20,21 +19,6 @@ async function blocksOf(path: string): Promise<Block[]> {
     title,
     text: body,
   }))
-}
-
-/** A copy of the sources, so that a guide can be followed without changing them. */
-function copyOfSources(folder: string): void {
-  for (const entry of ['src', 'roles', 'config', 'package.json', 'tsconfig.json', 'biome.json', 'bunfig.toml', 'bun.lock']) {
-    cpSync(join(root, entry), join(folder, entry), { recursive: true })
-  }
-  mkdirSync(join(folder, 'bench'))
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
-}
-
-async function shell(command: string, cwd: string, env: Record<string, string> = {}) {
-  const child = Bun.spawn(['bash', '-ec', command], { cwd, env: { ...process.env, ...env }, stdout: 'pipe', stderr: 'pipe' })
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
-  return { stdout, stderr, code }
 }
 
 /** Starts from source as the documents say, on free ports, and waits until it is ready. */
@@ -64,17 +48,19 @@ test('following the guide to a module gives a module that passes the checks and 
   copyOfSources(folder.path)
   const blocks = await blocksOf('docs/add-a-module.md')
   const files = blocks.filter(({ language, title }) => language === 'ts' && title)
-  expect(files).toHaveLength(8)
-  for (const { title, text } of files) {
+  expect(files).toHaveLength(7)
+  for (const { title, text } of files.filter(({ title }) => !title.startsWith('src/migrations/'))) {
     mkdirSync(dirname(join(folder.path, title)), { recursive: true })
     writeFileSync(join(folder.path, title), text)
   }
+  const [make, , requests] = blocks.filter(({ language }) => language === 'sh')
+  expect(await shell(make?.text ?? '', folder.path)).toMatchObject({ code: 0 })
+  for (const { title, text } of files) expect([title, await Bun.file(join(folder.path, title)).text()]).toEqual([title, text])
   const check = await shell('bun run check', folder.path)
   expect([check.code, check.stdout, check.stderr]).toEqual([0, expect.any(String), expect.any(String)])
   expect((await shell('bun test src/app.test.ts', folder.path)).code).toBe(0)
 
   const { port, child } = await start(folder.path)
-  const [, requests] = blocks.filter(({ language }) => language === 'sh')
   const [made, refused] = onPort(requests?.text ?? '', port)
     .trim()
     .split('\n')

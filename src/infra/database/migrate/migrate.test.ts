@@ -3,12 +3,14 @@ import { columnWords, type Migration } from '@/core/migration'
 import { migrations } from '@/migrations'
 import { onEachBacking, openBacking, type Backing, testOn } from '@/testing/backings'
 import { openAgain } from '@/testing/conformance/fixture'
+import { driftSuite } from '@/testing/conformance/drift'
 import { migrationSuite } from '@/testing/conformance/migration'
 import { steps } from '@/testing/migrate-and-die'
 import { migrateDown, migrateUp, migrationStatus } from '.'
 import { checksumOf } from './ledger'
 
 onEachBacking('migrations', open => describe('of the product', () => migrationSuite(open)))
+onEachBacking('differences between tables and their declaration', driftSuite)
 
 /** Uses every word that a migration may use. */
 const everyWord: Migration = {

@@ -46,7 +46,7 @@ export const migration: Migration = {
 function stepsOf(table: AnyTable, found: readonly Difference[], remarks: string[]): Step[] {
   const name = table.name
   const of = <K extends Difference['is']>(is: K) => found.filter((one): one is Extract<Difference, { is: K }> => one.is === is)
-  if (of('missing table').length > 0) return [newTable(table), ...(table.indexes as Index[]).map(index => newIndex(table, index))]
+  if (of('missing table').length > 0) return [newTable(table)]
   const isDeletedAt = ({ name }: { name: string }) => name === 'deletedAt'
   const indexesGone = [...of('extra index'), ...of('wrong index')]
   const columnsGone = of('extra column').map(({ live }) => live)
@@ -75,10 +75,9 @@ function newTable(table: AnyTable): Step {
       column => `"${column.name}" \${${word(column)}}${column.isOptional ? '' : ' not null'}${column.name === 'id' ? ' primary key' : ''}`,
     )
   const all = table.softDelete ? [...columns, `\${${use('softDeleteColumns')}}`] : columns
-  return {
-    up: [`\`create table "${table.name}" (\n      ${all.join(',\n      ')}\n    ) \${${use('tableOptions')}}\``],
-    down: [`'drop table "${table.name}"'`],
-  }
+  const create = `\`create table "${table.name}" (\n      ${all.join(',\n      ')}\n    ) \${${use('tableOptions')}}\``
+  const indexes = (table.indexes as Index[]).flatMap(index => newIndex(table, index).up)
+  return { up: [create, ...indexes], down: [`'drop table "${table.name}"'`] }
 }
 
 const newIndex = (table: AnyTable, index: Index): Step => indexStep(table.name, index.columns, index.isUnique, amongOf(table, index))
@@ -86,7 +85,9 @@ const oldIndex = (table: string, { columns, isUnique, among }: LiveIndex): Step 
   indexStep(table, columns, isUnique, among === 'live' ? 'live' : 'all')
 
 function indexStep(table: string, columns: readonly string[], isUnique: boolean, among: 'all' | 'live'): Step {
-  const list = `'${table}', [${columns.map(column => `'${column}'`).join(', ')}]`
+  // A last id is there without being said.
+  const said = !isUnique && columns.at(-1) === 'id' ? columns.slice(0, -1) : columns
+  const list = `'${table}', [${said.map(column => `'${column}'`).join(', ')}]`
   return {
     up: [isUnique ? `${use('uniqueIndex')}(${list}${among === 'live' ? `, 'live'` : ''})` : `${use('index')}(${list})`],
     down: [`${use('dropIndex')}(${list})`],
