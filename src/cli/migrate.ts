@@ -21,7 +21,7 @@ import { version } from './version'
 export const migrateCommand: Command = {
   name: 'migrate',
   usage: 'status|up|down [--json]',
-  summary: 'Shows (1 when the tables are not as declared), applies or undoes (the newest) migrations.',
+  summary: 'Shows migrations and what differs from the code (1 when something does), applies all, or undoes the newest.',
   async run(args) {
     const [, action, ...rest] = args.words
     if (!isAction(action) || rest.length > 0) throw usage(`bingo migrate takes status, up or down`)

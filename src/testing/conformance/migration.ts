@@ -162,6 +162,18 @@ export function migrationSuite(open: () => Promise<Backing>): void {
       expect(events).toEqual([{ isWaiting: true, seconds: 5 }])
       await other.close()
     })
+    test('gives up when another process migrates for too long', async () => {
+      const inside = Promise.withResolvers<void>()
+      const go = Promise.withResolvers<void>()
+      const held = migrateUp(pausing(db, inside.resolve, go.promise), [first])
+      await inside.promise
+      const other = await openAgain(backing, { queryTimeoutMs: db.dialect.name === 'sqlite' ? 50 : 10_000 })
+      const given = migrateUp(other, [first], { lockWaitSeconds: 0 })
+      await expect(given).rejects.toThrow('another process has been migrating for too long; wait for it, or end it, and try again')
+      go.resolve()
+      expect(await held).toEqual(['0001_first'])
+      await other.close()
+    })
     test('that an older version applied gets its checksum, and keeps when that was', async () => {
       const { text, timestamp, tableOptions } = columnWords[db.dialect.name]
       await db.run(`create table "migration" ("id" ${text(64)} not null primary key, "appliedAt" ${timestamp} not null) ${tableOptions}`)

@@ -2,7 +2,7 @@ import type { Database } from '@/core/database'
 import { AppError, StartError } from '@/core/error'
 import { type MigrateOptions, watched } from './progress'
 
-/** How long another process's migrations are waited for. */
+/** How long another process's migrations are waited for. On SQLite whoever opens the file says it, since its lock is the driver's. */
 export const lockWaitSeconds = 60
 const lockName = 'bingo.migrate'
 /** For all migrations of one call. */
@@ -35,7 +35,7 @@ export async function locked<T>(db: Database, options: MigrateOptions, work: (se
     got.resolve()
   }
   try {
-    const attempt = db.dialect.name === 'sqlite' ? inFile : inSession
+    const attempt = db.dialect.name === 'sqlite' ? inFile : inSession(options.lockWaitSeconds ?? lockWaitSeconds)
     return await db.tx(tx => attempt(tx, enter, work), { timeoutMs, retries: 0 })
   } catch (thrown) {
     const isLockedOut = !isIn && db.dialect.name === 'sqlite' && thrown instanceof AppError && thrown.kind === 'Unavailable'
@@ -47,7 +47,7 @@ export async function locked<T>(db: Database, options: MigrateOptions, work: (se
 }
 
 const taken = (cause?: unknown) =>
-  new StartError(`another process has been migrating for ${lockWaitSeconds} s; wait for it, or end it, and try again`, undefined, { cause })
+  new StartError('another process has been migrating for too long; wait for it, or end it, and try again', undefined, { cause })
 
 type Work<T> = (session: Session) => Promise<T>
 
@@ -56,18 +56,20 @@ function inFile<T>(tx: Database, enter: () => void, work: Work<T>): Promise<T> {
   return work({ tx, isAllOrNothing: true, commit: async () => {} })
 }
 
-async function inSession<T>(tx: Database, enter: () => void, work: Work<T>): Promise<T> {
-  const got = await tx.first('select get_lock(?, ?) as got', [lockName, lockWaitSeconds])
-  if (Number(got?.['got']) !== 1) throw taken()
-  enter()
-  try {
-    // A statement that changes rows then commits together with the note that it is done.
-    await tx.run('set autocommit = 0')
-    return await work({ tx, isAllOrNothing: false, commit: async () => void (await tx.run('commit')) })
-  } finally {
-    // When the connection is gone the server does all of this by itself, and what was thrown says more.
-    await tx.run('rollback').catch(() => {})
-    await tx.run('set autocommit = 1').catch(() => {})
-    await tx.first('select release_lock(?)', [lockName]).catch(() => {})
+const inSession =
+  (waitSeconds: number) =>
+  async <T>(tx: Database, enter: () => void, work: Work<T>): Promise<T> => {
+    const got = await tx.first('select get_lock(?, ?) as got', [lockName, waitSeconds])
+    if (Number(got?.['got']) !== 1) throw taken()
+    enter()
+    try {
+      // A statement that changes rows then commits together with the note that it is done.
+      await tx.run('set autocommit = 0')
+      return await work({ tx, isAllOrNothing: false, commit: async () => void (await tx.run('commit')) })
+    } finally {
+      // When the connection is gone the server does all of this by itself, and what was thrown says more.
+      await tx.run('rollback').catch(() => {})
+      await tx.run('set autocommit = 1').catch(() => {})
+      await tx.first('select release_lock(?)', [lockName]).catch(() => {})
+    }
   }
-}

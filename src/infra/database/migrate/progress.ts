@@ -10,6 +10,8 @@ export interface MigrateOptions {
   progress?: (event: MigrationProgress) => void
   /** Calls `tick` again and again, until what it returns is called. Real time when absent. */
   every?: (ms: number, tick: () => void) => () => void
+  /** How long to wait for another process that migrates, on servers. 60 when absent. */
+  lockWaitSeconds?: number
 }
 
 /** How often a statement that is still running is said again, and a lock that is still waited for. */
