@@ -2,24 +2,8 @@ import { expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { temporaryFolder } from './bingo'
-import { copyOfSources, root, shell } from './sources'
+import { blocksOf, copyOfSources, root, shell } from './guides'
 import { freePort } from './servers'
-
-interface Block {
-  language: string
-  /** After the language: the file that the block is. */
-  title: string
-  text: string
-}
-
-async function blocksOf(path: string): Promise<Block[]> {
-  const text = await Bun.file(join(root, path)).text()
-  return [...text.matchAll(/^```(\w+) ?(.*)\n([\s\S]*?)^```$/gm)].map(([, language = '', title = '', body = '']) => ({
-    language,
-    title,
-    text: body,
-  }))
-}
 
 /** Starts from source as the documents say, on free ports, and waits until it is ready. */
 async function start(folder: string) {

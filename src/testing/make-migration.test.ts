@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { onEachBacking } from './backings'
 import { temporaryFolder } from './bingo'
-import { copyOfSources, shell } from './sources'
+import { copyOfSources, shell } from './guides'
 
 /** A copy in which a table and a column were declared, and the migration for them made. */
 const folder = temporaryFolder()
