@@ -1,21 +1,17 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { roles } from '@roles'
 import { tablesOf } from '@/app'
-import { systemClock } from '@/core/clock'
+import { loadConfig } from '@/core/config/load'
 import { StartError } from '@/core/error'
 import type { Migration } from '@/core/migration'
-import { createSeal } from '@/core/seal'
 import { sentence } from '@/infra/database/migrate/drift'
 import { type Recorded, replay } from '@/infra/database/migrate/recorded'
 import { migrationSource } from '@/infra/database/migrate/source'
-import { openDatabase } from '@/infra/database/open'
-import { createLogOn } from '@/infra/log'
-import { createMetrics } from '@/infra/metrics'
 import { migrations } from '@/migrations'
 import { usage } from './arguments'
-import { version } from './version'
+import { toolsOf, withMigrationDatabase } from './migrate'
 
 /**
  * A tool for development, not part of the executable: writes the migration that brings the tables which the migrations make to
@@ -51,18 +47,12 @@ const say = (line: string) => console.error(line)
 async function recorded(list: readonly Migration[]): Promise<Recorded> {
   const place = mkdtempSync(join(tmpdir(), 'bingo-migration-'))
   try {
-    const log = createLogOn(line => process.stderr.write(line), 'warn')
-    const tools = { clock: systemClock, seal: createSeal(new Uint8Array(32), 'none'), cache: undefined, log }
-    const url = `sqlite:${place}/replay.db`
-    const db = await openDatabase(
-      { database: { url, poolSize: 1, queryTimeoutMs: 10_000 } },
-      { ...tools, metrics: createMetrics({ version, roles: [] }) },
-    )
-    try {
-      return await replay(db, list, declared)
-    } finally {
-      await db.close()
-    }
+    const { config } = loadConfig({
+      env: {},
+      flags: { 'database.url': `sqlite:${place}/replay.db` },
+      readFile: path => readFileSync(path, 'utf8'),
+    })
+    return await withMigrationDatabase(config, toolsOf(config), db => replay(db, list, declared))
   } finally {
     rmSync(place, { recursive: true, force: true })
   }

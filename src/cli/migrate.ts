@@ -99,7 +99,7 @@ function nothingYet(config: Config): Shown {
 const statementTimeoutMs = 12 * 60 * 60_000
 
 /** Messages go to stderr, since stdout is for data. */
-const toolsOf = (config: Config): Pick<DriverTools, 'log' | 'metrics'> => ({
+export const toolsOf = (config: Config): Pick<DriverTools, 'log' | 'metrics'> => ({
   log: createLogOn(line => process.stderr.write(line), config.log.level),
   metrics: createMetrics({ version, roles: [] }),
 })

@@ -1,6 +1,7 @@
 import type { Database } from '@/core/database'
 import type { Migration } from '@/core/migration'
 import { migrateDown, migrateUp } from '@/infra/database/migrate'
+import type { Backing } from './backings'
 import { openAgain } from './conformance/fixture'
 
 /** Changes of every sort: those that a server commits by itself, and one of rows, which must be made once. */
@@ -27,7 +28,7 @@ export const steps: Migration = {
 /** Run as a process: migrates, and is killed at a statement, as it is about to be sent or when its answer has just come. */
 if (import.meta.main) {
   const [url = '', direction, at, moment] = process.argv.slice(2)
-  const db = await openAgain({ url, options: {}, dispose: async () => {} })
+  const db = await openAgain({ url } as Backing)
   const run = direction === 'up' ? migrateUp : migrateDown
   await run(deadlyAt(db, Number(at), moment === 'after'), [steps])
   console.error('it was not killed')
