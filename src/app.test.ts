@@ -1,11 +1,13 @@
 import { expect, test } from 'bun:test'
+import { Glob } from 'bun'
 import { roles } from '@roles'
 import { everyone } from '@/core/access'
 import { type Controller, controller } from '@/core/controller'
 import { buildModules } from '@/core/module'
 import type { Ports } from '@/core/ports'
 import { Type } from '@/core/schema'
-import { modulesOf } from './app'
+import { type AnyTable, defineTable } from '@/core/table'
+import { modulesOf, tablesOf } from './app'
 
 /** What a route must say for itself; an empty list when it says it all. */
 function faults(controllers: readonly Controller[]): string[] {
@@ -76,4 +78,17 @@ test('the check bites', () => {
   expect(one({ ...good, query: Type.Object({}) })).toHaveLength(1)
   expect(one({ ...good, response: { 200: Type.Object({}) } })).toHaveLength(1)
   expect(one({ ...good, response: {} })).toHaveLength(1)
+})
+
+/** What a schema exports that `defineTable` made. */
+const tablesIn = (exported: object): AnyTable[] =>
+  Object.values(exported).filter(value => typeof value === 'object' && value !== null && 'columns' in value && 'softDelete' in value)
+
+test('every table that a module defines is one of its tables, so that it is migrated and compared', async () => {
+  const defined: string[] = []
+  for (const path of new Glob('modules/*/schema.ts').scanSync(import.meta.dir))
+    defined.push(...tablesIn(await import(`./${path}`)).map(({ name }) => name))
+  expect(defined).toContain('user')
+  expect(tablesOf(roles).map(({ name }) => name)).toEqual(expect.arrayContaining(defined))
+  expect(tablesIn({ things: defineTable('thing', {}), Thing: Type.Object({}), name: 'thing' })).toHaveLength(1)
 })

@@ -1,7 +1,7 @@
 import { type Config, opsPort } from '@/core/config/settings'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded } from '@/core/module'
+import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared } from '@/core/module'
 import type { Ports } from '@/core/ports'
 import type { Role } from '@/core/role'
 import type { Readiness, Service } from '@/core/service'
@@ -53,6 +53,7 @@ export interface App {
 }
 
 export const modulesOf = (roles: readonly Role[]): AnyModule[] => [...new Set(roles.flatMap(role => role.modules))]
+export const tablesOf = (roles: readonly Role[]) => tablesDeclared(modulesOf(roles))
 export const portsOf = (roles: readonly Role[]) => portsNeeded(modulesOf(roles))
 
 /** Roles + ports → services. The one place where a face meets its server. */

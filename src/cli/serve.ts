@@ -1,13 +1,16 @@
-import { createApp, httpFaces, modulesOf, portsOf } from '@/app'
+import { createApp, httpFaces, modulesOf, portsOf, tablesOf } from '@/app'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
+import type { Database } from '@/core/database'
 import { StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
 import { isEmbedded } from '@/infra/database/open'
-import { migrateUp, migrationStatus } from '@/infra/database/migrate'
+import { migrateUp, migrationStatus, needsMigrating } from '@/infra/database/migrate'
+import { drift } from '@/infra/database/migrate/drift'
+import { type MigrationProgress, progressLine } from '@/infra/database/migrate/progress'
 import { createLog } from '@/infra/log'
 import { createMetrics } from '@/infra/metrics'
 import { type OpenPorts, openPorts } from '@/infra/ports'
@@ -38,7 +41,8 @@ export async function serve(args: Arguments): Promise<number> {
       start: async () => announce(roles, config, app, log),
       stop: async () => {},
     }
-    const late = await runServices([backings(opened), ...app.services, announcement], readiness, config.shutdown, stop, log)
+    const services = [backings(opened), ...app.services, announcement, driftService(opened, roles, log)]
+    const late = await runServices(services, readiness, config.shutdown, stop, log)
     if (late.length > 0) {
       log.error('stopped before all was finished', { services: late, deadlineMs: config.shutdown.deadlineMs })
       return 1
@@ -52,6 +56,29 @@ export async function serve(args: Arguments): Promise<number> {
 
 /** Opened before anything starts, closed after everything else: within the same deadline, since a server may not answer any more. */
 const backings = ({ close }: OpenPorts): Service => ({ name: 'database', start: async () => {}, stop: close })
+
+/** How many differences are said; the first tell whoever reads them what has happened. */
+const differencesMax = 20
+
+/** Looks, once everything is up, whether the tables are as declared. Nothing waits for it, and it stops nothing. */
+function driftService({ db }: OpenPorts, roles: readonly Role[], log: Log): Service {
+  const look = async (database: Database) => {
+    try {
+      const found = await drift(database, tablesOf(roles))
+      if (found.length > 0) log.warn('the tables are not as declared', { count: found.length, differences: found.slice(0, differencesMax) })
+    } catch (thrown) {
+      log.warn('the tables could not be compared with what is declared', { err: thrown })
+    }
+  }
+  return {
+    name: 'drift',
+    start: async () => {
+      if (db) void look(db)
+    },
+    // Closing the database waits for its queries.
+    stop: async () => {},
+  }
+}
 
 /** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
 function stopOnSignals(): AbortSignal {
@@ -73,15 +100,19 @@ async function bringUpToDate(
   { log, metrics }: { log: Log; metrics: Metrics },
 ): Promise<void> {
   if (!db) return
-  const pending = (await migrationStatus(db, migrations)).filter(({ appliedAt }) => !appliedAt).map(({ id }) => id)
-  if (pending.length === 0) return
-  if (!isEmbedded(config) && !migrate) {
-    throw new StartError(
-      `the database's tables are old: ${pending.join(', ')} ${pending.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
-    )
+  if (isEmbedded(config) || migrate) {
+    if (!(await needsMigrating(db, migrations))) return
+    const progress = (event: MigrationProgress) => log.info(progressLine(event))
+    const applied = await withMigrationDatabase(config, { log, metrics }, wide => migrateUp(wide, migrations, { progress }))
+    if (applied.length > 0) log.info('migrated', { applied })
+    return
   }
-  const applied = await withMigrationDatabase(config, { log, metrics }, wide => migrateUp(wide, migrations))
-  if (applied.length > 0) log.info('migrated', { applied })
+  const old = (await migrationStatus(db, migrations)).filter(({ state }) => state !== 'applied')
+  if (old.length === 0) return
+  const which = old.map(({ id, state }) => (state === 'pending' ? id : `${id} (${state})`)).join(', ')
+  throw new StartError(
+    `the database's tables are old: ${which} ${old.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
+  )
 }
 
 type RunningApp = ReturnType<typeof createApp>

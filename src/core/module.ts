@@ -1,5 +1,6 @@
 import type { Controller } from './controller'
 import type { PortName, Ports } from './ports'
+import type { AnyTable } from './table'
 
 /** The ways a module can be reached. A role serves the ones it names; the others are never started. */
 export interface Faces {
@@ -25,6 +26,8 @@ export interface Module<Biz, N extends PortName, U extends Uses> {
   readonly needs: readonly N[]
   /** Neighbors whose biz this one calls. The import that names them is the dependency graph. */
   readonly uses?: U
+  /** Tables whose rows it keeps, so that a database can be compared with them and migrations be made. */
+  readonly tables?: readonly AnyTable[]
   /** Wires the module. Does nothing else: no I/O, no timers. */
   create(ports: Pick<Ports, N>, neighbors: BizOf<U>): { biz: Biz; faces: Faces }
 }
@@ -50,6 +53,9 @@ function withUsed(modules: readonly AnyModule[]): AnyModule[] {
 
 /** The ports that these modules, and those they use, need. */
 export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new Set(withUsed(modules).flatMap(module => [...module.needs]))
+
+/** The tables of these modules and of those they use. */
+export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => withUsed(modules).flatMap(module => [...(module.tables ?? [])])
 
 /** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
 export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {

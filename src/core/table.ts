@@ -110,8 +110,8 @@ function indexesOf(unique: readonly UniqueKey[], sortable: readonly string[], mo
   const found: Index[] = unique.map(({ columns }) => ({ columns, isUnique: true }))
   const wanted = [...sortable.filter(column => column !== 'id').map(column => [column]), ...more]
   for (const columns of wanted) {
-    // A unique index of the same column alone gives the order already.
-    if (columns.length === 1 && unique.some(key => key.columns.length === 1 && key.columns[0] === columns[0])) continue
+    // A unique index of the same columns gives the order already, and has the name.
+    if (unique.some(key => key.columns.join() === columns.join())) continue
     const full = columns.at(-1) === 'id' ? columns : [...columns, 'id']
     if (!found.some(index => index.columns.join() === full.join())) found.push({ columns: full, isUnique: false })
   }

@@ -1,8 +1,6 @@
-import { describe } from 'bun:test'
 import { onEachBacking } from '@/testing/backings'
 import { databaseSuite } from '@/testing/conformance/database'
 import { hookSuite } from '@/testing/conformance/hooks'
-import { migrationSuite } from '@/testing/conformance/migration'
 import { retrySuite } from '@/testing/conformance/retries'
 import { savepointSuite } from '@/testing/conformance/savepoints'
 import { storeSuite } from '@/testing/conformance/store'
@@ -12,4 +10,3 @@ onEachBacking('contention', retrySuite)
 onEachBacking('a savepoint', savepointSuite)
 onEachBacking('afterCommit', hookSuite)
 onEachBacking('a store', storeSuite)
-onEachBacking('migrations', open => describe('of the product', () => migrationSuite(open)))

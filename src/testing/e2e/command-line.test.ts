@@ -1,5 +1,6 @@
+import { Database as SqliteFile } from 'bun:sqlite'
 import { describe, expect, test } from 'bun:test'
-import { statSync, writeFileSync } from 'node:fs'
+import { existsSync, statSync, writeFileSync } from 'node:fs'
 import { runBingo, startBingo, temporaryFolder } from '../bingo'
 import { type Backing, openBacking, testOn } from '../backings'
 import { freePort } from '../servers'
@@ -283,6 +284,58 @@ describe('commands', () => {
     const shown = await (await fetch(`${bingo.url}/swagger/json`)).json()
     expect(JSON.parse((await runBingo(['openapi', '--role=api'])).stdout)).toEqual(shown)
     await bingo.stop()
+  })
+  test('migrate status makes no database, and says what is pending', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/data/b.db` }
+    for (const action of ['status', 'down']) {
+      const { stdout, stderr, code } = await runBingo(['migrate', action], { env })
+      expect([stdout, code]).toEqual([action === 'status' ? '0001_user  pending\n' : '', 0])
+      expect(stderr).toStartWith('bingo: there is no database yet')
+    }
+    expect(existsSync(`${folder.path}/data`)).toBe(false)
+  })
+  test('migrate says each statement on stderr, and what differs afterwards; a start warns of it', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
+    const up = await runBingo(['migrate', 'up'], { env })
+    expect([up.stdout, up.stderr.split('\n')[1]]).toEqual(['0001_user  applied\n', 'applying 0001_user: statement 2 of 5'])
+    const asDeclared = await runBingo(['migrate', 'status'], { env })
+    expect([asDeclared.code, asDeclared.stderr]).toEqual([0, ''])
+    expect(asDeclared.stdout).toMatch(/^0001_user {2}\S+Z\n$/)
+
+    const raw = new SqliteFile(`${folder.path}/b.db`)
+    raw.run('drop index "user_email"')
+    raw.close()
+    const difference = 'table user has no unique index on (email)'
+    const drifted = await runBingo(['migrate', 'status'], { env })
+    expect([drifted.code, drifted.stdout.split('\n')[1]]).toEqual([1, `difference: ${difference}`])
+    expect(drifted.stderr).toContain('not as this executable declares them')
+    const asJson = await runBingo(['migrate', 'status', '--json'], { env })
+    expect([asJson.code, JSON.parse(asJson.stdout)]).toEqual([
+      1,
+      { migrations: [{ id: '0001_user', state: expect.stringMatching(/Z$/) }], differences: [difference] },
+    ])
+    const bingo = await startBingo({ env })
+    expect(await bingo.stop()).toBe(0)
+    expect(bingo.log).toContainEqual(
+      expect.objectContaining({ level: 'warn', msg: 'the tables are not as declared', count: 1, differences: [difference] }),
+    )
+  })
+  test('a migration whose text is not what was applied: 1, with its name and what to do', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
+    await runBingo(['migrate', 'up'], { env })
+    const raw = new SqliteFile(`${folder.path}/b.db`)
+    raw.run('update "migration" set "checksum" = ?', ['0'.repeat(64)])
+    raw.close()
+    for (const args of [
+      ['migrate', 'status'],
+      ['migrate', 'up'],
+      ['migrate', 'down'],
+      ['--role=api', '--http.port=0', '--ops.port=0'],
+    ])
+      expectRemedy(await runBingo(args, { env }), 1, '0001_user has been changed since it was applied', 'restore the text', 'new migration')
   })
   test('healthcheck exits 0 while the process lives and 1 when it does not', async () => {
     using folder = temporaryFolder()
