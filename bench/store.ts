@@ -195,8 +195,13 @@ async function costTable(url: string, costs: readonly Cost[]): Promise<string> {
 
 async function allocations(url: string, contender: string): Promise<Record<string, number>> {
   progress(`counting what ${contender} allocates`)
-  // The collector stays away for longer than anything that is counted takes.
-  const env = { BUN_JSC_largeHeapSize: String(2 ** 30), BUN_GC_TIMER_DISABLE: '1' }
+  // The collector stays away for longer than anything that is counted takes: the heap may grow, and its timers never come.
+  const env = {
+    BUN_JSC_largeHeapSize: String(2 ** 30),
+    BUN_JSC_percentCPUPerMBForEdenTimer: '1e-10',
+    BUN_JSC_percentCPUPerMBForFullTimer: '1e-10',
+    BUN_GC_TIMER_DISABLE: '1',
+  }
   return JSON.parse(await must([process.execPath, `${benchFolder}/store-allocation.ts`, url, contender], { env })) as Record<string, number>
 }
 

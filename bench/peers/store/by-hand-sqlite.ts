@@ -43,7 +43,7 @@ export async function byHandOnSqlite(path: string): Promise<People> {
   const select = `select ${columns} from "bench_person"`
   const selectOne = db.prepare<Stored, SQLQueryBindings[]>(`${select} where "id" = ?`)
   const selectFirst = db.prepare<Stored, SQLQueryBindings[]>(`${select} ${order}`)
-  const selectNext = db.prepare<Stored, SQLQueryBindings[]>(`${select} where "createdAt" <= ? and ("createdAt" < ? or "id" < ?) ${order}`)
+  const selectNext = db.prepare<Stored, SQLQueryBindings[]>(`${select} where ("createdAt", "id") < (?, ?) ${order}`)
   const change = db.prepare<Stored, SQLQueryBindings[]>(
     `update "bench_person" set "city" = coalesce(?, "city"), "score" = coalesce(?, "score"), "updatedAt" = ?, "version" = "version" + 1
       where "id" = ? returning ${columns}`,
@@ -75,8 +75,7 @@ export async function byHandOnSqlite(path: string): Promise<People> {
     async list(pageToken) {
       if (!pageToken) return pageOf(selectFirst.all().map(decoded))
       const [createdAt, id] = tokenOf(pageToken)
-      const after = Date.parse(createdAt)
-      return pageOf(selectNext.all(after, after, id).map(decoded))
+      return pageOf(selectNext.all(Date.parse(createdAt), id).map(decoded))
     },
     async create(person) {
       const row = made(person)

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, lt, lte, or, sql } from 'drizzle-orm'
+import { desc, eq, inArray, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/bun-sqlite'
 import { customType, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { openSqliteFile } from './by-hand-sqlite'
@@ -28,7 +28,6 @@ export async function drizzleOnSqlite(path: string): Promise<People> {
   const connection = openSqliteFile(path)
   const db = drizzle(connection)
   const newestFirst = [desc(table.createdAt), desc(table.id)]
-  const createdAt = sql`${sql.placeholder('createdAt')}`
   const byId = db
     .select()
     .from(table)
@@ -43,7 +42,7 @@ export async function drizzleOnSqlite(path: string): Promise<People> {
   const next = db
     .select()
     .from(table)
-    .where(and(lte(table.createdAt, createdAt), or(lt(table.createdAt, createdAt), lt(table.id, sql.placeholder('id')))))
+    .where(sql`(${table.createdAt}, ${table.id}) < (${sql.placeholder('createdAt')}, ${sql.placeholder('id')})`)
     .orderBy(...newestFirst)
     .limit(listSize + 1)
     .prepare()
