@@ -27,21 +27,33 @@ export async function connect(path: string, patiently: Patience): Promise<{ writ
   }
 }
 
+export interface Statements {
+  of(sql: string): Statement
+  /** To be called before the connection is closed, which else stays open for them, and with it the file. */
+  finalize(): void
+}
+
 /** Statements by their text, compiled once. The least recently added falls out when there are too many. */
-export function statements(connection: Connection): (sql: string) => Statement {
+export function statements(connection: Connection): Statements {
   const prepared = new Map<string, Statement>()
-  return sql => {
-    const found = prepared.get(sql)
-    if (found) return found
-    const statement = connection.prepare(sql)
-    if (prepared.size >= statementsMax) {
-      const [oldest] = prepared
-      if (oldest) {
-        oldest[1].finalize()
-        prepared.delete(oldest[0])
+  return {
+    of(sql) {
+      const found = prepared.get(sql)
+      if (found) return found
+      const statement = connection.prepare(sql)
+      if (prepared.size >= statementsMax) {
+        const [oldest] = prepared
+        if (oldest) {
+          oldest[1].finalize()
+          prepared.delete(oldest[0])
+        }
       }
-    }
-    prepared.set(sql, statement)
-    return statement
+      prepared.set(sql, statement)
+      return statement
+    },
+    finalize() {
+      for (const statement of prepared.values()) statement.finalize()
+      prepared.clear()
+    },
   }
 }

@@ -41,8 +41,8 @@ export async function openSqlite(path: string, config: Config['database'], tools
   const turns = createEntrance({ places: 1, waitingMax, acquireTimeoutMs }, meters)
   const endGauges = meters.showConnections({ open: () => 2, inUse: () => turns.inUse, waiting: () => turns.waiting })
 
-  const dataVersion = writer.prepare<{ data_version: number }, []>('pragma data_version')
-  let seenVersion = dataVersion.get()?.data_version
+  const dataVersion = () => (written.of('pragma data_version').get() as { data_version: number }).data_version
+  let seenVersion = dataVersion()
 
   function newSession(): TxSession {
     let writes = 0
@@ -55,42 +55,42 @@ export async function openSqlite(path: string, config: Config['database'], tools
     return {
       async all(sql, params = []) {
         meters.reads.add()
-        return inside(sql, () => written(sql).all(...params) as SqlRow[])
+        return inside(sql, () => written.of(sql).all(...params) as SqlRow[])
       },
       async first(sql, params = []) {
         meters.reads.add()
-        return inside(sql, () => (written(sql).get(...params) ?? undefined) as SqlRow | undefined)
+        return inside(sql, () => (written.of(sql).get(...params) ?? undefined) as SqlRow | undefined)
       },
       async run(sql, params = []) {
         meters.writes.add()
         writes++
-        return inside(sql, () => ({ changes: written(sql).run(...params).changes }))
+        return inside(sql, () => ({ changes: written.of(sql).run(...params).changes }))
       },
       async begin(_isolation, leftMs) {
         writes = 0
         attempt++
         const endsAtMs = performance.now() + leftMs
         // Left open by a rollback that failed: nothing of it may be committed with what comes.
-        if (writer.inTransaction) written('rollback').run()
+        if (writer.inTransaction) written.of('rollback').run()
         try {
-          await patiently('begin immediate', () => written('begin immediate').run(), Math.min(queryTimeoutMs, leftMs))
+          await patiently('begin immediate', () => written.of('begin immediate').run(), Math.min(queryTimeoutMs, leftMs))
         } catch (thrown) {
           throw isContention(thrown) && performance.now() >= endsAtMs ? databaseErrors.TxTimeout() : thrown
         }
       },
       async commit() {
-        await inside('commit', () => written('commit').run())
+        await inside('commit', () => written.of('commit').run())
         if (writes > 0) tools.onWrite?.(undefined)
       },
       async rollback() {
         attempt++
         try {
-          if (writer.inTransaction) written('rollback').run()
+          if (writer.inTransaction) written.of('rollback').run()
         } catch {
           // The error that led here says more; the next begin tries again.
         }
       },
-      say: async sql => inside(sql, () => written(sql).run()),
+      say: async sql => inside(sql, () => written.of(sql).run()),
       // A full disk, among others, makes SQLite roll back by itself: what follows would be committed alone.
       verdict: thrown => (isContention(thrown) ? 'again' : writer.inTransaction ? undefined : 'over'),
       release: turns.leave,
@@ -116,12 +116,12 @@ export async function openSqlite(path: string, config: Config['database'], tools
     async all(sql, params = []) {
       refuseInsideTx(db)
       meters.reads.add()
-      return patiently(sql, () => readOnly(sql).all(...params) as SqlRow[])
+      return patiently(sql, () => readOnly.of(sql).all(...params) as SqlRow[])
     },
     async first(sql, params = []) {
       refuseInsideTx(db)
       meters.reads.add()
-      return patiently(sql, () => (readOnly(sql).get(...params) ?? undefined) as SqlRow | undefined)
+      return patiently(sql, () => (readOnly.of(sql).get(...params) ?? undefined) as SqlRow | undefined)
     },
     async run(sql, params = []) {
       refuseInsideTx(db)
@@ -129,7 +129,7 @@ export async function openSqlite(path: string, config: Config['database'], tools
       const turn = turns.enter()
       if (turn) await turn
       try {
-        const { changes } = await patiently(sql, () => written(sql).run(...params))
+        const { changes } = await patiently(sql, () => written.of(sql).run(...params))
         tools.onWrite?.(undefined)
         return { changes }
       } finally {
@@ -145,18 +145,20 @@ export async function openSqlite(path: string, config: Config['database'], tools
       return runTx(db, txDriver, work, options)
     },
     changedElsewhere() {
-      const version = dataVersion.get()?.data_version
+      const version = dataVersion()
       if (version === seenVersion) return false
       seenVersion = version
       return true
     },
     async ping() {
       // Reads a page, so that a file that is gone or broken is noticed.
-      readOnly('pragma schema_version').get()
+      readOnly.of('pragma schema_version').get()
     },
     async close() {
       await turns.idle()
       endGauges()
+      readOnly.finalize()
+      written.finalize()
       reader.close()
       writer.close()
     },

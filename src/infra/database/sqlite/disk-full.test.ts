@@ -1,0 +1,67 @@
+import { afterAll, expect, test } from 'bun:test'
+import { rmSync, writeFileSync } from 'node:fs'
+import { temporaryFolder } from '@/testing/bingo'
+import { openAgain } from '@/testing/conformance/fixture'
+
+/** A disk that is full, where one can be had: making one takes root. */
+const folder = temporaryFolder()
+const isMounted =
+  Bun.which('mount') !== null && Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
+afterAll(() => {
+  if (isMounted) Bun.spawnSync(['umount', folder.path])
+  folder[Symbol.dispose]()
+})
+const backing = { url: `sqlite:${folder.path}/full.db`, options: {}, dispose: async () => {} }
+const page = new Uint8Array(4096).fill(1)
+
+test('while the disk is full writes are Unavailable and reads go on; once there is room, writes do too', async () => {
+  const db = await openAgain(backing)
+  await db.run('create table "blob" ("id" integer primary key, "bytes" blob not null)')
+  await db.run('insert into "blob" ("bytes") values (?)', [page])
+  const ballast = `${folder.path}/ballast`
+  if (isMounted) fillDisk(ballast)
+  else {
+    // Elsewhere SQLite is told that it may not grow, which it says in the same way.
+    await db.tx(tx => tx.first('pragma max_page_count = 8'))
+  }
+  const add = () => db.run('insert into "blob" ("bytes") values (?)', [page])
+  let count = 1
+  let failed: unknown
+  while (failed === undefined && count < 1000) {
+    await add().then(
+      () => count++,
+      thrown => {
+        failed = thrown
+      },
+    )
+  }
+  const unavailable = { code: 'Unavailable.Unreachable', retryAfterSeconds: 1, cause: { code: 'SQLITE_FULL' } }
+  expect(failed).toMatchObject(unavailable)
+  const counted = async () => (await db.first('select count(*) as "n" from "blob"'))?.['n']
+  expect(await counted()).toBe(count)
+  // SQLite has undone the transaction by itself: what the work does after swallowing the error must not be committed alone.
+  const swallowing = db.tx(async tx => {
+    for (let i = 0; i < 100; i++) await tx.run('insert into "blob" ("bytes") values (?)', [page]).catch(() => {})
+    await tx.run('delete from "blob"')
+  })
+  await expect(swallowing).rejects.toMatchObject(unavailable)
+  await swallowing.catch(() => {})
+  expect(await counted()).toBe(count)
+  if (isMounted) rmSync(ballast)
+  else await db.tx(tx => tx.first('pragma max_page_count = 1000000'))
+  await add()
+  await db.tx(tx => tx.run('insert into "blob" ("bytes") values (?)', [page]))
+  expect(await counted()).toBe(count + 2)
+  await db.close()
+})
+
+/** Leaves no page free. */
+function fillDisk(path: string): void {
+  for (let bytes = 1024 * 1024; bytes >= 4096; bytes /= 2) {
+    try {
+      for (;;) writeFileSync(path, new Uint8Array(bytes), { flag: 'a' })
+    } catch {
+      // Less of it then.
+    }
+  }
+}
