@@ -121,9 +121,19 @@ const mysqldIn = (folder: string) => [
 ]
 
 async function startNew(name: ServerName): Promise<DatabaseServer> {
+  return startIn(name, await filledFolder(name))
+}
+
+/** A folder with empty data in it. */
+export async function filledFolder(name: ServerName): Promise<string> {
   const folder = installations[name].newFolder()
-  await installations[name].fill(folder)
-  return startIn(name, folder)
+  try {
+    await installations[name].fill(folder)
+    return folder
+  } catch (thrown) {
+    rmSync(folder, { recursive: true, force: true })
+    throw thrown
+  }
 }
 
 /** The servers refuse to run as root unless told so. */
