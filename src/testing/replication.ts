@@ -2,7 +2,7 @@ import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
 import { type DatabaseName, installations } from './installations'
-import { type OwnServer, startIn } from './servers'
+import { filledFolder, type OwnServer, startIn } from './servers'
 
 /** A primary and its replicas, real servers that replicate on loopback, of one test file alone. */
 export interface Replication {
@@ -44,11 +44,10 @@ const words = {
 
 /** Takes a few seconds, more on MySQL. */
 export async function startReplication(name: DatabaseName, count: number): Promise<Replication> {
-  const { newFolder, fill } = installations[name]
   const said = words[name]
-  const [first = '', ...others] = Array.from({ length: count + 1 }, newFolder)
   // Filled once, since that takes seconds, and copied before anything runs on it.
-  await fill(first)
+  const first = await filledFolder(name)
+  const others = Array.from({ length: count }, installations[name].newFolder)
   for (const folder of others) {
     cpSync(join(first, 'data'), join(folder, 'data'), { recursive: true })
     rmSync(join(folder, 'data/auto.cnf'), { force: true })

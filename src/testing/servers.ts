@@ -55,11 +55,19 @@ export interface OwnServer extends Server {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export async function startOwn(name: ServerName, options: readonly string[] = []): Promise<OwnServer> {
-  const { newFolder, fill } = installations[name]
-  const folder = newFolder()
-  await fill(folder)
-  return startIn(name, folder, options)
+export const startOwn = async (name: ServerName, options: readonly string[] = []): Promise<OwnServer> =>
+  startIn(name, await filledFolder(name), options)
+
+/** A folder with empty data in it. */
+export async function filledFolder(name: ServerName): Promise<string> {
+  const folder = installations[name].newFolder()
+  try {
+    await installations[name].fill(folder)
+    return folder
+  } catch (thrown) {
+    rmSync(folder, { recursive: true, force: true })
+    throw thrown
+  }
 }
 
 /** Starts a server on the data of `folder`, which is removed when it is stopped. */
