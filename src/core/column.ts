@@ -104,7 +104,7 @@ export function rowCodec(columns: readonly Column[], dialect: Dialect): RowCodec
 }
 
 /** The expression that selects a column; most are their own name. */
-export function selectOf({ name, kind }: Column, dialect: Dialect): string {
+export function selectOf({ name, kind }: Pick<Column, 'name' | 'kind'>, dialect: Dialect): string {
   const select = dialect.codecs[kind]?.select
   return select ? `${select(`"${name}"`)} as "${name}"` : `"${name}"`
 }

@@ -8,7 +8,7 @@ import { createCipher, createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
 import { cacheMetrics } from './cache/metrics'
 import { memoryCache } from './cache/memory'
-import type { OpenDatabase } from './database/driver'
+import type { DriverTools, OpenDatabase } from './database/driver'
 import { isEmbedded, openDatabase } from './database/open'
 import { createPasswords } from './passwords'
 import type { RedisServer } from './redis'
@@ -21,10 +21,7 @@ export interface OpenPorts {
   close(): Promise<void>
 }
 
-interface Observers {
-  log: Log
-  metrics: Metrics
-}
+type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
 /**
  * Opens what `needed` lists, and nothing else.
@@ -42,7 +39,9 @@ export async function openPorts(config: Config, needed: ReadonlySet<PortName>, {
     await redis?.close()
   }
   try {
-    db = needed.has('db') ? await openConfiguredDatabase(config, { log, metrics }, cache) : undefined
+    db = needed.has('db')
+      ? await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
+      : undefined
   } catch (thrown) {
     await close()
     throw thrown
@@ -69,8 +68,15 @@ export const openConfiguredDatabase = (config: Config, observers: Observers, cac
 const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
   redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log })
 
+/** Where reads go to replicas, an actor's next request may come to another process. */
+async function sharedPositions({ database }: Config, redis: RedisServer | undefined): Promise<Pick<DriverTools, 'writePositions'>> {
+  if (!redis || !database.replicaUrls) return {}
+  const { sharedWritePositions } = await import('./database/replicas/shared-positions')
+  return { writePositions: sharedWritePositions(redis.connect('write-positions')) }
+}
+
 /** Whether another process has changed the data since it was last asked. One that cannot tell keeps no copies. */
-const changedElsewhere = (db: (OpenDatabase & { changedElsewhere?: () => boolean }) | undefined) => db?.changedElsewhere?.() ?? true
+const changedElsewhere = (db: OpenDatabase | undefined) => db?.changedElsewhere?.() ?? true
 
 async function openCache(
   config: Config,

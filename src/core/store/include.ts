@@ -59,7 +59,7 @@ async function loadMany(db: Database, { table, column }: Relation, rows: Row[], 
   }
   const ids: SqlValue[] = [...new Set(rows.map(row => row.id))]
   const plan = planOf(table, db.dialect)
-  const order = orderingOf(parseOrderBy(asked.orderBy, table))
+  const order = orderingOf(table, parseOrderBy(asked.orderBy, table))
   const { selected, live } = shapeOf(plan, asked, ['id', column])
   const { text, values } = matching(plan, asked.where ?? {}, live, { text: `"${column}" in (${filledUp(ids.length, ids)})`, values: ids })
   // Ranked within each owner, so that one with many rows does not crowd out the others.

@@ -48,7 +48,9 @@ export function parseOrderBy(text: string | undefined, { sortable }: AnyTable): 
   return [...order, { column: 'id', direction: order.at(-1)?.direction ?? 'asc' }]
 }
 
-export const orderingOf = (order: readonly OrderBy[]): string => order.map(({ column, direction }) => `"${column}" ${direction}`).join(', ')
+/** Of the table's columns, and not of what is selected under their names, which is another expression for some. */
+export const orderingOf = ({ name }: AnyTable, order: readonly OrderBy[]): string =>
+  order.map(({ column, direction }) => `"${name}"."${column}" ${direction}`).join(', ')
 
 /** @param last the values of the last row in the columns of the order */
 export const encodePageToken = (seal: Seal, purpose: string, last: readonly unknown[]): string => seal.close(JSON.stringify(last), purpose)

@@ -45,7 +45,7 @@ export function readsOf(db: Database, table: AnyTable) {
     const order = parseOrderBy(options.orderBy, table)
     const { selected, live } = shapeOf(plan, options)
     const { text, values } = matching(plan, where, live)
-    const stored = await db.first(`${selected.text}${text} order by ${orderingOf(order)} limit 1`, values, options)
+    const stored = await db.first(`${selected.text}${text} order by ${orderingOf(table, order)} limit 1`, values, options)
     return stored && (await completed([selected.decode(stored)], options))[0]
   }
 
@@ -60,7 +60,7 @@ export function readsOf(db: Database, table: AnyTable) {
     const after = pageToken ? rowsAfter(order, decodePageToken(db.seal, purpose, pageToken), plan) : undefined
     const { text, values } = matching(plan, where, live, after)
     const [stored, total] = await Promise.all([
-      db.all(`${selected.text}${text} order by ${orderingOf(order)} limit ?`, [...values, size + 1], options),
+      db.all(`${selected.text}${text} order by ${orderingOf(table, order)} limit ?`, [...values, size + 1], options),
       options.total ? count(where, options) : undefined,
     ])
     const hasMore = stored.length > size

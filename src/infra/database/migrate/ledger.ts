@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { toTimestamp } from '@/core/clock'
+import { selectOf } from '@/core/column'
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import { columnWords, type Migration } from '@/core/migration'
 import type { Direction } from './progress'
@@ -41,7 +42,9 @@ const columns = ['id', 'appliedAt', 'checksum', 'direction', 'begunStatements', 
 export async function readLedger(db: Database): Promise<Map<string, Entry>> {
   const known = await ledgerColumns(db)
   if (known.length === 0) return new Map()
-  const names = columns.filter(name => known.includes(name)).map(name => `"${name}"`)
+  const names = columns
+    .filter(name => known.includes(name))
+    .map(name => selectOf({ name, kind: name === 'appliedAt' ? 'timestamp' : 'text' }, db.dialect))
   const rows = await db.all(`select ${names.join(', ')} from "migration" order by "id"`, [], { from: 'primary' })
   return new Map(rows.map(row => [String(row['id']), entryOf(db, row)]))
 }
