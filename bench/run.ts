@@ -41,6 +41,8 @@ async function install(): Promise<void> {
     if (existsSync(`${folder}/node_modules`)) continue
     await must([process.execPath, 'install', '--frozen-lockfile'], { cwd: folder })
   }
+  // Checked here, since the peers' packages are not there when the product is checked.
+  await must([process.execPath, 'x', 'tsc', '--noEmit', '-p', benchFolder], { cwd: productFolder })
 }
 
 process.on('exit', stopEverything)

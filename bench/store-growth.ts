@@ -1,5 +1,5 @@
 import { rowCodec } from '@/core/column'
-import { pageSizeMax } from '@/core/page'
+import { pageSizeMax } from '@/core/store'
 import { createStore } from '@/core/store'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { benchDatabase, openBench } from './database'

@@ -101,7 +101,6 @@ const memoryFolder = '/dev/shm'
 async function cached(database: BenchDatabase, db: OpenDatabase, rounds: number): Promise<string[]> {
   const setting = `### get with copies in memory, ${database.server}, ${parallelOnMysql} at a time`
   const cache = openCache()
-  if (!cache) return [setting, 'Not measured: there is no cache yet.']
   const withCache = await openBench(database.url, poolSize, cache)
   try {
     const ids = (await idsOf(db)).slice(0, rowCount)

@@ -71,32 +71,36 @@ export interface RowCodec {
   encode(column: string, value: unknown): SqlValue
   /** All columns in the order of the table. */
   encodeRow(row: object): SqlValue[]
+  /** Turns what was read into the row, which is the same object. */
   decodeRow(stored: SqlRow): object
 }
 
 export function rowCodec(columns: readonly Column[], dialect: Dialect): RowCodec {
-  const names = columns.map(column => column.name)
   const codecs = columns.map(column => dialect.codecs[column.kind])
   const byName = new Map(columns.map((column, i) => [column.name, [column, codecs[i]] as const]))
   const write = (value: unknown, column: Column, codec: Codec | undefined): SqlValue => {
     if (value === undefined || value === null) return null
     return codec ? codec.encode(value as never, column) : (value as SqlValue)
   }
+  const optional = columns.filter(column => column.isOptional).map(({ name }) => name)
+  const coded = columns.flatMap((column, i) => {
+    const codec = codecs[i]
+    return codec ? [{ name: column.name, column, decode: codec.decode as (stored: SqlValue, column: Column) => unknown }] : []
+  })
   return {
     encode(name, value) {
       const [column, codec] = byName.get(name) ?? []
       return column ? write(value, column, codec) : (value as SqlValue)
     },
     encodeRow: row => columns.map((column, i) => write((row as SqlRow)[column.name], column, codecs[i])),
+    // In place: most columns are stored as they are, and a copy of each row costs more than what has to be done to it.
     decodeRow(stored) {
-      const row: Record<string, unknown> = {}
-      for (let i = 0; i < names.length; i++) {
-        const name = names[i] as string
-        const value = stored[name]
-        // Absent is undefined in a row that leaves the store: null stays behind.
-        if (value === null || value === undefined) continue
-        const codec = codecs[i]
-        row[name] = codec ? codec.decode(value as never, columns[i] as Column) : value
+      const row: Record<string, unknown> = stored
+      // Absent is undefined in a row that leaves the store: null stays behind.
+      for (const name of optional) if (row[name] === null) delete row[name]
+      for (const { name, column, decode } of coded) {
+        const value = row[name]
+        if (value !== undefined) row[name] = decode(value as SqlValue, column)
       }
       return row
     },

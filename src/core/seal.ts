@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** Signs text that a caller carries for us and gives back, so that a change to it is noticed. Nothing is hidden by it. */
 export interface Seal {
@@ -19,8 +19,9 @@ const macBytes = 16
  */
 export function createSeal(rootKey: Uint8Array, info: string): Seal {
   const key = new Uint8Array(hkdfSync('sha256', rootKey, '', info, 32))
-  const mac = (text: string, purpose: string) =>
-    createHmac('sha256', key).update(`${purpose.length}:${purpose}:${text}`).digest().subarray(0, macBytes)
+  // Keyed once and copied, which takes a fifth of the time: it is done for each page of a list.
+  const keyed = new Bun.CryptoHasher('sha256', key)
+  const mac = (text: string, purpose: string) => keyed.copy().update(`${purpose.length}:${purpose}:${text}`).digest().subarray(0, macBytes)
   return {
     close: (text, purpose) => Buffer.concat([mac(text, purpose), Buffer.from(text)]).toString('base64url'),
     open(sealed, purpose) {
@@ -56,7 +57,7 @@ const tagBytes = 16
  */
 export function createCipher(rootKey: Uint8Array, info: string): Cipher {
   const key = new Uint8Array(hkdfSync('sha256', rootKey, '', info, 32))
-  const digestKey = new Uint8Array(hkdfSync('sha256', rootKey, '', `${info} digest`, 32))
+  const digester = new Bun.CryptoHasher('sha256', new Uint8Array(hkdfSync('sha256', rootKey, '', `${info} digest`, 32)))
   return {
     close(text, context) {
       const nonce = randomBytes(nonceBytes)
@@ -76,6 +77,6 @@ export function createCipher(rootKey: Uint8Array, info: string): Cipher {
         return undefined
       }
     },
-    digest: text => createHmac('sha256', digestKey).update(text).digest('base64url'),
+    digest: text => digester.copy().update(text).digest('base64url'),
   }
 }

@@ -65,7 +65,7 @@ async function loadMany(db: Database, { table, column }: Relation, rows: Row[], 
   // Ranked within each owner, so that one with many rows does not crowd out the others.
   const rank = `row_number() over (partition by "${column}" order by ${order}) as "row rank"`
   const ranked = `select ${selected.list}, ${rank} from "${table.name}"${text}`
-  const query = `select * from (${ranked}) as "ranked" where "row rank" <= ? order by "row rank"`
+  const query = `select ${selected.names} from (${ranked}) as "ranked" where "row rank" <= ? order by "row rank"`
   const stored = await db.all(query, [...values, limit], asked)
   const found = stored.map(selected.decode)
   await deeper(db, table, found, asked, depth)

@@ -32,6 +32,8 @@ export interface Plan {
 
 export interface Selected {
   /** `"id", "name"` */
+  readonly names: string
+  /** The same as expressions, for columns that are not read as they are stored. */
   readonly list: string
   /** `select "id", "name" from "thing"` */
   readonly text: string
@@ -58,6 +60,7 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
     const { decodeRow } = rowCodec(some, dialect)
     const list = some.map(column => selectOf(column, dialect)).join(', ')
     return {
+      names: some.map(({ name }) => `"${name}"`).join(', '),
       list,
       text: `select ${list} from "${table.name}"`,
       decode: decodeRow as Selected['decode'],

@@ -162,8 +162,8 @@ export function poolSuite(open: () => Promise<Backing>, name: BackingName): void
   if (isServer) {
     test('a statement that hangs is given up in time, with its connection, and the next has another', async () => {
       const metrics = counting()
-      const db = await openAgain(things.backing, { poolSize: 2, queryTimeoutMs: 200 }, { metrics })
-      const hung = Array.from({ length: 2 }, () => db.all('select sleep(3)'))
+      const db = await openAgain(things.backing, { poolSize: 2, queryTimeoutMs: 500 }, { metrics })
+      const hung = Array.from({ length: 2 }, () => db.all('select sleep(5)'))
       for (const each of hung) await expect(each).rejects.toMatchObject({ code: 'Timeout.QueryTimeout' })
       await Promise.allSettled(hung)
       expect(await metricValue(metrics, 'bingo_database_query_timeouts_total')).toBe(2)
