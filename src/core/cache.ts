@@ -12,6 +12,8 @@ export interface Cache {
   /**
    * The copy of `key`; when there is none, what `load` finds, once for all who ask at the same time. Rejects only when `load`
    * does. What it returns is the caller's own: changing it changes no copy.
+   * @param load reads what is committed, of the primary: what a replica says may be older than a write that is known here. It may
+   * still be under way when the call has ended, since a copy near its end is renewed beside it
    */
   fetch<T>(key: string, load: () => Promise<CacheEntry<T>>, rule: CacheRule<T>): Promise<T | undefined>
   /** After a commit. Resolves when no read of this process, and no later fill of another, returns what was there before. */
@@ -28,7 +30,10 @@ export interface CacheEntry<T = unknown> {
 
 export interface CacheChange<T = unknown> {
   key: string
-  /** What is there now; `value` undefined when it was removed. Absent: forget what is known. */
+  /**
+   * What is there now; `value` undefined when it was removed. Absent: forget what is known, and for a while keep what is loaded
+   * only, since nobody can tell whether an entry that comes then is older.
+   */
   entry?: CacheEntry<T>
   rule: CacheRule<T>
 }

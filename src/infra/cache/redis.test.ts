@@ -111,6 +111,11 @@ describeOnRedis('a cache whose Redis fails', () => {
       const keys = Array.from({ length: 150 }, (_, i) => `row:${i}`)
       for (const key of keys) await versionOf(one.cache, key, 1)
       redis.pause()
+      // Not even sent: else Redis would carry it out as soon as it goes on.
+      await until(async () => {
+        await versionOf(one.cache, crypto.randomUUID(), 1)
+        return one.metrics.gaugeOf('bingo_cache_breaker_state') === 2
+      })
       await one.cache.write(keys.map((key, i) => ({ key, ...(i % 2 ? { entry: row(2) } : {}), rule: rule() })))
       for (const key of keys) expect(await versionOf(one.cache, key, 2)).toBe(2)
       redis.resume()
@@ -146,6 +151,31 @@ describeOnRedis('a cache whose Redis fails', () => {
       }
     }, 30_000)
   }
+
+  test('a reader that gave up waiting for Redis does not leave others waiting for it', async () => {
+    await using redis = await startOwn('redis')
+    await using one = await processOn(redis)
+    await using two = await processOn(redis)
+    redis.pause()
+    expect(await versionOf(one.cache, 'row', 1)).toBe(1)
+    expect(one.metrics.count('bingo_cache_redis_errors_total', { reason: 'timeout' })).toBe(1)
+    redis.resume()
+    await one.recovered()
+    const beganMs = performance.now()
+    expect(await versionOf(two.cache, 'row', 2)).toBe(2)
+    expect(performance.now() - beganMs).toBeLessThan(500)
+    expect(await versionOf(two.cache, 'row', 3)).toBe(2)
+  }, 30_000)
+
+  test('when nothing is heard any more on an open connection, memory is not asked either, until it is', async () => {
+    await using redis = await startOwn('redis')
+    await using one = await processOn(redis)
+    await versionOf(one.cache, 'row', 1)
+    redis.pause()
+    await until(async () => (await versionOf(one.cache, 'row', 2)) === 2, 2500)
+    redis.resume()
+    expect(await one.recovered()).toBeLessThan(2000)
+  }, 30_000)
 
   test('while the writes of others are not heard, memory is not asked; heard again, it begins empty', async () => {
     await using redis = await startOwn('redis')

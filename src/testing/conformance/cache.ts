@@ -116,19 +116,22 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
   for (const says of ['what is there now', 'nothing but that it changed'] as const) {
     const entry = says === 'what is there now' ? row(2) : undefined
 
-    test(`a slow reader of the old row does not put it over a write that says ${says}`, async () => {
-      const key = newKey()
-      const old = slowLoad(row(1))
-      const early = cache.fetch(key, old.load, rule())
-      await old.began
-      await cache.write([{ key, ...(entry ? { entry } : {}), rule: rule() }])
-      const { read } = reader(key, () => row(2))
-      // While the old load is still under way, and after it.
-      expect(await read()).toEqual(row(2).value)
-      old.end()
-      expect([row(1).value, row(2).value]).toContainEqual((await early) as Row)
-      for (let i = 0; i < 3; i++) expect(await read()).toEqual(row(2).value)
-    })
+    for (const isReadBetween of [true, false]) {
+      const when = isReadBetween ? 'that others have read already' : 'that nobody has read yet'
+      test(`a slow reader of the old row does not put it over a write ${when}, which says ${says}`, async () => {
+        const key = newKey()
+        const old = slowLoad(row(1))
+        const early = cache.fetch(key, old.load, rule())
+        await old.began
+        await cache.write([{ key, ...(entry ? { entry } : {}), rule: rule() }])
+        const { read } = reader(key, () => row(2))
+        // While the old load is still under way, and after it.
+        if (isReadBetween) expect(await read()).toEqual(row(2).value)
+        old.end()
+        expect([row(1).value, row(2).value]).toContainEqual((await early) as Row)
+        for (let i = 0; i < 3; i++) expect(await read()).toEqual(row(2).value)
+      })
+    }
   }
 
   test('a write that comes while many wait: those before it may have the old row, those after it never', async () => {
