@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import type { Cache } from '@/core/cache'
+import type { Cache, CacheChange, CacheRule } from '@/core/cache'
 import type { Database } from '@/core/database'
 import { OneOf, secret, Type } from '@/core/schema'
 import { createStore, type NewRow } from '@/core/store'
@@ -169,21 +169,21 @@ export function copySuite(
   test('a slow reader does not put an old row over a new one', () =>
     withProcesses(2, async one => {
       const card = await one.store.create(newCard())
-      const held = Promise.withResolvers<void>()
-      const reading = Promise.withResolvers<void>()
-      const slow: Database = {
-        ...one.db,
-        first: async (...call) => {
-          const row = await one.db.first(...call)
-          reading.resolve()
-          await held.promise
-          return row
-        },
-      }
       for (const change of [() => one.store.update(card.id, { amount: 1 }), () => one.store.delete(card.id)]) {
+        const held = Promise.withResolvers<void>()
+        const reading = Promise.withResolvers<void>()
+        const slow: Database = {
+          ...one.db,
+          first: async (...call) => {
+            const row = await one.db.first(...call)
+            reading.resolve()
+            await held.promise
+            return row
+          },
+        }
         const before = await one.store.get(card.id, { from: 'primary' })
         // Not in the cache any more, so that it has to be read.
-        await one.db.cache?.write([{ key: await keyOf(one, card.id), rule: ruleOf() }])
+        await forget(one, card.id)
         const late = cardStore(slow).get(card.id)
         await reading.promise
         await change()
@@ -203,15 +203,13 @@ export function copySuite(
   })
 }
 
-/** Which keys the store uses is its own business; a test that has to forget one asks it. */
-async function keyOf({ db }: Process, id: string): Promise<string> {
-  const asked: string[] = []
-  const spy = { fetch: async (key: string) => void asked.push(key) } as unknown as Cache
+/** Makes the cache forget a row. Which key and rule the store uses for it is its own business, so it is asked. */
+async function forget({ db }: Process, id: string): Promise<void> {
+  const asked: CacheChange[] = []
+  const spy = { fetch: async (key: string, _load: unknown, rule: CacheRule) => void asked.push({ key, rule }) } as unknown as Cache
   await cardStore({ ...db, cache: spy }).get(id)
-  return asked[0] as string
+  await db.cache?.write(asked)
 }
-const ruleOf = () =>
-  ({ ttlMs, absentTtlMs: ttlMs, isSecret: false, pack: String, unpack: String, copy: (value: unknown) => value }) as never
 
 const names = Array.from({ length: 12 }, (_, i) => `name ${i}`)
 
