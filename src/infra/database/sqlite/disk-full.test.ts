@@ -8,7 +8,7 @@ const folder = temporaryFolder()
 const isMounted =
   Bun.which('mount') !== null && Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
 afterAll(() => {
-  if (isMounted) Bun.spawnSync(['umount', folder.path])
+  if (isMounted) Bun.spawnSync(['umount', '--lazy', folder.path])
   folder[Symbol.dispose]()
 })
 const backing = { url: `sqlite:${folder.path}/full.db`, options: {}, dispose: async () => {} }
