@@ -115,7 +115,7 @@ export function valueSuite(open: () => Promise<Backing>, name: BackingName): voi
       })
       .catch(() => {})
     const position = { sqlite: undefined, mariadb: expect.stringMatching(/^0-1-\d+$/), mysql: expect.stringMatching(/^[0-9a-f-]{36}:\d+$/) }
-    expect(told).toEqual([position[name], position[name]])
+    expect(told).toStrictEqual([position[name], position[name]])
     if (name !== 'sqlite') expect(told[0]).not.toBe(told[1])
     await db.close()
   })

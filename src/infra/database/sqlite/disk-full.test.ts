@@ -1,34 +1,25 @@
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
 import { temporaryFolder } from '@/testing/bingo'
 import { openAgain } from '@/testing/conformance/fixture'
 
-/** A disk that is full, where one can be had: making one takes root. */
-const folder = temporaryFolder()
-const isMounted =
-  Bun.which('mount') !== null && Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
-afterAll(() => {
-  if (isMounted) Bun.spawnSync(['umount', folder.path])
-  folder[Symbol.dispose]()
-})
-const backing = { url: `sqlite:${folder.path}/full.db`, options: {}, dispose: async () => {} }
 const page = new Uint8Array(4096).fill(1)
+const insert = 'insert into "blob" ("bytes") values (?)'
 
 test('while the disk is full writes are Unavailable and reads go on; once there is room, writes do too', async () => {
-  const db = await openAgain(backing)
+  using disk = smallDisk()
+  const db = await openAgain({ url: `sqlite:${disk.path}/full.db`, options: {}, dispose: async () => {} })
   await db.run('create table "blob" ("id" integer primary key, "bytes" blob not null)')
-  await db.run('insert into "blob" ("bytes") values (?)', [page])
-  const ballast = `${folder.path}/ballast`
-  if (isMounted) fillDisk(ballast)
-  else {
-    // Elsewhere SQLite is told that it may not grow, which it says in the same way.
-    await db.tx(tx => tx.first('pragma max_page_count = 8'))
-  }
-  const add = () => db.run('insert into "blob" ("bytes") values (?)', [page])
+  await db.run(insert, [page])
+  const ballast = `${disk.path}/ballast`
+  if (disk.isSmall) fillDisk(ballast)
+  // Elsewhere SQLite is told that it may not grow, which it says in the same way.
+  else await db.tx(tx => tx.first('pragma max_page_count = 8'))
+
   let count = 1
   let failed: unknown
   while (failed === undefined && count < 1000) {
-    await add().then(
+    await db.run(insert, [page]).then(
       () => count++,
       thrown => {
         failed = thrown
@@ -39,21 +30,39 @@ test('while the disk is full writes are Unavailable and reads go on; once there 
   expect(failed).toMatchObject(unavailable)
   const counted = async () => (await db.first('select count(*) as "n" from "blob"'))?.['n']
   expect(await counted()).toBe(count)
+
   // SQLite has undone the transaction by itself: what the work does after swallowing the error must not be committed alone.
   const swallowing = db.tx(async tx => {
-    for (let i = 0; i < 100; i++) await tx.run('insert into "blob" ("bytes") values (?)', [page]).catch(() => {})
-    await tx.run('delete from "blob"')
+    // More than SQLite keeps in memory, so that the disk is full before the commit.
+    await tx.run('insert into "blob" ("bytes") values (zeroblob(4000000))').catch(() => {})
+    await tx.run('delete from "blob"').catch(() => {})
   })
   await expect(swallowing).rejects.toMatchObject(unavailable)
   await swallowing.catch(() => {})
   expect(await counted()).toBe(count)
-  if (isMounted) rmSync(ballast)
+
+  if (disk.isSmall) rmSync(ballast)
   else await db.tx(tx => tx.first('pragma max_page_count = 1000000'))
-  await add()
-  await db.tx(tx => tx.run('insert into "blob" ("bytes") values (?)', [page]))
+  await db.run(insert, [page])
+  await db.tx(tx => tx.run(insert, [page]))
   expect(await counted()).toBe(count + 2)
   await db.close()
 })
+
+/** A folder on a disk of its own of 1 MiB, where one can be had: making one takes root. */
+function smallDisk() {
+  const folder = temporaryFolder()
+  const mount = Bun.which('mount')
+  const isSmall = mount !== null && Bun.spawnSync([mount, '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
+  return {
+    path: folder.path,
+    isSmall,
+    [Symbol.dispose]() {
+      if (isSmall) Bun.spawnSync(['umount', '--lazy', folder.path])
+      folder[Symbol.dispose]()
+    },
+  }
+}
 
 /** Leaves no page free. */
 function fillDisk(path: string): void {
