@@ -31,6 +31,8 @@ export interface Database {
   first(sql: string, params?: readonly SqlValue[], options?: ReadFrom): Promise<SqlRow | undefined>
   /** @returns how many rows the statement matched */
   run(sql: string, params?: readonly SqlValue[]): Promise<{ changes: number }>
+  /** Runs an `update … returning` of at most one row. On SQLite only: MySQL has no such thing, and MariaDB not for updates. */
+  runReturning?(sql: string, params?: readonly SqlValue[]): Promise<SqlRow | undefined>
   /**
    * Runs `work` in one transaction: all of it or nothing. Commits when `work` resolves, rolls back when it throws. On a `tx` it
    * is a savepoint: what it did alone is undone when it throws, and its calls wait for each other.

@@ -2,7 +2,6 @@ import type { Database, ReadFrom, SqlValue } from '../database'
 import type { AnyTable, Relation, Relations } from '../table'
 import { includedDefault, includedMax, includedRowsMax, type IncludeMany, type Include, type Selection, storeErrors } from './contract'
 import { filledUp } from './filter'
-import { orderingOf, parseOrderBy } from './page'
 import { planOf, type Row } from './plan'
 import { matching, shapeOf } from './read'
 
@@ -59,11 +58,10 @@ async function loadMany(db: Database, { table, column }: Relation, rows: Row[], 
   }
   const ids: SqlValue[] = [...new Set(rows.map(row => row.id))]
   const plan = planOf(table, db.dialect)
-  const order = orderingOf(table, parseOrderBy(asked.orderBy, table))
   const { selected, live } = shapeOf(plan, asked, ['id', column])
   const { text, values } = matching(plan, asked.where ?? {}, live, { text: `"${column}" in (${filledUp(ids.length, ids)})`, values: ids })
   // Ranked within each owner, so that one with many rows does not crowd out the others.
-  const rank = `row_number() over (partition by "${column}" order by ${order}) as "row rank"`
+  const rank = `row_number() over (partition by "${column}" order by ${plan.order(asked.orderBy).text}) as "row rank"`
   const ranked = `select ${selected.list}, ${rank} from "${table.name}"${text}`
   const query = `select ${selected.names} from (${ranked}) as "ranked" where "row rank" <= ? order by "row rank"`
   const stored = await db.all(query, [...values, limit], asked)

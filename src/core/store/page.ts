@@ -1,10 +1,9 @@
-import type { RowCodec } from '../column'
-import type { Dialect } from '../database'
+import type { Column, RowCodec } from '../column'
+import type { Dialect, SqlValue } from '../database'
 import { defineErrors } from '../error'
 import type { Seal } from '../seal'
 import type { AnyTable } from '../table'
-import { type Sql, placeholderOf } from './filter'
-import type { Column } from '../column'
+import { placeholderOf } from './filter'
 
 /** Pages of a list, as in AIP-132 and AIP-158: `pageSize`, `pageToken`, `orderBy`. */
 export const pageSizeMax = 100
@@ -17,9 +16,15 @@ export const pageErrors = defineErrors({
   OrderBy: ['InvalidArgument', 'This list cannot be ordered so.'],
 })
 
-export interface OrderBy {
-  column: string
-  direction: 'asc' | 'desc'
+/** An order of rows in which no two are equal, and how a list goes on after one of them. */
+export interface Order {
+  /** Its columns; the id is the last. */
+  readonly columns: readonly string[]
+  /** After `order by`. */
+  readonly text: string
+  /** The condition of what comes after a row, for its values as `valuesAfter` gives them. */
+  readonly after: string
+  valuesAfter(last: readonly unknown[]): SqlValue[]
 }
 
 /** A size over the maximum is cut, not refused (AIP-158). */
@@ -29,12 +34,16 @@ export function parsePageSize(size: number | undefined): number {
   return Math.max(1, Math.min(Math.floor(size), pageSizeMax))
 }
 
-/** @returns the columns asked for, and id last, so that no two rows are equal */
-export function parseOrderBy(text: string | undefined, { sortable }: AnyTable): OrderBy[] {
-  const order = (text?.trim() || 'id').split(',').map(part => {
+interface By {
+  column: string
+  direction: 'asc' | 'desc'
+}
+
+function parseOrderBy(text: string, { sortable }: AnyTable): By[] {
+  const order = (text.trim() || 'id').split(',').map(part => {
     const [column = '', direction = 'asc', ...rest] = part.trim().split(/\s+/)
     const known = column === 'id' || sortable.includes(column)
-    return known && (direction === 'asc' || direction === 'desc') && rest.length === 0 ? ({ column, direction } as OrderBy) : undefined
+    return known && (direction === 'asc' || direction === 'desc') && rest.length === 0 ? ({ column, direction } as By) : undefined
   })
   const isKnown = order.every(each => each !== undefined)
   const isOnce = new Set(order.map(each => each?.column)).size === order.length
@@ -48,9 +57,29 @@ export function parseOrderBy(text: string | undefined, { sortable }: AnyTable): 
   return [...order, { column: 'id', direction: order.at(-1)?.direction ?? 'asc' }]
 }
 
-/** Of the table's columns, and not of what is selected under their names, which is another expression for some. */
-export const orderingOf = ({ name }: AnyTable, order: readonly OrderBy[]): string =>
-  order.map(({ column, direction }) => `"${name}"."${column}" ${direction}`).join(', ')
+/** What an order needs to know of its table. */
+interface Ordered {
+  table: AnyTable
+  columns: ReadonlyMap<string, Column>
+  codec: RowCodec
+  dialect: Dialect
+}
+
+/** @throws pageErrors.OrderBy for columns that lists of this table cannot be ordered by */
+export function createOrder(text: string, ordered: Ordered): Order {
+  const by = parseOrderBy(text, ordered.table)
+  const { intervals, after } = rowsAfter(by, ordered)
+  return {
+    columns: by.map(({ column }) => column),
+    // Of the table's columns, and not of what is selected under their names, which is another expression for some.
+    text: by.map(({ column, direction }) => `"${ordered.table.name}"."${column}" ${direction}`).join(', '),
+    after,
+    valuesAfter(last) {
+      const values = by.map(({ column }, i) => ordered.codec.encode(column, last[i]))
+      return intervals.flatMap(count => values.slice(0, count))
+    },
+  }
+}
 
 /** @param last the values of the last row in the columns of the order */
 export const encodePageToken = (seal: Seal, purpose: string, last: readonly unknown[]): string => seal.close(JSON.stringify(last), purpose)
@@ -64,29 +93,21 @@ export function decodePageToken(seal: Seal, purpose: string, token: string): unk
 /**
  * The rows that come after one in an order (seek method; Winand, Use The Index, Luke), said for each database so that it begins
  * reading an index at the right entry: SQLite does with row values, the servers with a union of intervals.
+ * @returns how many of the row's values each interval takes
  */
-export function rowsAfter(
-  order: readonly OrderBy[],
-  last: readonly unknown[],
-  { columns, codec, dialect }: { columns: ReadonlyMap<string, Column>; codec: RowCodec; dialect: Dialect },
-): Sql {
-  const encoded = order.map(({ column }, i) => codec.encode(column, last[i]))
-  const named = order.map(({ column, direction }) => ({
+function rowsAfter(by: readonly By[], { columns, dialect }: Ordered): { after: string; intervals: number[] } {
+  const named = by.map(({ column, direction }) => ({
     name: `"${column}"`,
     sign: direction === 'asc' ? '>' : '<',
     mark: placeholderOf(columns.get(column) as Column, dialect),
   }))
   const isUniform = new Set(named.map(({ sign }) => sign)).size === 1
-  if (isUniform && (dialect.name === 'sqlite' || named.length === 1)) {
-    const [first] = named
+  if (isUniform && dialect.name === 'sqlite') {
     const list = (of: 'name' | 'mark') => named.map(each => each[of]).join(', ')
-    const text = named.length === 1 ? `${first?.name} ${first?.sign} ${first?.mark}` : `(${list('name')}) ${first?.sign} (${list('mark')})`
-    return { text, values: encoded }
+    return { after: `(${list('name')}) ${named[0]?.sign} (${list('mark')})`, intervals: [named.length] }
   }
-  const values: Sql['values'] = []
-  const intervals = named.map(({ name, sign, mark }, i) => {
-    values.push(...encoded.slice(0, i + 1))
-    return [...named.slice(0, i).map(each => `${each.name} = ${each.mark}`), `${name} ${sign} ${mark}`].join(' and ')
-  })
-  return { text: `((${intervals.join(') or (')}))`, values }
+  const intervals = named.map(({ name, sign, mark }, i) =>
+    [...named.slice(0, i).map(each => `${each.name} = ${each.mark}`), `${name} ${sign} ${mark}`].join(' and '),
+  )
+  return { after: `((${intervals.join(') or (')}))`, intervals: named.map((_, i) => i + 1) }
 }

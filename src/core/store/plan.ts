@@ -3,6 +3,7 @@ import type { Dialect, SqlRow } from '../database'
 import { canonicalOf } from './canonical'
 import type { AnyTable } from '../table'
 import { marks } from './filter'
+import { createOrder, type Order } from './page'
 
 /** What does not depend on a call, made once for each table and dialect. */
 export interface Plan {
@@ -14,6 +15,8 @@ export interface Plan {
   readonly whole: Selected
   /** @throws Error for a column that there is not */
   selected(names: readonly string[]): Selected
+  /** Throws pageErrors.OrderBy. @param text as callers say it; by id when absent */
+  order(text: string | undefined): Order
   readonly canonical: ReturnType<typeof canonicalOf>
   readonly sql: {
     get: string
@@ -43,7 +46,9 @@ export interface Selected {
 export type Row = Record<string, unknown> & { id: string; version: number }
 
 const plans = new WeakMap<AnyTable, Map<Dialect, Plan>>()
+/** What is asked for again is kept; callers can think of more than is worth keeping. */
 const selectionsMax = 200
+const ordersMax = 200
 
 export function planOf(table: AnyTable, dialect: Dialect): Plan {
   const known = plans.get(table)?.get(dialect)
@@ -56,6 +61,8 @@ export function planOf(table: AnyTable, dialect: Dialect): Plan {
 function makePlan(table: AnyTable, dialect: Dialect): Plan {
   const columns = new Map(table.columns.map(column => [column.name, column]))
   const selections = new Map<string, Selected>()
+  const orders = new Map<string, Order>()
+  const codec = rowCodec(table.columns, dialect)
   const select = (some: readonly Column[]): Selected => {
     const { decodeRow } = rowCodec(some, dialect)
     const list = some.map(column => selectOf(column, dialect)).join(', ')
@@ -75,7 +82,7 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
     table,
     dialect,
     columns,
-    codec: rowCodec(table.columns, dialect),
+    codec,
     whole,
     selected(wanted) {
       const key = wanted.join()
@@ -88,6 +95,13 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
       })
       const made = select(some)
       if (selections.size < selectionsMax) selections.set(key, made)
+      return made
+    },
+    order(text = 'id') {
+      const known = orders.get(text)
+      if (known) return known
+      const made = createOrder(text, { table, columns, codec, dialect })
+      if (orders.size < ordersMax) orders.set(text, made)
       return made
     },
     canonical: canonicalOf(table),

@@ -4,7 +4,7 @@ import type { AnyTable } from '../table'
 import { batchMax, type FindOptions, type IterateOptions, type ListOptions, type Page, type ReadOptions, storeErrors } from './contract'
 import { filledUp, filter } from './filter'
 import { include, neededBy, onlySelected } from './include'
-import { decodePageToken, encodePageToken, orderingOf, parseOrderBy, parsePageSize, rowsAfter } from './page'
+import { decodePageToken, encodePageToken, parsePageSize } from './page'
 import { type Plan, planOf, type Row, type Selected } from './plan'
 
 const iterateBatchDefault = 500
@@ -42,39 +42,31 @@ export function readsOf(db: Database, table: AnyTable) {
   }
 
   async function find(where: object, options: FindOptions<AnyTable> = {}): Promise<Row | undefined> {
-    const order = parseOrderBy(options.orderBy, table)
+    const order = plan.order(options.orderBy)
     const { selected, live } = shapeOf(plan, options)
     const { text, values } = matching(plan, where, live)
-    const stored = await db.first(`${selected.text}${text} order by ${orderingOf(table, order)} limit 1`, values, options)
+    const stored = await db.first(`${selected.text}${text} order by ${order.text} limit 1`, values, options)
     return stored && (await completed([selected.decode(stored)], options))[0]
   }
 
   async function list(options: ListOptions<AnyTable> = {}): Promise<Page<Row>> {
     const { where = {}, deleted = 'exclude', pageToken } = options
-    const order = parseOrderBy(options.orderBy, table)
+    const order = plan.order(options.orderBy)
     const size = parsePageSize(options.pageSize)
-    const ordered = order.map(({ column }) => column)
-    const { selected, live } = shapeOf(plan, options, ordered)
+    const { selected, live } = shapeOf(plan, options, order.columns)
     // A token opens only for the query that it continues.
-    const purpose = JSON.stringify([table.name, where, order, deleted])
-    const after = pageToken ? rowsAfter(order, decodePageToken(db.seal, purpose, pageToken), plan) : undefined
-    const { text, values } = matching(plan, where, live, after)
+    const purpose = JSON.stringify([table.name, where, order.text, deleted])
+    const from = pageToken ? { text: order.after, values: order.valuesAfter(decodePageToken(db.seal, purpose, pageToken)) } : undefined
+    const { text, values } = matching(plan, where, live, from)
     const [stored, total] = await Promise.all([
-      db.all(`${selected.text}${text} order by ${orderingOf(table, order)} limit ?`, [...values, size + 1], options),
+      db.all(`${selected.text}${text} order by ${order.text} limit ?`, [...values, size + 1], options),
       options.total ? count(where, options) : undefined,
     ])
     const hasMore = stored.length > size
     if (hasMore) stored.pop()
     const rows = stored.map(selected.decode)
-    const last = rows.at(-1)
-    const nextPageToken =
-      hasMore && last
-        ? encodePageToken(
-            db.seal,
-            purpose,
-            ordered.map(column => last[column]),
-          )
-        : ''
+    const end = hasMore ? rows.at(-1) : undefined
+    const nextPageToken = end ? encodePageToken(db.seal, purpose, valuesOf(end, order.columns)) : ''
     const items = await completed(rows, options)
     return total === undefined ? { items, nextPageToken } : { items, nextPageToken, total }
   }
@@ -114,6 +106,8 @@ export function readsOf(db: Database, table: AnyTable) {
 
   return { get, getMany, find, list, iterate, count, exists }
 }
+
+const valuesOf = (row: Row, columns: readonly string[]) => columns.map(column => row[column])
 
 /** What a read selects and which rows count. @param needed columns that the read itself needs */
 export function shapeOf(plan: Plan, options: Options, needed: readonly string[] = []): { selected: Selected; live: string } {

@@ -1,5 +1,5 @@
 import { toTimestamp } from '../clock'
-import type { Database } from '../database'
+import { type Database, UniqueViolation } from '../database'
 import { isUuid } from '../schema'
 import type { AnyTable, UniqueKey } from '../table'
 import { type Expected, type Removal, storeErrors } from './contract'
@@ -68,7 +68,34 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
   }
 
   async function update(id: string, patch: object, expected: Expected = {}): Promise<Row | undefined> {
-    return change(id, Object.entries(canonical.patch(patch)), expected)
+    const changes = Object.entries(canonical.patch(patch))
+    // What a row was is wanted only where there are copies of it.
+    if (db.runReturning && changes.length > 0 && !copies.areKept) return changeAtOnce(db.runReturning, id, changes, expected)
+    return change(id, changes, expected)
+  }
+
+  /** Sets columns in one statement, which gives the row as it was written. */
+  async function changeAtOnce(
+    runReturning: NonNullable<Database['runReturning']>,
+    id: string,
+    changes: [string, unknown][],
+    { versions }: Expected,
+  ): Promise<Row | undefined> {
+    if (!isUuid(id)) return undefined
+    const assignments = changes.map(([column]) => `"${column}" = ?, `).join('')
+    const values = changes.map(([column, value]) => codec.encode(column, value))
+    const only = versions ? ` and "version" in (${marks(versions.length) || 'null'})` : ''
+    const text = `update "${table.name}" set ${assignments}"updatedAt" = ?, "version" = "version" + 1 where "id" = ?${plan.live}${only} returning ${whole.list}`
+    const now = codec.encode('updatedAt', toTimestamp(db.clock.nowMs()))
+    const stored = await runReturning(text, [...values, now, id, ...(versions ?? [])]).catch(async thrown => {
+      if (!(thrown instanceof UniqueViolation)) throw thrown
+      // Which of several keys is taken is looked up with all values of the row.
+      const row = await current(id)
+      return unique.rethrow(thrown, row ? [{ ...row, ...Object.fromEntries(changes) }] : [])
+    })
+    if (stored) return whole.decode(stored)
+    if (versions && (await current(id))) throw storeErrors.VersionMismatch()
+    return undefined
   }
 
   /** Sets columns, by compare-and-set on the version. */

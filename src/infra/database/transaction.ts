@@ -11,7 +11,7 @@ import { callerOf, watchHold } from './warnings'
 const txTimeoutDefaultMs = 10_000
 
 /** What differs between databases: one connection, held for one transaction and its repetitions. */
-export interface TxSession extends Pick<Database, 'all' | 'first' | 'run'> {
+export interface TxSession extends Pick<Database, 'all' | 'first' | 'run' | 'runReturning'> {
   /** @param limitMs what is left of the time for all */
   begin(isolation: Isolation | undefined, limitMs: number): Promise<void>
   commit(): Promise<void>
@@ -120,6 +120,7 @@ async function attempt<T>(
 function handleOn(kit: Kit, scope: Scope): Database {
   const { dialect, clock, seal, cache } = kit.driver
   const { session } = kit
+  const { runReturning } = session
   return {
     dialect,
     clock,
@@ -129,6 +130,7 @@ function handleOn(kit: Kit, scope: Scope): Database {
     all: (sql, params) => inTurn(kit, scope, () => session.all(sql, params)),
     first: (sql, params) => inTurn(kit, scope, () => session.first(sql, params)),
     run: (sql, params) => inTurn(kit, scope, () => session.run(sql, params)),
+    ...(runReturning && { runReturning: (sql, params) => inTurn(kit, scope, () => runReturning(sql, params)) }),
     tx: (work, options) => runSavepoint(kit, scope, work, options),
     async afterCommit(hook) {
       refuseMisuse(scope)

@@ -8,7 +8,7 @@ const insert = 'insert into "blob" ("bytes") values (?)'
 
 test('while the disk is full writes are Unavailable and reads go on; once there is room, writes do too', async () => {
   using disk = smallDisk()
-  const db = await openAgain({ url: `sqlite:${disk.path}/full.db`, options: {}, dispose: async () => {} })
+  const db = await openAgain({ url: `sqlite:${disk.path}/full.db` })
   await db.run('create table "blob" ("id" integer primary key, "bytes" blob not null)')
   await db.run(insert, [page])
   const ballast = `${disk.path}/ballast`

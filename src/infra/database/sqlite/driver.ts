@@ -1,5 +1,6 @@
+import type { Statement } from 'bun:sqlite'
 import type { Config } from '@/core/config/settings'
-import type { Dialect, SqlRow } from '@/core/database'
+import type { Dialect, SqlRow, SqlValue } from '@/core/database'
 import { sqliteCodecs } from '../codecs'
 import type { DriverTools, OpenDatabase } from '../driver'
 import { createEntrance } from '../entrance'
@@ -59,12 +60,17 @@ export async function openSqlite(path: string, config: Config['database'], tools
       },
       async first(sql, params = []) {
         meters.reads.add()
-        return inside(sql, () => (written.of(sql).get(...params) ?? undefined) as SqlRow | undefined)
+        return inside(sql, () => rowOf(written.of(sql), params))
       },
       async run(sql, params = []) {
         meters.writes.add()
         writes++
         return inside(sql, () => ({ changes: written.of(sql).run(...params).changes }))
+      },
+      async runReturning(sql, params = []) {
+        meters.writes.add()
+        writes++
+        return inside(sql, () => rowOf(written.of(sql), params))
       },
       async begin(_isolation, leftMs) {
         writes = 0
@@ -110,6 +116,21 @@ export async function openSqlite(path: string, config: Config['database'], tools
     limits: config,
   }
 
+  /** A statement on its own, in its turn. */
+  async function write<T>(sql: string, work: () => T): Promise<T> {
+    refuseInsideTx(db)
+    meters.writes.add()
+    const turn = turns.enter()
+    if (turn) await turn
+    try {
+      const result = await patiently(sql, work)
+      tools.onWrite?.(undefined)
+      return result
+    } finally {
+      turns.leave()
+    }
+  }
+
   const db: OpenDatabase = {
     ...base,
     inTransaction: false,
@@ -121,21 +142,10 @@ export async function openSqlite(path: string, config: Config['database'], tools
     async first(sql, params = []) {
       refuseInsideTx(db)
       meters.reads.add()
-      return patiently(sql, () => (readOnly.of(sql).get(...params) ?? undefined) as SqlRow | undefined)
+      return patiently(sql, () => rowOf(readOnly.of(sql), params))
     },
-    async run(sql, params = []) {
-      refuseInsideTx(db)
-      meters.writes.add()
-      const turn = turns.enter()
-      if (turn) await turn
-      try {
-        const { changes } = await patiently(sql, () => written.of(sql).run(...params))
-        tools.onWrite?.(undefined)
-        return { changes }
-      } finally {
-        turns.leave()
-      }
-    },
+    run: (sql, params = []) => write(sql, () => ({ changes: written.of(sql).run(...params).changes })),
+    runReturning: (sql, params = []) => write(sql, () => rowOf(written.of(sql), params)),
     async afterCommit(hook) {
       refuseInsideTx(db)
       await runHooks([hook], log)
@@ -165,3 +175,5 @@ export async function openSqlite(path: string, config: Config['database'], tools
   }
   return db
 }
+
+const rowOf = (statement: Statement, params: readonly SqlValue[]) => (statement.get(...params) ?? undefined) as SqlRow | undefined
