@@ -1,84 +1,103 @@
 import { type Column, fixedDecimal } from '../column'
 import type { FieldProblem } from '../error'
-import { validatorOf } from '../schema'
+import { type TSchema, validatorOf } from '../schema'
 import type { AnyTable } from '../table'
 import { storeErrors } from './contract'
-import { isStorable } from './value'
+import { storableBy } from './value'
 
 /** Values as they will be read again: checked, in their one spelling, and no longer shared with the caller. */
 export interface Canonical {
   /**
-   * The values of a new row.
+   * Sets the values of a new row.
    * @throws storeErrors.Value with one problem a column; its detail never holds the value
    */
-  row(values: object): Record<string, unknown>
+  fill(row: Record<string, unknown>, values: object): void
   /** The values that a patch sets; null where it removes one. Columns that are undefined in it stay as they are. */
   patch(values: object): Record<string, unknown>
 }
 
 const kept = new Set(['id', 'createdAt', 'updatedAt', 'version', 'deletedAt'])
 
+/** What is done with the values of one column. */
+interface Rule {
+  name: string
+  isOptional: boolean
+  /** What is wrong with a value. */
+  problem(value: unknown): string | undefined
+  /** Its one spelling; absent where there is one only. */
+  spell: ((value: never) => unknown) | undefined
+}
+
 export function canonicalOf(table: AnyTable): Canonical {
   const own = (table.columns as readonly Column[]).filter(({ name }) => !kept.has(name))
   const names = new Set(own.map(({ name }) => name))
-  // Compiled at the first write: a process that only reads does not pay.
-  let fits: Map<string, (value: unknown) => string | undefined> | undefined
-
-  const problemOf = (column: Column, value: unknown): string | undefined => {
-    fits ??= new Map(own.map(each => [each.name, validatorOf(each.schema)]))
-    if (!isStorable(column.kind, value, column.scale)) return `is not a ${column.kind} that can be stored`
-    return fits.get(column.name)?.(value)
+  // Made at the first write: a process that only reads does not pay for compiling the checks.
+  let made: Rule[] | undefined
+  const rules = () => {
+    made ??= own.map(ruleOf)
+    return made
   }
 
   const refuseUnknown = (values: object) => {
-    for (const name of Object.keys(values)) {
+    for (const name in values) {
       if (!names.has(name)) throw new Error(`table ${table.name} has no column ${name.slice(0, 64)} that can be written`)
     }
   }
 
-  const refuse = (problems: FieldProblem[]) => {
-    if (problems.length > 0) throw storeErrors.Value({ problems })
-  }
-
   return {
-    row(values) {
+    fill(row, values) {
       refuseUnknown(values)
-      const problems: FieldProblem[] = []
-      const made: Record<string, unknown> = {}
-      for (const column of own) {
-        const value = (values as Record<string, unknown>)[column.name]
-        if (value === undefined || value === null) {
-          if (!column.isOptional) problems.push({ pointer: `/${column.name}`, detail: 'is missing' })
-          continue
-        }
-        const problem = problemOf(column, value)
-        if (problem) problems.push({ pointer: `/${column.name}`, detail: problem })
-        else made[column.name] = spelled(column, value)
+      let problems: FieldProblem[] | undefined
+      for (const { name, isOptional, problem, spell } of rules()) {
+        const value = (values as Record<string, unknown>)[name]
+        const isAbsent = value === undefined || value === null
+        if (isAbsent && isOptional) continue
+        const wrong = isAbsent ? 'is missing' : problem(value)
+        if (wrong) {
+          problems ??= []
+          problems.push({ pointer: `/${name}`, detail: wrong })
+        } else row[name] = spell ? spell(value as never) : value
       }
-      refuse(problems)
-      return made
+      if (problems) throw storeErrors.Value({ problems })
     },
     patch(values) {
       refuseUnknown(values)
       const problems: FieldProblem[] = []
-      const made: Record<string, unknown> = {}
-      for (const column of own) {
-        const value = (values as Record<string, unknown>)[column.name]
+      const set: Record<string, unknown> = {}
+      for (const { name, isOptional, problem, spell } of rules()) {
+        const value = (values as Record<string, unknown>)[name]
         if (value === undefined) continue
-        const problem = value === null ? (column.isOptional ? undefined : 'cannot be removed') : problemOf(column, value)
-        if (problem) problems.push({ pointer: `/${column.name}`, detail: problem })
-        else made[column.name] = value === null ? null : spelled(column, value)
+        const wrong = value === null ? (isOptional ? undefined : 'cannot be removed') : problem(value)
+        if (wrong) problems.push({ pointer: `/${name}`, detail: wrong })
+        else set[name] = value === null || !spell ? value : spell(value as never)
       }
-      refuse(problems)
-      return made
+      if (problems.length > 0) throw storeErrors.Value({ problems })
+      return set
     },
   }
 }
 
-function spelled({ kind, scale = 0 }: Column, value: unknown): unknown {
-  if (kind === 'integer' || kind === 'float') return (value as number) + 0
-  if (kind === 'decimal') return fixedDecimal(value as string, scale)
-  if (kind === 'json') return JSON.parse(JSON.stringify(value))
-  if (kind === 'binary') return new Uint8Array(value as Uint8Array)
-  return value
+function ruleOf({ name, kind, isOptional, schema, scale = 0 }: Column): Rule {
+  const isStorable = storableBy(kind, scale)
+  const fits = isPlain(schema) ? undefined : validatorOf(schema)
+  return {
+    name,
+    isOptional,
+    problem: value => (isStorable(value) ? fits?.(value) : `is not a ${kind} that can be stored`),
+    spell: spellings(scale)[kind as keyof ReturnType<typeof spellings>],
+  }
 }
+
+/** Words of a schema that limit nothing beyond its type. */
+const descriptive = new Set(['type', 'description', 'examples', 'title', 'default', 'secret', 'column'])
+/** Whether a schema asks no more than that the value is of its kind. */
+const isPlain = (schema: TSchema) =>
+  schema['column'] !== 'json' && schema['type'] !== 'Uint8Array' && Object.keys(schema).every(word => descriptive.has(word))
+
+const spellings = (scale: number) => ({
+  integer: (value: number) => value + 0,
+  float: (value: number) => value + 0,
+  decimal: (value: string) => fixedDecimal(value, scale),
+  json: (value: unknown) => JSON.parse(JSON.stringify(value)),
+  binary: (value: Uint8Array) => new Uint8Array(value),
+})

@@ -2,7 +2,7 @@ import type { Column, RowCodec } from '../column'
 import type { Dialect, SqlValue } from '../database'
 import { defineErrors } from '../error'
 import { isUuid } from '../schema'
-import { isStorable } from './value'
+import { storableBy } from './value'
 import { type JsonCondition, jsonCondition } from './json-filter'
 
 /**
@@ -184,7 +184,7 @@ const isOperators = (given: unknown): given is object =>
 /** Why a value cannot be compared with a column, whatever its limits are: asking for what cannot be there is allowed. */
 function misfit(column: Column, value: unknown): string | undefined {
   if (column.kind === 'enum' && typeof value === 'string') return undefined
-  return isStorable(column.kind, value, column.scale) ? undefined : `cannot be compared with this value; it is a ${column.kind}`
+  return storableBy(column.kind, column.scale)(value) ? undefined : `cannot be compared with this value; it is a ${column.kind}`
 }
 
 /** The first text by code points that is greater than every text with this prefix; undefined when there is none. */

@@ -1,7 +1,7 @@
 import type { Column } from '../column'
 import type { DialectName, SqlValue } from '../database'
 import type { AppError } from '../error'
-import { isStorable } from './value'
+import { isText } from './value'
 
 /** A condition on something inside a JSON column. */
 export interface JsonCondition {
@@ -80,7 +80,7 @@ export function jsonCondition(
   const at = `${name}, ?`
   const one = (scalar: unknown): string => {
     const type = typeof scalar
-    const isScalar = type === 'string' ? isStorable('longText', scalar) : type === 'number' ? Number.isFinite(scalar) : type === 'boolean'
+    const isScalar = type === 'string' ? isText(scalar as string) : type === 'number' ? Number.isFinite(scalar) : type === 'boolean'
     if (!isScalar) throw refused(column.name, 'is compared with a string, a number, true or false')
     values.push(where, where, stored(scalar as JsonScalar))
     return `(${equals(at, type as 'string')})`

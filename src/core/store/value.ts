@@ -7,36 +7,36 @@ const longTextBytesMax = 2 ** 24 - 1
 /** The least year that a DATETIME may have; the greatest is the greatest of RFC 3339. */
 const firstInstant = '1000-01-01'
 
-/** Whether a value can be kept in, or compared with, a column of this kind. Limits of its own the column's schema has. */
-export function isStorable(kind: ColumnKind, value: unknown, scale = 18): boolean {
+/** Whether values can be kept in, or compared with, a column of this kind. Limits of its own the column's schema has. */
+export function storableBy(kind: ColumnKind, scale = 18): (value: unknown) => boolean {
   switch (kind) {
     case 'integer':
-      return Number.isSafeInteger(value)
+      return Number.isSafeInteger
     case 'float':
-      return Number.isFinite(value)
+      return Number.isFinite
     case 'boolean':
-      return typeof value === 'boolean'
+      return value => typeof value === 'boolean'
     case 'binary':
-      return value instanceof Uint8Array && value.length <= longTextBytesMax
+      return value => value instanceof Uint8Array && value.length <= longTextBytesMax
     case 'json':
-      return isJson(value)
+      return isJson
     case 'timestamp':
-      return typeof value === 'string' && isOfFormat('date-time', value) && value >= firstInstant
+      return value => typeof value === 'string' && isOfFormat('date-time', value) && value >= firstInstant
     case 'date':
-      return typeof value === 'string' && isOfFormat('date', value)
+      return value => typeof value === 'string' && isOfFormat('date', value)
     case 'bigint':
-      return typeof value === 'string' && isOfFormat('int64', value)
+      return value => typeof value === 'string' && isOfFormat('int64', value)
     case 'decimal':
-      return typeof value === 'string' && isOfFormat('decimal', value) && (value.split('.')[1]?.length ?? 0) <= scale
+      return value => typeof value === 'string' && isOfFormat('decimal', value) && (value.split('.')[1]?.length ?? 0) <= scale
     case 'id':
-      return typeof value === 'string' && isOfFormat('uuid', value)
+      return value => typeof value === 'string' && isOfFormat('uuid', value)
     default:
-      return typeof value === 'string' && isText(value)
+      return value => typeof value === 'string' && isText(value)
   }
 }
 
 /** NUL ends a text in some databases, and half a surrogate pair is stored as something else. */
-const isText = (value: string) =>
+export const isText = (value: string): boolean =>
   !value.includes('\0') && value.isWellFormed() && (value.length < longTextBytesMax / 4 || Buffer.byteLength(value) <= longTextBytesMax)
 
 function isJson(value: unknown): boolean {

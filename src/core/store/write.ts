@@ -30,15 +30,18 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     return stored && whole.decode(stored)
   }
 
-  const stamped = (values: object): Row => {
-    const now = toTimestamp(db.clock.nowMs())
-    const row = canonical.row(values)
-    // In the order of the columns, as rows are read.
-    return { id: Bun.randomUUIDv7(), ...row, createdAt: now, updatedAt: now, version: 1 }
+  /** In the order of the columns, as rows are read. */
+  const newRow = (values: object, now: string): Row => {
+    const row = { id: Bun.randomUUIDv7() } as Row
+    canonical.fill(row, values)
+    row['createdAt'] = now
+    row['updatedAt'] = now
+    row.version = 1
+    return row
   }
 
   async function create(values: object): Promise<Row> {
-    const row = stamped(values)
+    const row = newRow(values, toTimestamp(db.clock.nowMs()))
     await db.run(sql.insert, codec.encodeRow(row)).catch(thrown => unique.rethrow(thrown, [row]))
     await copies.changed(db, [{ after: row }])
     return row
@@ -46,7 +49,8 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
 
   async function createMany(many: readonly object[]): Promise<Row[]> {
     refuseMany(many.length, 'rows')
-    const rows = many.map(stamped)
+    const now = toTimestamp(db.clock.nowMs())
+    const rows = many.map(values => newRow(values, now))
     if (rows.length === 0) return rows
     const insert = async (on: Database) => {
       for (let i = 0; i < rows.length; i += rowsPerInsert) {

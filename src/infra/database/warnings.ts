@@ -11,8 +11,11 @@ export const slowQueryWarning =
   (dialect: 'sqlite' | 'server', log: Log, meters: Meters) =>
   (sql: string, durationMs: number): void => {
     meters.slowQueries.add()
-    log.warn('slow query', { sql: withoutLiterals(sql, dialect).slice(0, sqlShownMax), durationMs: Math.round(durationMs) })
+    log.warn('slow query', { sql: shapeOf(withoutLiterals(sql, dialect)).slice(0, sqlShownMax), durationMs: Math.round(durationMs) })
   }
+
+/** The same for lists of any length: `in (?, …)`, `values (?, …), …`. */
+const shapeOf = (sql: string) => sql.replace(/\?(?:, \?)+/g, '?, …').replace(/(\([^()]*\))(?:, \1)+/g, '$1, …')
 
 interface HoldLimits {
   leakWarnMs: number
