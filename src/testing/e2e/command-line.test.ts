@@ -183,7 +183,7 @@ describe('configuration', () => {
     })
     expect(stdout).not.toContain('hunter2')
     expect(stdout).not.toContain(key)
-    expect((await runBingo(['config', 'show'], { env })).stdout).toContain('admin.port               2002  (env BINGO_ADMIN_PORT)')
+    expect((await runBingo(['config', 'show'], { env })).stdout).toMatch(/^admin\.port +2002 {2}\(env BINGO_ADMIN_PORT\)$/m)
     expect(await runBingo(['config', 'check'], { env })).toMatchObject({ code: 0, stderr: 'the configuration is valid\n' })
   })
   test('a secret that is given twice, or whose file cannot be read, is a problem', async () => {
