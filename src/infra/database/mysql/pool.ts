@@ -54,17 +54,35 @@ export function createConnections(config: Config['database'], tools: DriverTools
   const entrance = createEntrance({ places: poolSize, waitingMax, acquireTimeoutMs }, meters)
   const pool = createPool(config, tools)
   const warnOfSlow = slowQueryWarning('server', tools.log, meters)
-  const endGauges = meters.showConnections({ open: pool.open, inUse: () => entrance.inUse, waiting: () => entrance.waiting })
+  const endGauges = meters.showConnections({ open: () => pool.open.size, inUse: () => entrance.inUse, waiting: () => entrance.waiting })
   let answeredAtMs = Number.NEGATIVE_INFINITY
 
-  const connect = () =>
+  /** For who has a place. @param leftMs what is left of the time to wait, when a connection must be made first */
+  const connect = (leftMs: number) =>
     new Promise<PoolConnection>((resolve, reject) => {
+      let isLate = false
+      const late = () => {
+        isLate = true
+        meters.acquireTimeouts.add()
+        reject(databaseErrors.Unreachable({ retryAfterSeconds: 1 }))
+      }
+      const timer = entrance.inUse > pool.open.size ? setTimeout(late, leftMs) : undefined
       pool.getConnection((failed, connection) => {
-        if (!failed) return resolve(connection)
+        clearTimeout(timer)
+        if (!failed && !isLate) return resolve(connection)
+        connection?.release()
         entrance.leave()
-        reject(translated(failed))
+        if (failed) reject(translated(failed))
       })
     })
+  const acquire = async (txLeftMs = Number.POSITIVE_INFINITY) => {
+    const turn = entrance.enter(txLeftMs)
+    const limitMs = Math.min(acquireTimeoutMs, txLeftMs)
+    if (!turn) return connect(limitMs)
+    const startedMs = performance.now()
+    await turn
+    return connect(Math.max(0, limitMs - (performance.now() - startedMs)))
+  }
 
   /**
    * Starts a command of the driver and waits for it, for so long. The driver's own timer starts when the statement is sent, not
@@ -78,7 +96,7 @@ export function createConnections(config: Config['database'], tools: DriverTools
         isLate = true
         meters.queryTimeouts.add()
         if (slowQueryMs > 0) warnOfSlow(sql, performance.now() - startedMs)
-        discard(connection)
+        pool.discard(connection)
         reject(databaseErrors.QueryTimeout())
       }, queryTimeoutMs)
       begin((failed, result) => {
@@ -93,15 +111,12 @@ export function createConnections(config: Config['database'], tools: DriverTools
     })
 
   return {
-    acquire(txLeftMs) {
-      const turn = entrance.enter(txLeftMs)
-      return turn ? turn.then(connect) : connect()
-    },
+    acquire,
     release(connection) {
       connection.release()
       entrance.leave()
     },
-    discard,
+    discard: pool.discard,
     execute: (connection, sql, values) => within(connection, sql, done => void connection.execute(sql, values as SqlValue[], done)),
     say: (connection, sql) => within(connection, sql, done => void connection.query(sql, done)),
     idle: entrance.idle,
@@ -139,24 +154,24 @@ function createPool({ url, poolSize, acquireTimeoutMs, queryTimeoutMs }: Config[
   })
   const seconds = lockWaitSeconds(queryTimeoutMs)
   const words = `set session ${session}, innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}${onWrite ? tracking : ''}`
-  let open = 0
+  const open = new Set<PoolConnection>()
+  const discard = (connection: PoolConnection) => {
+    open.delete(connection)
+    connection.destroy()
+    // The driver only ends it, and takes what the server says last for an answer out of order.
+    streamOf(connection).destroy()
+  }
   pool.on('connection', connection => {
-    open++
-    streamOf(connection).once('close', () => open--)
+    open.add(connection)
+    streamOf(connection).once('close', () => open.delete(connection))
     // Queued before the caller's own statement. Should it fail, the connection must not be used as it is.
     connection.query(words, (failed: QueryError | null) => failed && discard(connection))
   })
-  return Object.assign(pool, { open: () => open })
+  return Object.assign(pool, { open, discard })
 }
 
 /** The driver's types leave it out. */
 const streamOf = (connection: unknown): Socket => (connection as { stream: Socket }).stream
-
-function discard(connection: PoolConnection): void {
-  connection.destroy()
-  // The driver only ends it, and takes what the server says last for an answer out of order.
-  streamOf(connection).destroy()
-}
 
 async function versionOf(pool: Pool, url: string): Promise<string> {
   const { host, pathname } = new URL(url)

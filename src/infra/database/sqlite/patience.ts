@@ -36,18 +36,32 @@ export function createPatience(busyLimitMs: number, slow?: { limitMs: number; wa
     throw databaseErrors.Busy({ retryAfterSeconds: 1 })
   }
 
-  return (sql, work, limitMs = busyLimitMs, isWanted = () => true) => {
-    const startedMs = slow ? performance.now() : 0
+  const again = <T>(thrown: unknown, sql: string, work: () => T, startedMs: number, limitMs = busyLimitMs, isWanted = always) => {
+    if (isBusy(thrown)) return retry(sql, work, startedMs, limitMs, isWanted)
+    throw translated(thrown)
+  }
+
+  // Every statement comes through here, and nearly none waits.
+  if (!slow) {
+    return (sql, work, limitMs, isWanted) => {
+      try {
+        return work()
+      } catch (thrown) {
+        return again(thrown, sql, work, performance.now(), limitMs, isWanted)
+      }
+    }
+  }
+  return (sql, work, limitMs, isWanted) => {
+    const startedMs = performance.now()
     try {
       const result = work()
-      if (slow) {
-        const tookMs = performance.now() - startedMs
-        if (tookMs >= slowMs) slow.warn(sql, tookMs)
-      }
+      const tookMs = performance.now() - startedMs
+      if (tookMs >= slowMs) slow.warn(sql, tookMs)
       return result
     } catch (thrown) {
-      if (isBusy(thrown)) return retry(sql, work, slow ? startedMs : performance.now(), limitMs, isWanted)
-      throw translated(thrown)
+      return again(thrown, sql, work, startedMs, limitMs, isWanted)
     }
   }
 }
+
+const always = () => true
