@@ -16,3 +16,4 @@ hex | keep mysql_password
 hex | keep redis_password
 head -c 32 /dev/urandom | base64 | keep auth_key
 printf 'mysql://bingo:%s@mysql:3306/bingo' "$(cat mysql_password)" | keep database_url
+printf 'redis://:%s@redis:6379' "$(cat redis_password)" | keep redis_url

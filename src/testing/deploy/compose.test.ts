@@ -141,6 +141,7 @@ describe('the compose file', () => {
     const checked = await runBingo(['config', 'show', '--json'], {
       env: {
         BINGO_DATABASE_URL_FILE: join(folder.path, 'secrets/database_url'),
+        BINGO_REDIS_URL_FILE: join(folder.path, 'secrets/redis_url'),
         BINGO_AUTH_KEY_FILE: join(folder.path, 'secrets/auth_key'),
       },
     })
