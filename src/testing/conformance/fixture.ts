@@ -7,7 +7,7 @@ import { BigInteger, Bytes, CalendarDate, Decimal, Id, Json, OneOf, secret, Time
 import { createSeal } from '@/core/seal'
 import { createStore, type NewRow } from '@/core/store'
 import { type AnyTable, belongsTo, defineTable, hasMany, type RowOf, relate } from '@/core/table'
-import { createStatements } from '@/core/table-statements'
+import { createStatements } from '../create-statements'
 import { loadConfig } from '@/core/config/load'
 import type { Config } from '@/core/config/settings'
 import type { DriverTools, OpenDatabase } from '@/infra/database/driver'

@@ -1,6 +1,6 @@
-import { columnType } from './column'
-import type { ColumnWords } from './migration'
-import type { AnyTable } from './table'
+import { columnType } from '@/core/column'
+import type { ColumnWords } from '@/core/migration'
+import type { AnyTable } from '@/core/table'
 
 /** The statements that make a table and its indexes, in the words of a database. */
 export function createStatements(table: AnyTable, words: ColumnWords): string[] {
