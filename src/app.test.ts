@@ -5,7 +5,7 @@ import { everyone } from '@/core/access'
 import { type Controller, controller } from '@/core/controller'
 import { buildModules } from '@/core/module'
 import type { Ports } from '@/core/ports'
-import { Type } from '@/core/schema'
+import { secret, Type } from '@/core/schema'
 import { type AnyTable, defineTable } from '@/core/table'
 import { modulesOf, tablesOf } from './app'
 
@@ -21,6 +21,7 @@ function faults(controllers: readonly Controller[]): string[] {
         'reads its body as JSON': !body || parsers(parse).join() === 'json',
         'refuses unknown fields in its body': !body || body.additionalProperties === false,
         'refuses unknown query parameters': !query || query.additionalProperties === false,
+        'answers with no secret': Object.values(response ?? {}).every(answer => !holdsSecret(answer)),
         'declares its answer, and no more than it':
           Object.values(response ?? {}).length > 0 && Object.values(response ?? {}).every(isClosed),
       }
@@ -44,6 +45,11 @@ interface RouteHooks {
 const parsers = (parse: RouteHooks['parse']) =>
   [parse ?? []].flat().map(one => (typeof one === 'string' ? one : (one as { fn: unknown }).fn))
 const isClosed = (schema: ObjectSchema) => schema.type !== 'object' || schema.additionalProperties === false
+
+/** Whether a column marked as secret is somewhere in a schema. */
+const holdsSecret = (schema: object): boolean =>
+  ('secret' in schema && schema.secret === true) ||
+  Object.values(schema).some(inner => typeof inner === 'object' && inner !== null && holdsSecret(inner))
 
 const unopened = new Proxy({} as Ports, { get: () => ({}) })
 
@@ -77,6 +83,8 @@ test('the check bites', () => {
   expect(one({ ...good, body: Type.Object({}) })).toHaveLength(1)
   expect(one({ ...good, query: Type.Object({}) })).toHaveLength(1)
   expect(one({ ...good, response: { 200: Type.Object({}) } })).toHaveLength(1)
+  const leaky = Type.Array(Type.Object({ a: secret(Type.String()) }, { additionalProperties: false }))
+  expect(one({ ...good, response: { 200: leaky } })).toHaveLength(1)
   expect(one({ ...good, response: {} })).toHaveLength(1)
 })
 
