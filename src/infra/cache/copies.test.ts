@@ -32,7 +32,7 @@ async function untilItKeeps(cache: Cache): Promise<void> {
 
 async function openShared() {
   const redis = openRedis((await sharedServer('redis'))?.url ?? '', { log: fakeLog() })
-  const cache = openSharedCache(redis, { memoryBytes, timeoutMs: 200, cipher: createCipher(rootKey, 'cache'), metrics })
+  const cache = openSharedCache(redis, { memoryBytes, timeoutMs: 2000, cipher: createCipher(rootKey, 'cache'), metrics })
   await untilItKeeps(cache)
   return { ...cache, close: () => cache.close().then(() => redis.close()) }
 }
