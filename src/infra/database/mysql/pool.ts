@@ -58,11 +58,12 @@ export function createConnections(config: Config['database'], tools: DriverTools
   let answeredAtMs = Number.NEGATIVE_INFINITY
 
   /** For who has a place. @param leftMs what is left of the time to wait, when a connection must be made first */
-  const connect = (leftMs: number) =>
+  const connect = (leftMs: number, isTxTime: boolean) =>
     new Promise<PoolConnection>((resolve, reject) => {
       let isLate = false
       const late = () => {
         isLate = true
+        if (isTxTime) return reject(databaseErrors.TxTimeout())
         meters.acquireTimeouts.add()
         reject(databaseErrors.Unreachable({ retryAfterSeconds: 1 }))
       }
@@ -77,8 +78,10 @@ export function createConnections(config: Config['database'], tools: DriverTools
     })
   const acquire = (txLeftMs = Number.POSITIVE_INFINITY) => {
     const limitMs = Math.min(acquireTimeoutMs, txLeftMs)
+    const isTxTime = txLeftMs < acquireTimeoutMs
     const turn = entrance.enter(txLeftMs)
-    return turn ? turn.then(({ handed, waitedMs }) => handed ?? connect(Math.max(0, limitMs - waitedMs))) : connect(limitMs)
+    if (!turn) return connect(limitMs, isTxTime)
+    return turn.then(({ handed, waitedMs }) => handed ?? connect(Math.max(0, limitMs - waitedMs), isTxTime))
   }
 
   /**
