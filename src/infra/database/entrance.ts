@@ -1,20 +1,24 @@
 import { databaseErrors } from './errors'
-import { createLine, type Line } from './line'
+import { createLine, type Entered, type Line } from './line'
 import type { Meters } from './meters'
 
 /** The line before the connections of a database, or its one writer. */
-export interface Entrance extends Pick<Line, 'leave' | 'idle' | 'inUse' | 'waiting'> {
+export interface Entrance<T = never> extends Pick<Line<T>, 'leave' | 'idle' | 'inUse' | 'waiting'> {
   /**
    * @param txLeftMs what is left of a transaction's time, when it is for one
    * @returns undefined when there is a place at once; rejects with Busy when too many wait, or it waited too long
    */
-  enter(txLeftMs?: number): Promise<void> | undefined
+  enter(txLeftMs?: number): Promise<Entered<T>> | undefined
 }
 
-export function createEntrance(options: { places: number; waitingMax: number; acquireTimeoutMs: number }, meters: Meters): Entrance {
+export function createEntrance<T = never>(
+  options: { places: number; waitingMax: number; acquireTimeoutMs: number },
+  meters: Meters,
+): Entrance<T> {
   const { places, waitingMax, acquireTimeoutMs } = options
   const busy = () => databaseErrors.Busy({ retryAfterSeconds: 1 })
-  const line = createLine({ places, waitingMax, full: busy })
+  const onWaited = (waitedMs: number) => meters.acquireWaitSeconds.observe(waitedMs / 1000)
+  const line = createLine<T>({ places, waitingMax, full: busy, onWaited })
   const late = () => {
     meters.acquireTimeouts.add()
     return busy()
@@ -28,11 +32,7 @@ export function createEntrance(options: { places: number; waitingMax: number; ac
     get waiting() {
       return line.waiting
     },
-    enter(txLeftMs = Number.POSITIVE_INFINITY) {
-      const turn = txLeftMs < acquireTimeoutMs ? line.enter(txLeftMs, () => databaseErrors.TxTimeout()) : line.enter(acquireTimeoutMs, late)
-      if (!turn) return undefined
-      const startedMs = performance.now()
-      return turn.finally(() => meters.acquireWaitSeconds.observe((performance.now() - startedMs) / 1000))
-    },
+    enter: (txLeftMs = Number.POSITIVE_INFINITY) =>
+      txLeftMs < acquireTimeoutMs ? line.enter(txLeftMs, () => databaseErrors.TxTimeout()) : line.enter(acquireTimeoutMs, late),
   }
 }

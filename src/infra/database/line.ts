@@ -2,14 +2,15 @@
  * Callers that wait, in the order of asking, for one of a few places: the connections of a pool, the one writer of a file, the one
  * statement of a transaction.
  */
-export interface Line {
+export interface Line<T = never> {
   /**
    * Takes a place, which `leave` gives back.
    * @param limitMs how long to wait for it; for as long as it takes when absent
    * @returns undefined when there is one at once
    */
-  enter(limitMs?: number, late?: () => Error): Promise<void> | undefined
-  leave(): void
+  enter(limitMs?: number, late?: () => Error): Promise<Entered<T>> | undefined
+  /** @param handed what the next in the line is to use, when there is one */
+  leave(handed?: T): void
   /** Resolves once nobody has a place. Whoever waits then gets one first. */
   idle(): Promise<void> | undefined
   readonly inUse: number
@@ -21,15 +22,25 @@ export interface LineOptions {
   waitingMax: number
   /** What a caller gets when too many wait already. */
   full: () => Error
+  /** Told of everyone who had to wait and got a place. */
+  onWaited?: (waitedMs: number) => void
 }
 
-interface Waiter {
-  resolve(): void
+/** How somebody who had to wait got a place. */
+export interface Entered<T> {
+  waitedMs: number
+  /** From whoever had it before. */
+  handed: T | undefined
+}
+
+interface Waiter<T> {
+  resolve(entered: Entered<T>): void
+  sinceMs: number
   timer: Timer | undefined
 }
 
-export function createLine({ places, waitingMax, full }: LineOptions): Line {
-  const waiters = new Set<Waiter>()
+export function createLine<T = never>({ places, waitingMax, full, onWaited }: LineOptions): Line<T> {
+  const waiters = new Set<Waiter<T>>()
   let inUse = 0
   let onIdle: PromiseWithResolvers<void> | undefined
 
@@ -46,8 +57,8 @@ export function createLine({ places, waitingMax, full }: LineOptions): Line {
         return undefined
       }
       if (waiters.size >= waitingMax) return Promise.reject(full())
-      return new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = { resolve, timer: undefined }
+      return new Promise<Entered<T>>((resolve, reject) => {
+        const waiter: Waiter<T> = { resolve, sinceMs: performance.now(), timer: undefined }
         waiters.add(waiter)
         if (limitMs === undefined) return
         waiter.timer = setTimeout(() => {
@@ -56,11 +67,13 @@ export function createLine({ places, waitingMax, full }: LineOptions): Line {
         }, limitMs)
       })
     },
-    leave() {
+    leave(handed) {
       for (const waiter of waiters) {
         waiters.delete(waiter)
         clearTimeout(waiter.timer)
-        waiter.resolve()
+        const waitedMs = performance.now() - waiter.sinceMs
+        onWaited?.(waitedMs)
+        waiter.resolve({ waitedMs, handed })
         return
       }
       inUse--

@@ -51,18 +51,19 @@ type Done = (failed: QueryError | null, result?: unknown) => void
 
 export function createConnections(config: Config['database'], tools: DriverTools, meters: Meters): Connections {
   const { poolSize, acquireTimeoutMs, queryTimeoutMs, slowQueryMs } = config
-  const entrance = createEntrance({ places: poolSize, waitingMax, acquireTimeoutMs }, meters)
+  const entrance = createEntrance<PoolConnection>({ places: poolSize, waitingMax, acquireTimeoutMs }, meters)
   const pool = createPool(config, tools)
   const warnOfSlow = slowQueryWarning('server', tools.log, meters)
   const endGauges = meters.showConnections({ open: () => pool.open.size, inUse: () => entrance.inUse, waiting: () => entrance.waiting })
   let answeredAtMs = Number.NEGATIVE_INFINITY
 
   /** For who has a place. @param leftMs what is left of the time to wait, when a connection must be made first */
-  const connect = (leftMs: number) =>
+  const connect = (leftMs: number, isTxTime: boolean) =>
     new Promise<PoolConnection>((resolve, reject) => {
       let isLate = false
       const late = () => {
         isLate = true
+        if (isTxTime) return reject(databaseErrors.TxTimeout())
         meters.acquireTimeouts.add()
         reject(databaseErrors.Unreachable({ retryAfterSeconds: 1 }))
       }
@@ -75,13 +76,12 @@ export function createConnections(config: Config['database'], tools: DriverTools
         if (failed) reject(translated(failed))
       })
     })
-  const acquire = async (txLeftMs = Number.POSITIVE_INFINITY) => {
-    const turn = entrance.enter(txLeftMs)
+  const acquire = (txLeftMs = Number.POSITIVE_INFINITY) => {
     const limitMs = Math.min(acquireTimeoutMs, txLeftMs)
-    if (!turn) return connect(limitMs)
-    const startedMs = performance.now()
-    await turn
-    return connect(Math.max(0, limitMs - (performance.now() - startedMs)))
+    const isTxTime = txLeftMs < acquireTimeoutMs
+    const turn = entrance.enter(txLeftMs)
+    if (!turn) return connect(limitMs, isTxTime)
+    return turn.then(({ handed, waitedMs }) => handed ?? connect(Math.max(0, limitMs - waitedMs), isTxTime))
   }
 
   /**
@@ -113,6 +113,8 @@ export function createConnections(config: Config['database'], tools: DriverTools
   return {
     acquire,
     release(connection) {
+      // From hand to hand, past the driver's own pool.
+      if (entrance.waiting > 0 && pool.open.has(connection)) return entrance.leave(connection)
       connection.release()
       entrance.leave()
     },
@@ -163,7 +165,10 @@ function createPool({ url, poolSize, acquireTimeoutMs, queryTimeoutMs }: Config[
   }
   pool.on('connection', connection => {
     open.add(connection)
-    streamOf(connection).once('close', () => open.delete(connection))
+    const forget = () => open.delete(connection)
+    connection.on('error', forget)
+    connection.on('end', forget)
+    streamOf(connection).once('close', forget)
     // Queued before the caller's own statement. Should it fail, the connection must not be used as it is.
     connection.query(words, (failed: QueryError | null) => failed && discard(connection))
   })
