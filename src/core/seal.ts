@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 
 /** Signs text that a caller carries for us and gives back, so that a change to it is noticed. Nothing is hidden by it. */
 export interface Seal {
@@ -11,27 +11,37 @@ export interface Seal {
   open(sealed: string, purpose: string): string | undefined
 }
 
-const macBytes = 16
+/** In base64url: 132 bits. */
+const macLength = 22
 
 /**
- * Seals with HMAC-SHA256 cut to 128 bits (RFC 2104 §5), under a key derived from the root key by HKDF (RFC 5869) with `info`.
+ * Seals with HMAC-SHA256 cut to 132 bits (RFC 2104 §5), under a key derived from the root key by HKDF (RFC 5869) with `info`.
  * @param rootKey at least 32 random bytes
  */
 export function createSeal(rootKey: Uint8Array, info: string): Seal {
   const key = new Uint8Array(hkdfSync('sha256', rootKey, '', info, 32))
   // Keyed once and copied, which takes a fifth of the time: it is done for each page of a list.
   const keyed = new Bun.CryptoHasher('sha256', key)
-  const mac = (text: string, purpose: string) => keyed.copy().update(`${purpose.length}:${purpose}:${text}`).digest().subarray(0, macBytes)
+  const mac = (body: string, purpose: string) =>
+    keyed.copy().update(`${purpose.length}:${purpose}:${body}`).digest('base64url').slice(0, macLength)
   return {
-    close: (text, purpose) => Buffer.concat([mac(text, purpose), Buffer.from(text)]).toString('base64url'),
+    close(text, purpose) {
+      const body = Buffer.from(text).toString('base64url')
+      return mac(body, purpose) + body
+    },
+    // What is signed is the body as it is spelled, so one text has one sealed form.
     open(sealed, purpose) {
-      const bytes = Buffer.from(sealed, 'base64url')
-      // One text, one sealed form: base64 has spare bits that would otherwise pass unnoticed.
-      if (bytes.length < macBytes || bytes.toString('base64url') !== sealed) return undefined
-      const text = bytes.subarray(macBytes).toString()
-      return timingSafeEqual(bytes.subarray(0, macBytes), mac(text, purpose)) ? text : undefined
+      const body = sealed.slice(macLength)
+      return isEqual(sealed.slice(0, macLength), mac(body, purpose)) ? Buffer.from(body, 'base64url').toString() : undefined
     },
   }
+}
+
+/** Compares in a time that does not depend on where two texts differ. */
+function isEqual(given: string, own: string): boolean {
+  let difference = given.length ^ own.length
+  for (let i = 0; i < own.length; i++) difference |= given.charCodeAt(i) ^ own.charCodeAt(i)
+  return difference === 0
 }
 
 /** Hides text that is kept where others may read it, and notices a change to it. */

@@ -55,19 +55,18 @@ export function readsOf(db: Database, table: AnyTable) {
     const size = parsePageSize(options.pageSize)
     const { selected, live } = shapeOf(plan, options, order.columns)
     // A token opens only for the query that it continues.
-    const purpose = JSON.stringify([table.name, where, order.text, deleted])
+    const purpose = `${order.text} ${deleted} ${hasConditions(where) ? JSON.stringify(where) : ''}`
     const from = pageToken ? { text: order.after, values: order.valuesAfter(decodePageToken(db.seal, purpose, pageToken)) } : undefined
     const { text, values } = matching(plan, where, live, from)
-    const [stored, total] = await Promise.all([
-      db.all(`${selected.text}${text} order by ${order.text} limit ?`, [...values, size + 1], options),
-      options.total ? count(where, options) : undefined,
-    ])
+    const counting = options.total ? count(where, options) : undefined
+    const reading = db.all(`${selected.text}${text} order by ${order.text} limit ?`, [...values, size + 1], options)
+    const [stored, total] = counting ? await Promise.all([reading, counting]) : [await reading]
     const hasMore = stored.length > size
     if (hasMore) stored.pop()
     const rows = stored.map(selected.decode)
     const end = hasMore ? rows.at(-1) : undefined
     const nextPageToken = end ? encodePageToken(db.seal, purpose, valuesOf(end, order.columns)) : ''
-    const items = await completed(rows, options)
+    const items = options.include || options.select ? await completed(rows, options) : rows
     return total === undefined ? { items, nextPageToken } : { items, nextPageToken, total }
   }
 
