@@ -27,10 +27,10 @@ export interface Plan {
     insertMany(count: number): string
     delete: string
   }
-  /** The condition of what is not removed, and an `and` before it; empty when rows are not kept. */
+  /** The condition of what is not removed; empty when removed rows are not kept. */
   readonly live: string
-  /** The same with a `where`. */
-  readonly whereLive: string
+  /** The same with an `and` before it. */
+  readonly andLive: string
 }
 
 export interface Selected {
@@ -74,7 +74,8 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
     }
   }
   const whole = select(table.columns)
-  const live = table.softDelete ? ' and "deletedAt" is null' : ''
+  const live = table.softDelete ? '"deletedAt" is null' : ''
+  const andLive = live && ` and ${live}`
   const names = table.columns.map(({ name }) => `"${name}"`).join(', ')
   const row = `(${marks(table.columns.length)})`
   const insert = `insert into "${table.name}" (${names}) values `
@@ -106,13 +107,13 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
     },
     canonical: canonicalOf(table),
     sql: {
-      get: `${whole.text} where "id" = ?${live}`,
+      get: `${whole.text} where "id" = ?${andLive}`,
       getAny: `${whole.text} where "id" = ?`,
       insert: insert + row,
       insertMany: count => insert + marks(count, row),
       delete: `delete from "${table.name}" where "id" = ?`,
     },
     live,
-    whereLive: table.softDelete ? ' where "deletedAt" is null' : '',
+    andLive,
   }
 }

@@ -117,9 +117,9 @@ export function shapeOf(plan: Plan, options: Options, needed: readonly string[] 
 }
 
 /** The condition of soft delete, or an empty text. */
-function liveOf({ table }: Plan, deleted: Options['deleted'] = 'exclude'): string {
+function liveOf({ table, live }: Plan, deleted: Options['deleted'] = 'exclude'): string {
   if (!table.softDelete || deleted === 'include') return ''
-  return `"deletedAt" is ${deleted === 'only' ? 'not ' : ''}null`
+  return deleted === 'only' ? '"deletedAt" is not null' : live
 }
 
 const and = (condition: string) => condition && ` and ${condition}`

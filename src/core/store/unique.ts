@@ -4,7 +4,7 @@ import { planOf, type Row } from './plan'
 
 /** Which of a table's unique keys is taken, said in the table's own words. */
 export function uniqueKeysOf(db: Database, table: AnyTable) {
-  const { codec, whole, live } = planOf(table, db.dialect)
+  const { codec, whole, andLive } = planOf(table, db.dialect)
   const keys = table.unique as readonly UniqueKey[]
 
   /** Throws the error of the first of `asked` that another row has. */
@@ -13,7 +13,7 @@ export function uniqueKeysOf(db: Database, table: AnyTable) {
     if (complete.length === 0) return
     const one = ({ columns }: UniqueKey) => `(${columns.map(column => `"${column}" = ?`).join(' and ')})`
     const params: SqlValue[] = complete.flatMap(({ columns }) => columns.map(column => codec.encode(column, values[column])))
-    const query = `${whole.text} where (${complete.map(one).join(' or ')})${live} limit ?`
+    const query = `${whole.text} where (${complete.map(one).join(' or ')})${andLive} limit ?`
     const others = (await db.all(query, [...params, complete.length + 1], { from: 'primary' }))
       .map(whole.decode)
       .filter(row => row.id !== ownId)

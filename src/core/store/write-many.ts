@@ -11,7 +11,6 @@ import { uniqueKeysOf } from './unique'
 /** What changes or removes every row that matches: one statement, or batches in one transaction where copies have to be renewed. */
 export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
   const plan = planOf(table, db.dialect)
-  const live = table.softDelete ? '"deletedAt" is null' : ''
 
   async function updateMany(where: object | 'all', patch: object): Promise<number> {
     return change(which(where), Object.entries(plan.canonical.patch(patch)))
@@ -26,7 +25,7 @@ export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
       const set = Object.fromEntries(stamps.map(([column, value]) => [column, value ?? undefined]))
       return { ...row, ...set, version: row.version + 1 }
     }
-    return perform(`update "${table.name}" set ${assignments}, "version" = "version" + 1`, values, where, live, next)
+    return perform(`update "${table.name}" set ${assignments}, "version" = "version" + 1`, values, where, plan.live, next)
   }
 
   async function deleteMany(where: object | 'all', { forever }: Removal = {}): Promise<number> {

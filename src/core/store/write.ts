@@ -6,7 +6,7 @@ import { type Expected, type Removal, storeErrors } from './contract'
 import type { Copies } from './copies'
 import { marks } from './filter'
 import { planOf, type Row } from './plan'
-import { readsOf, refuseMany } from './read'
+import { matching, refuseMany } from './read'
 import { uniqueKeysOf } from './unique'
 
 const updateAttempts = 5
@@ -18,7 +18,6 @@ const rowsPerInsert = 100
 export function writesOf(db: Database, table: AnyTable, copies: Copies) {
   const plan = planOf(table, db.dialect)
   const { sql, codec, canonical, whole } = plan
-  const reads = readsOf(db, table)
   const unique = uniqueKeysOf(db, table)
   const primary = { from: 'primary' } as const
   const lock = db.inTransaction ? db.dialect.forUpdate : ''
@@ -89,7 +88,7 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     const assignments = changes.map(([column]) => `"${column}" = ?, `).join('')
     const values = changes.map(([column, value]) => codec.encode(column, value))
     const only = versions ? ` and "version" in (${marks(versions.length) || 'null'})` : ''
-    const text = `update "${table.name}" set ${assignments}"updatedAt" = ?, "version" = "version" + 1 where "id" = ?${plan.live}${only} returning ${whole.list}`
+    const text = `update "${table.name}" set ${assignments}"updatedAt" = ?, "version" = "version" + 1 where "id" = ?${plan.andLive}${only} returning ${whole.list}`
     const now = codec.encode('updatedAt', toTimestamp(db.clock.nowMs()))
     const stored = await runReturning(text, [...values, now, id, ...(versions ?? [])]).catch(async thrown => {
       if (!(thrown instanceof UniqueViolation)) throw thrown
@@ -133,11 +132,12 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
       ({ columns }) => columns.length === by.length && columns.every(each => by.includes(each)),
     )
     if (!key) throw new Error(`table ${table.name}: upsert by ${by.join(', ')} takes the columns of one unique key`)
-    const where = Object.fromEntries(by.map(column => [column, values[column]]))
+    const { text, values: params } = matching(plan, Object.fromEntries(by.map(column => [column, values[column]])), plan.live)
     for (let attempt = 1; attempt <= upsertAttempts; attempt++) {
-      const known = await reads.find(where, primary)
+      // Once it is known to be there, a transaction has to look past its snapshot, as a lock does.
+      const known = await db.first(`select "id" from "${table.name}"${text} limit 1${attempt > 1 ? lock : ''}`, params, primary)
       if (known) {
-        const row = await update(known.id, values)
+        const row = await update(String(known['id']), values)
         if (row) return { row, created: false }
         continue
       }
@@ -145,7 +145,8 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
         return { row: await create(values), created: true }
       } catch (thrown) {
         // Another added it meanwhile: then this one changes it. A key other than `by` stays taken.
-        if (!(await reads.exists(where, primary))) throw thrown
+        const isThere = await db.first(`select 1 as "n" from "${table.name}"${text} limit 1${lock}`, params, primary)
+        if (!isThere) throw thrown
       }
     }
     throw storeErrors.Contended()

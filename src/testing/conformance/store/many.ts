@@ -149,6 +149,19 @@ export function manySuite(open: () => Promise<Backing>): void {
       const row = await things.store.find({ name: values.name })
       expect(row?.version).toBe(settled.length)
     })
+    test('in a transaction that has read before, what was added since is changed', async () => {
+      // SQLite has one writer: there nobody adds anything in the meantime.
+      if (things.db.dialect.name === 'sqlite') return
+      const values = newThing()
+      const { row, created } = await things.db.tx(async tx => {
+        expect(await thingStore(tx).count({ name: values.name })).toBe(0)
+        const other = await openAgain(things.backing)
+        await thingStore(other).create(values)
+        await other.close()
+        return thingStore(tx).upsert({ ...values, amount: -2 }, ['name'])
+      })
+      expect([created, row.version, row.amount]).toEqual([false, 2, -2])
+    })
     test('another unique key stays taken, and only a unique key will do', async () => {
       const other = await things.store.create(newThing())
       expect(await failure(things.store.upsert(newThing({ code: other.code }), ['name']))).toBe('Conflict.CodeTaken')
