@@ -2,17 +2,19 @@ import type { Socket } from 'node:net'
 import mysql, { type Pool, type PoolConnection, type QueryError, type ResultSetHeader } from 'mysql2'
 import type { Config } from '@/core/config/settings'
 import type { SqlRow, SqlValue } from '@/core/database'
+import { withDeadline } from '@/core/deadline'
 import { StartError } from '@/core/error'
 import type { DriverTools } from '../driver'
-import { createEntrance, type Entrance } from '../entrance'
+import { createEntrance } from '../entrance'
 import { databaseErrors } from '../errors'
 import type { Meters } from '../meters'
 import { slowQueryWarning } from '../warnings'
-import { type ServerError, translated } from './errors'
+import { dial, silenceMaxMs } from './dial'
+import { isReadOnly, type ServerError, translated } from './errors'
 
 /** Connections by mysql2's callback interface: its promise interface costs an Error object a call. */
 const waitingMax = 1000
-const connectTimeoutMs = 5000
+const startTimeoutMs = 5000
 const statementsMax = 500
 
 /** Sent once on each new connection, before anything else on it. */
@@ -29,21 +31,37 @@ const tracking =
  * so only by giving up the connection. Servers count whole seconds.
  */
 const lockWaitSeconds = (queryTimeoutMs: number) => Math.max(1, Math.floor(queryTimeoutMs / 3000))
+/**
+ * What we have given up the server gives up, too, soon after: it does not see that nobody listens any more, and would go on with
+ * it on a connection beyond those of the pool. MySQL can do so for selects only.
+ */
+const givenUpAfterMs = 500
+const statementLimit = (queryTimeoutMs: number) => {
+  const limitMs = queryTimeoutMs + givenUpAfterMs
+  // Unless the server's own is shorter; 0 is none.
+  const shorter = (name: string, ours: number) => `if(@@${name} > 0, least(@@${name}, ${ours}), ${ours})`
+  const mysql = `max_execution_time = cast(${shorter('max_execution_time', limitMs)} as unsigned)`
+  return ` /*!80000 , ${mysql} */ /*M! , max_statement_time = ${shorter('max_statement_time', limitMs / 1000)} */`
+}
 
-export interface Connections extends Pick<Entrance, 'idle'> {
-  /** @param txLeftMs what is left of a transaction's time, when it is for one */
+export interface Connections {
+  /**
+   * Waits for a connection, and for the server to take it, no longer than acquireTimeoutMs.
+   * @param txLeftMs what is left of a transaction's time, when it is for one
+   */
   acquire(txLeftMs?: number): Promise<PoolConnection>
   release(connection: PoolConnection): void
   /** Closes a connection that cannot be used again, whatever is under way on it. It is to be released as well. */
   discard(connection: PoolConnection): void
   /** A statement with its values, prepared once a connection. @returns rows, or a header for what returns none */
   execute(connection: PoolConnection, sql: string, values: readonly SqlValue[]): Promise<SqlRow[] | ResultSetHeader>
-  /** A statement that is not worth preparing, or cannot be. */
-  say(connection: PoolConnection, sql: string): Promise<SqlRow[] | ResultSetHeader>
+  /** A statement that is not worth preparing, or cannot be. @param txLeftMs as in `acquire` */
+  say(connection: PoolConnection, sql: string, txLeftMs?: number): Promise<SqlRow[] | ResultSetHeader>
   /** When a server answered last, of `performance.now()`. */
   answeredAtMs(): number
   /** Of the server: `11.4.2-MariaDB`. @throws StartError when it cannot be reached or refuses us */
   version(): Promise<string>
+  /** Waits until nobody has a connection, then closes them. */
   end(): Promise<void>
 }
 
@@ -55,56 +73,91 @@ export function createConnections(config: Config['database'], tools: DriverTools
   const pool = createPool(config, tools)
   const warnOfSlow = slowQueryWarning('server', tools.log, meters)
   const endGauges = meters.showConnections({ open: pool.open, inUse: () => entrance.inUse, waiting: () => entrance.waiting })
+  /** Attempts to connect whose callers wait no longer. */
+  const orphans = new Set<Socket>()
+  let isEnding = false
   let answeredAtMs = Number.NEGATIVE_INFINITY
 
-  const connect = () =>
+  function release(connection: PoolConnection): void {
+    connection.release()
+    entrance.leave()
+  }
+
+  /** For whoever has a place. An attempt that outlasts its caller keeps the place, and the next caller finds what comes of it. */
+  const connect = (limitMs: number, txLeftMs: number) =>
     new Promise<PoolConnection>((resolve, reject) => {
-      pool.getConnection((failed, connection) => {
-        if (!failed) return resolve(connection)
+      let socket: Socket | undefined
+      let timer: Timer | undefined
+      let isLate = false
+      const done = (failed: Error | null, connection: PoolConnection) => {
+        clearTimeout(timer)
+        if (socket) orphans.delete(socket)
+        if (!failed) return isLate ? release(connection) : resolve(connection)
         entrance.leave()
         reject(translated(failed))
-      })
+      }
+      const giveUp = (attempt: Socket) => {
+        isLate = true
+        if (isEnding) attempt.destroy()
+        else orphans.add(attempt)
+        if (txLeftMs < acquireTimeoutMs) return reject(databaseErrors.TxTimeout())
+        meters.acquireTimeouts.add()
+        reject(databaseErrors.Unreachable({ retryAfterSeconds: 1 }))
+      }
+      socket = pool.lend(done)
+      if (socket) timer = setTimeout(giveUp, Math.max(0, limitMs), socket)
     })
 
   /**
    * Starts a command of the driver and waits for it, for so long. The driver's own timer starts when the statement is sent, not
    * while it is prepared or waits for another; and after it the answer is still under way, so the connection is given up.
    */
-  const within = (connection: PoolConnection, sql: string, begin: (done: Done) => void) =>
+  const within = (connection: PoolConnection, sql: string, begin: (done: Done) => void, txLeftMs = Number.POSITIVE_INFINITY) =>
     new Promise<SqlRow[] | ResultSetHeader>((resolve, reject) => {
       const startedMs = performance.now()
       let isLate = false
-      const timer = setTimeout(() => {
+      const late = () => {
         isLate = true
-        meters.queryTimeouts.add()
         if (slowQueryMs > 0) warnOfSlow(sql, performance.now() - startedMs)
         discard(connection)
+        if (txLeftMs < queryTimeoutMs) return reject(databaseErrors.TxTimeout())
+        meters.queryTimeouts.add()
         reject(databaseErrors.QueryTimeout())
-      }, queryTimeoutMs)
-      begin((failed, result) => {
+      }
+      const timer = setTimeout(late, Math.max(0, Math.min(queryTimeoutMs, txLeftMs)))
+      const done: Done = (failed, result) => {
         if (isLate) return
         clearTimeout(timer)
         const endedMs = performance.now()
         if (slowQueryMs > 0 && endedMs - startedMs >= slowQueryMs) warnOfSlow(sql, endedMs - startedMs)
-        if (failed) return reject(translated(failed))
+        if (failed) {
+          if (isReadOnly(failed)) discard(connection)
+          return reject(translated(failed))
+        }
         answeredAtMs = endedMs
         resolve(result as SqlRow[] | ResultSetHeader)
-      })
+      }
+      try {
+        begin(done)
+      } catch (refused) {
+        // The driver refuses some values at once; left alone, the timer would take the connection from whoever has it then.
+        clearTimeout(timer)
+        reject(refused)
+      }
     })
 
   return {
-    acquire(txLeftMs) {
+    acquire(txLeftMs = Number.POSITIVE_INFINITY) {
+      const limitMs = Math.min(acquireTimeoutMs, txLeftMs)
       const turn = entrance.enter(txLeftMs)
-      return turn ? turn.then(connect) : connect()
+      if (!turn) return connect(limitMs, txLeftMs)
+      const endsAtMs = performance.now() + limitMs
+      return turn.then(() => connect(endsAtMs - performance.now(), txLeftMs))
     },
-    release(connection) {
-      connection.release()
-      entrance.leave()
-    },
+    release,
     discard,
     execute: (connection, sql, values) => within(connection, sql, done => void connection.execute(sql, values as SqlValue[], done)),
-    say: (connection, sql) => within(connection, sql, done => void connection.query(sql, done)),
-    idle: entrance.idle,
+    say: (connection, sql, txLeftMs) => within(connection, sql, done => void connection.query(sql, done), txLeftMs),
     answeredAtMs: () => answeredAtMs,
     async version() {
       try {
@@ -115,19 +168,28 @@ export function createConnections(config: Config['database'], tools: DriverTools
       }
     },
     async end() {
+      isEnding = true
+      for (const socket of orphans) socket.destroy()
+      await entrance.idle()
       endGauges()
       await new Promise<void>(resolve => pool.end(() => resolve()))
     },
   }
 }
 
-function createPool({ url, poolSize, acquireTimeoutMs, queryTimeoutMs }: Config['database'], { onWrite }: DriverTools) {
+function createPool(config: Config['database'], { onWrite }: DriverTools) {
+  const { url, poolSize, acquireTimeoutMs, queryTimeoutMs } = config
+  let dialed: Socket | undefined
   const pool = mysql.createPool({
     uri: url,
     connectionLimit: poolSize,
     // Nobody waits in there: who has a place at the entrance finds a connection.
     queueLimit: poolSize,
-    connectTimeout: Math.min(connectTimeoutMs, acquireTimeoutMs),
+    stream: ({ config: address }: { config: mysql.ConnectionOptions }) => {
+      dialed = dial(address, acquireTimeoutMs)
+      return dialed
+    },
+    connectTimeout: silenceMaxMs,
     maxPreparedStatements: statementsMax,
     charset: 'utf8mb4',
     timezone: 'Z',
@@ -135,10 +197,10 @@ function createPool({ url, poolSize, acquireTimeoutMs, queryTimeoutMs }: Config[
     supportBigNumbers: true,
     // As text from both servers, so that one codec reads it.
     jsonStrings: true,
-    enableKeepAlive: true,
   })
   const seconds = lockWaitSeconds(queryTimeoutMs)
-  const words = `set session ${session}, innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}${onWrite ? tracking : ''}`
+  const lockWait = `innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}`
+  const words = `set session ${session}, ${lockWait}${statementLimit(queryTimeoutMs)}${onWrite ? tracking : ''}`
   let open = 0
   pool.on('connection', connection => {
     open++
@@ -146,7 +208,15 @@ function createPool({ url, poolSize, acquireTimeoutMs, queryTimeoutMs }: Config[
     // Queued before the caller's own statement. Should it fail, the connection must not be used as it is.
     connection.query(words, (failed: QueryError | null) => failed && discard(connection))
   })
-  return Object.assign(pool, { open: () => open })
+  return Object.assign(pool, {
+    open: () => open,
+    /** @returns the socket of the connection when it has to be made first */
+    lend(done: Parameters<Pool['getConnection']>[0]): Socket | undefined {
+      dialed = undefined
+      pool.getConnection(done)
+      return dialed
+    },
+  })
 }
 
 /** The driver's types leave it out. */
@@ -158,15 +228,23 @@ function discard(connection: PoolConnection): void {
   streamOf(connection).destroy()
 }
 
-async function versionOf(pool: Pool, url: string): Promise<string> {
+async function versionOf(pool: ReturnType<typeof createPool>, url: string): Promise<string> {
   const { host, pathname } = new URL(url)
+  let socket: Socket | undefined
   try {
-    return await new Promise<string>((resolve, reject) => {
-      pool.query({ sql: 'select version() as version', timeout: connectTimeoutMs }, (failed, rows) =>
-        failed ? reject(failed) : resolve(String((rows as SqlRow[])[0]?.['version'])),
-      )
+    const asking = new Promise<string>((resolve, reject) => {
+      socket = pool.lend((failed, connection) => {
+        if (failed) return reject(failed)
+        connection.query('select version() as version', (refused: Error | null, rows: unknown) => {
+          connection.release()
+          if (refused) reject(refused)
+          else resolve(String((rows as SqlRow[])[0]?.['version']))
+        })
+      })
     })
+    return await withDeadline(asking, startTimeoutMs, () => Object.assign(new Error('ETIMEDOUT'), { code: 'ETIMEDOUT' }))
   } catch (thrown) {
+    socket?.destroy()
     pool.end(() => {})
     const failed = thrown as ServerError
     const why = failed.code ?? failed.message
