@@ -171,6 +171,15 @@ export function poolSuite(open: () => Promise<Backing>, name: BackingName): void
       expect(await db.first('select 1 as "one"')).toEqual({ one: 1 })
       await db.close()
     })
+    test('a value that the driver refuses costs nobody a connection', async () => {
+      const metrics = counting()
+      const db = await openAgain(things.backing, { poolSize: 1, queryTimeoutMs: 50 }, { metrics })
+      await expect(db.all('select ?', [undefined as never])).rejects.toThrow('undefined')
+      // For longer than the statement may take.
+      for (let i = 0; i < 10; i++) await db.all('select sleep(0.01)')
+      expect(await metricValue(metrics, 'bingo_database_query_timeouts_total')).toBe(0)
+      await db.close()
+    })
     test('connections that the server closes are replaced', async () => {
       const metrics = counting()
       const db = await openAgain(things.backing, { poolSize: 3 }, { metrics })

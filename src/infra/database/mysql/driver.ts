@@ -80,7 +80,7 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
       }
     }
     const ask = (sql: string, values: readonly SqlValue[]) => counted(connections.execute(connection, sql, values))
-    const say = (sql: string) => counted(connections.say(connection, sql))
+    const say = (sql: string, txLeftMs?: number) => counted(connections.say(connection, sql, txLeftMs))
     return {
       async all(sql, params = []) {
         meters.reads.add()
@@ -95,12 +95,13 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
         writes++
         return { changes: ((await ask(sql, params)) as ResultSetHeader).affectedRows }
       },
-      async begin(isolation) {
+      async begin(isolation, leftMs) {
         writes = 0
+        const endsAtMs = performance.now() + leftMs
         try {
           // Of the next transaction only.
-          if (isolation) await say(`set transaction isolation level ${isolation}`)
-          await say('start transaction')
+          if (isolation) await say(`set transaction isolation level ${isolation}`, leftMs)
+          await say('start transaction', endsAtMs - performance.now())
         } catch (thrown) {
           connections.discard(connection)
           throw thrown
@@ -115,7 +116,7 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
         if (underWay > 0) connections.discard(connection)
         else await say('rollback').catch(() => connections.discard(connection))
       },
-      say,
+      say: sql => say(sql),
       verdict: thrown => (isContention(thrown) ? 'again' : isLost(thrown) ? 'over' : undefined),
       release: () => connections.release(connection),
     }
@@ -161,10 +162,7 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
       // Under load every connection is lent out, and whoever has just been answered has asked already.
       if (performance.now() - connections.answeredAtMs() > pingFreshMs) await once('select 1', [])
     },
-    async close() {
-      await connections.idle()
-      await connections.end()
-    },
+    close: connections.end,
   }
   return db
 }

@@ -18,9 +18,23 @@ const lostCodes = new Set([
   'ETIMEDOUT',
   'ENOTFOUND',
   'EAI_AGAIN',
-  'ER_CON_COUNT_ERROR',
   'ER_SERVER_SHUTDOWN',
+  // It takes no more connections: of anybody, of this user, of this host.
+  'ER_CON_COUNT_ERROR',
+  'ER_TOO_MANY_USER_CONNECTIONS',
+  'ER_USER_LIMIT_REACHED',
+  'ER_HOST_IS_BLOCKED',
+  // Its disk is full.
+  'ER_DISK_FULL',
+  'ER_RECORD_FILE_FULL',
 ])
+
+/** ER_QUERY_INTERRUPTED: an administrator ended it. The others: a limit on the server did; mysql2 has no name for MariaDB's. */
+const endedCodes = new Set(['ER_QUERY_INTERRUPTED', 'ER_QUERY_TIMEOUT'])
+const mariadbStatementTimeout = 1969
+
+/** The server takes no writes, or none any more: it was the primary, and its address now leads to another. */
+const readOnlyCodes = new Set(['ER_OPTION_PREVENTS_STATEMENT', 'ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION', 'ER_READ_ONLY_MODE'])
 
 /** ER_CHECKREAD is MariaDB's word for a row that another transaction changed after the snapshot of this one. */
 const contentionCodes = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_CHECKREAD'])
@@ -34,9 +48,13 @@ export function translated(failed: ServerError): Error {
     return new UniqueViolation(key, { cause })
   }
   if (contentionCodes.has(code)) return databaseErrors.Busy({ cause, retryAfterSeconds: 1 })
-  if (failed.fatal || lostCodes.has(code)) return databaseErrors.Unreachable({ cause, retryAfterSeconds: 1 })
+  if (endedCodes.has(code) || failed.errno === mariadbStatementTimeout) return databaseErrors.QueryTimeout({ cause })
+  if (failed.fatal || lostCodes.has(code) || readOnlyCodes.has(code)) return databaseErrors.Unreachable({ cause, retryAfterSeconds: 1 })
   return cause
 }
+
+/** Whether the connection leads to a server that takes no writes, so that another one may lead elsewhere. */
+export const isReadOnly = ({ code = '' }: ServerError): boolean => readOnlyCodes.has(code)
 
 /** Whether it lost against others at the same time; a deadlock has undone the whole transaction, a lock wait the statement. */
 export const isContention = (thrown: unknown): boolean =>
