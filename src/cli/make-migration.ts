@@ -25,7 +25,8 @@ async function main([name, ...rest]: readonly string[]): Promise<void> {
     throw usage('bun run make:migration takes a name of small letters, digits and _: bun run make:migration user_points')
   const before = await recorded(migrations)
   const undeclared = [...before.tables.keys()].filter(table => !declared.some(({ name }) => name === table))
-  for (const table of undeclared) say(`no module of a role declares the table ${table} any more; to drop it, write a migration by hand`)
+  for (const table of undeclared)
+    say(`no module of a role declares the table ${table}; list it in the module's \`tables\`, or write a migration that drops it by hand`)
   if (before.differences.length === 0) return say('the migrations make the tables as they are declared; there is nothing to write')
 
   const id = `${nextNumber()}_${name}`

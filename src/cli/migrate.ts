@@ -44,7 +44,9 @@ const actions: Record<Action, (args: Arguments, config: Config) => Promise<numbe
     const stuck = statuses.filter(({ state }) => state !== 'applied' && state !== 'pending')
     for (const { id, state } of stuck) console.error(`bingo: migration ${id} is ${state}; 'bingo migrate ${wayOn[state]}' says more`)
     if (differences && differences.length > 0)
-      console.error('bingo: the tables are not as this executable declares them; mend them by hand, or write the migration that is missing')
+      console.error(
+        'bingo: the tables are not as this executable declares them; write the migration that is missing (bun run make:migration NAME), or mend them by hand',
+      )
     return stuck.length > 0 || (differences ?? []).length > 0 ? exitCodes.failed : exitCodes.ok
   },
   async up(args, config) {

@@ -46,14 +46,19 @@ export interface Database {
    * Runs `hook` when what was written is committed, before `db.tx` resolves; never when it is undone. Outside a transaction that
    * is now. Hooks run one after another, and may use the outer database. One that fails, or takes longer than 2 s, is logged: what
    * is committed stays so.
+   * @param whenUnsure runs instead when the commit was sent and no answer came: what was written may be kept, or not
    */
-  afterCommit(hook: () => Promise<void> | void): Promise<void>
+  afterCommit(hook: Hook, whenUnsure?: Hook): Promise<void>
+  /** Throws when the code that runs now is inside a transaction of this database, whose `tx` it must use instead. */
+  refuseInsideTx(): void
   /**
    * True once after another process has written to the file: what this one keeps of it may be old. On SQLite only; servers do not
    * say. Costs a few microseconds, and does not see what this process wrote.
    */
   changedElsewhere?(): boolean
 }
+
+export type Hook = () => Promise<void> | void
 
 export interface ReadFrom {
   /** `'primary'` where the newest committed state must be read; `'any'` lets a replica answer, and is the default. */

@@ -63,6 +63,8 @@ export const BigInteger = (description: string): TString => Type.String({ format
  * @param scale digits after the point, 0–precision; values are kept with exactly so many
  */
 export const Decimal = (precision: number, scale: number, description: string): TString => {
+  if (!(precision >= 1 && precision <= 18 && scale >= 0 && scale <= precision))
+    throw new Error(`Decimal(${precision}, ${scale}): precision is from 1 to 18, scale from 0 to precision`)
   const whole = precision - scale
   const pattern = `^-?${whole > 0 ? `(0|[1-9]\\d{0,${whole - 1}})` : '0'}${scale > 0 ? `(\\.\\d{1,${scale}})?` : ''}$`
   return Type.String({ format: 'decimal', pattern, precision, scale, description })

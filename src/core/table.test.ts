@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { Json, Type } from './schema'
+import { Bytes, Decimal, Json, secret, Type } from './schema'
 import { belongsTo, defineTable, hasMany, relate } from './table'
 
 const text = Type.String({ maxLength: 10 })
@@ -14,6 +14,22 @@ describe('a declaration that cannot be kept is refused at the start, with the re
       'an order by what may be absent',
       () => defineTable('t', { a: Type.Optional(text) }, { sortable: ['a'] }),
       'cannot be ordered by a, which may be absent',
+    ],
+    ['an order by no column', () => defineTable('t', { a: text }, { sortable: ['b' as 'a'] }), 'ordered by b, which is no column'],
+    ['an order by a secret', () => defineTable('t', { a: secret(text) }, { sortable: ['a'] }), 'ordered by a, which is secret'],
+    ['an order by bytes', () => defineTable('t', { a: Bytes(9, 'b') }, { sortable: ['a'] }), 'ordered by a, which is bytes'],
+    ['a name that is taken', () => defineTable('migration', { a: text }), 'cannot be named migration'],
+    ['names that differ by case', () => defineTable('t', { userId: text, userid: text }), 'do not tell apart by case'],
+    ['too many digits', () => defineTable('t', { a: Decimal(30, 2, 'd') }), 'precision is from 1 to 18'],
+    [
+      'an index that is too long',
+      () => defineTable('t', { a: Type.String({ maxLength: 768 }) }, { sortable: ['a'] }),
+      'more than 3072; lower a maxLength',
+    ],
+    [
+      'a row that is too long',
+      () => defineTable('t', { a: Type.String({ maxLength: 9000 }), b: Type.String({ maxLength: 9000 }) }),
+      'or leave it out for a long text',
     ],
     ['an index on a long text', () => defineTable('t', { a: Type.String() }, { indexes: [['a']] }), 'give it a maxLength of at most 768'],
     ['an index on JSON', () => defineTable('t', { a: Json(Type.Unknown()) }, { indexes: [['a']] }), 'cannot be indexed: it is JSON'],

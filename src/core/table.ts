@@ -79,8 +79,10 @@ export function defineTable<const C extends Columns, const D extends boolean = f
   columns: C,
   options: TableOptions<Extract<keyof C | keyof Kept, string>, D> = {},
 ): Table<TableSchema<C, D>, Record<never, never>> {
+  if (!/^[a-z][A-Za-z0-9_]{0,40}$/.test(name) || name === 'migration')
+    throw new Error(`a table cannot be named ${name}; use a noun in the singular, and not migration, where bingo notes its own`)
   const { id, ...stamps } = kept
-  for (const column of Object.keys(columns)) refuseName(name, column)
+  for (const column of Object.keys(columns)) refuseName(name, column, Object.keys(columns))
   const softDelete = options.softDelete === true
   const properties: Columns = { id, ...columns, ...stamps, ...(softDelete ? { deletedAt } : {}) }
   const schema = Type.Object(properties, { additionalProperties: false }) as unknown as TableSchema<C, D>
@@ -88,6 +90,7 @@ export function defineTable<const C extends Columns, const D extends boolean = f
   const made = Object.entries(properties).map(([column, type]) => columnOf(name, column, type, !required.has(column)))
   const sortable = options.sortable ?? ['id']
   for (const column of sortable) {
+    refuseUnsortable(name, made, column)
     // Rows without the value would fall out of every page after the first.
     if (!required.has(column)) throw new Error(`table ${name}: a list cannot be ordered by ${column}, which may be absent`)
   }
@@ -97,13 +100,48 @@ export function defineTable<const C extends Columns, const D extends boolean = f
     throw new Error(`table ${name}: cache.ttlMs is ${cacheTtlMs}; it must be from 100 to 86,400,000`)
   const indexes = indexesOf(unique, sortable, options.indexes ?? [])
   for (const column of new Set(indexes.flatMap(index => index.columns))) refuseUnindexable(name, made, column)
+  refuseWide(name, made, indexes)
   return { name, schema, columns: made, unique, sortable, indexes, softDelete, cacheTtlMs, relations: {} }
 }
 
-function refuseName(table: string, column: string): void {
+function refuseName(table: string, column: string, all: readonly string[]): void {
+  if (all.some(other => other !== column && other.toLowerCase() === column.toLowerCase()))
+    throw new Error(`table ${table}: two columns are named ${column}, which databases do not tell apart by case`)
   if (column in kept || column === 'deletedAt') throw new Error(`table ${table}: the store keeps the column ${column}; do not declare it`)
   if (reserved.includes(column) || !/^[a-z][A-Za-z0-9]*$/.test(column))
     throw new Error(`table ${table}: a column cannot be named ${column}; use a noun in camelCase, none of ${reserved.join(', ')}`)
+}
+
+function refuseUnsortable(table: string, columns: readonly Column[], name: string): void {
+  const column = columns.find(known => known.name === name)
+  if (!column) throw new Error(`table ${table}: a list cannot be ordered by ${name}, which is no column`)
+  // A page token holds the value in a form that its bearer can read.
+  if (column.isSecret) throw new Error(`table ${table}: a list cannot be ordered by ${name}, which is secret`)
+  if (column.kind === 'binary') throw new Error(`table ${table}: a list cannot be ordered by ${name}, which is bytes`)
+}
+
+/** Of InnoDB: an index of 3,072 bytes, a row of 65,535 without its long texts. So what SQLite takes, the servers do, too. */
+const indexBytesMax = 3072
+const rowBytesMax = 65_535
+
+/** Bytes of a column in an index or a row at most; 40 is more than any of a fixed size takes. */
+const bytesOf = ({ kind, length = 0 }: Column): number =>
+  kind === 'text' || kind === 'enum' ? length * 4 + 2 : kind === 'binary' ? (length > 16_000 ? 20 : length + 2) : 40
+
+function refuseWide(table: string, columns: readonly Column[], indexes: readonly Index[]): void {
+  const sum = (some: readonly Column[]) => some.reduce((bytes, column) => bytes + bytesOf(column), 0)
+  for (const { columns: names } of indexes) {
+    const bytes = sum(columns.filter(({ name }) => names.includes(name)))
+    if (bytes > indexBytesMax)
+      throw new Error(
+        `table ${table}: the index of ${names.join(', ')} may take ${bytes} bytes, more than ${indexBytesMax}; lower a maxLength`,
+      )
+  }
+  const bytes = sum(columns)
+  if (bytes > rowBytesMax)
+    throw new Error(
+      `table ${table}: a row may take ${bytes} bytes, more than ${rowBytesMax}; lower a maxLength, or leave it out for a long text`,
+    )
 }
 
 function indexesOf(unique: readonly UniqueKey[], sortable: readonly string[], more: readonly (readonly string[])[]): Index[] {

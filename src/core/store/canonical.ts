@@ -1,4 +1,5 @@
 import { type Column, fixedDecimal } from '../column'
+import type { ColumnKind } from '../database'
 import type { FieldProblem } from '../error'
 import { type TSchema, validatorOf } from '../schema'
 import type { AnyTable } from '../table'
@@ -12,6 +13,8 @@ export interface Canonical {
    * @throws storeErrors.Value with one problem a column; its detail never holds the value
    */
   fill(row: Record<string, unknown>, values: object): void
+  /** Values of which nothing is checked, in their one spelling where they have one. */
+  spelled(values: object): Record<string, unknown>
   /** The values that a patch sets; null where it removes one. Columns that are undefined in it stay as they are. */
   patch(values: object): Record<string, unknown>
 }
@@ -60,6 +63,13 @@ export function canonicalOf(table: AnyTable): Canonical {
       }
       if (problems) throw storeErrors.Value({ problems })
     },
+    spelled(values) {
+      const made: Record<string, unknown> = { ...values }
+      for (const { name, problem, spell } of rules()) {
+        if (spell && made[name] !== undefined && made[name] !== null && !problem(made[name])) made[name] = spell(made[name] as never)
+      }
+      return made
+    },
     patch(values) {
       refuseUnknown(values)
       const problems: FieldProblem[] = []
@@ -83,9 +93,25 @@ function ruleOf({ name, kind, isOptional, schema, scale = 0 }: Column): Rule {
   return {
     name,
     isOptional,
-    problem: value => (isStorable(value) ? fits?.(value) : `is not a ${kind} that can be stored`),
+    problem: value => (isStorable(value) ? fits?.(value) : (whatFits[kind] ?? `is not of the kind ${kind}`)),
     spell: spellings(scale)[kind as keyof ReturnType<typeof spellings>],
   }
+}
+
+const whatFits: { [kind in ColumnKind]?: string } = {
+  text: 'must be text without NUL and half characters',
+  longText: 'must be text without NUL and half characters, up to 16 MiB',
+  enum: 'must be one of its values',
+  integer: 'must be a whole number within ±(2^53 − 1)',
+  bigint: 'must be a whole number of 64 bits as a string',
+  decimal: 'must be a decimal as a string, with no more digits after the point than the column has',
+  float: 'must be a finite number',
+  boolean: 'must be true or false',
+  timestamp: 'must be an RFC 3339 instant in UTC with milliseconds, from the year 1000',
+  date: 'must be a day as YYYY-MM-DD, from the year 1000',
+  json: 'must be JSON without NUL and half characters, nested up to 30 deep',
+  binary: 'must be a Uint8Array, up to 16 MiB',
+  id: 'must be a UUID in lower case',
 }
 
 /** Words of a schema that limit nothing beyond its type. */

@@ -97,6 +97,9 @@ export interface Removal {
 /** Which rows; all of them has to be said, since an empty `where` is more often a mistake. */
 export type Which<R> = Where<R> | 'all'
 
+/** Options with no other keys than these: a misspelt one would else be taken for one that is not said. */
+type Only<O, Known> = O & { [K in Exclude<keyof O, keyof Known>]: never }
+
 /** Keeps rows of one table. Methods reject with the table's own error when a unique key is taken. */
 export interface Store<T extends AnyTable> {
   /**
@@ -112,15 +115,15 @@ export interface Store<T extends AnyTable> {
   /** Adds up to 1,000 rows: all or none. */
   createMany(rows: readonly NewRow<RowOf<T>>[]): Promise<RowOf<T>[]>
   /** From the cache when the table asks for one; `from: 'primary'` reads the database. */
-  get<const O extends ReadOptions<T>>(id: string, options?: O): Promise<Found<T, O> | undefined>
+  get<const O extends ReadOptions<T>>(id: string, options?: Only<O, ReadOptions<T>>): Promise<Found<T, O> | undefined>
   /** Up to 1,000 rows in the order of their ids; those that are not there are left out. */
-  getMany<const O extends ReadOptions<T>>(ids: readonly string[], options?: O): Promise<Found<T, O>[]>
+  getMany<const O extends ReadOptions<T>>(ids: readonly string[], options?: Only<O, ReadOptions<T>>): Promise<Found<T, O>[]>
   /** The first by `orderBy`, or by id, that matches. From the cache when `where` is one unique key and the table asks for one. */
-  find<const O extends FindOptions<T>>(where: Where<RowOf<T>>, options?: O): Promise<Found<T, O> | undefined>
+  find<const O extends FindOptions<T>>(where: Where<RowOf<T>>, options?: Only<O, FindOptions<T>>): Promise<Found<T, O> | undefined>
   /** One page in a stable order: rows added or removed between pages neither repeat nor hide others. */
-  list<const O extends ListOptions<T>>(options?: O): Promise<Page<Found<T, O>>>
+  list<const O extends ListOptions<T>>(options?: Only<O, ListOptions<T>>): Promise<Page<Found<T, O>>>
   /** Every row that matches, by id, a batch at a time. Each batch is read when the one before is used up, outside any snapshot. */
-  iterate<const O extends IterateOptions<T>>(options?: O): AsyncIterableIterator<Found<T, O>>
+  iterate<const O extends IterateOptions<T>>(options?: Only<O, IterateOptions<T>>): AsyncIterableIterator<Found<T, O>>
   count(where?: Where<RowOf<T>>, options?: Pick<ReadOptions<T>, 'deleted' | 'from'>): Promise<number>
   exists(where: Where<RowOf<T>>, options?: Pick<ReadOptions<T>, 'deleted' | 'from'>): Promise<boolean>
   /**

@@ -2,7 +2,7 @@ import type { CacheChange, CacheRule } from '../cache'
 import type { Database } from '../database'
 import type { AnyTable, UniqueKey } from '../table'
 import { isUuid } from '../schema'
-import type { Row } from './plan'
+import { planOf, type Row } from './plan'
 import type { readsOf } from './read'
 
 /**
@@ -17,15 +17,30 @@ export interface Copies {
   get(id: string): Promise<Row | undefined>
   /** What a unique key leads to, or nothing when `where` is not exactly one. */
   find(where: object): { row: Promise<Row | undefined> } | undefined
-  /** Said after each write: the rows as they were, unless they are new, and as they are, unless they are gone for good. */
-  changed(db: Database, rows: readonly { before?: Row; after?: Row }[]): Promise<void>
+  /** Said after each write. What is there is not known before it is committed. */
+  changed(db: Database, rows: readonly Change[]): Promise<void>
+  /** Said instead when no answer came: nobody knows which of a change's rows is there. */
+  unsure(rows: readonly Change[]): Promise<void>
+}
+
+/** A row as it was, unless it is new, and as it is, unless it is gone for good. */
+export interface Change {
+  before?: Row
+  after?: Row
 }
 
 const absentTtlMaxMs = 10_000
 /** Later than any version of a row; every level of the cache still writes it out in full. */
 const goneForGood = 1_000_000_000_000
 
-const none: Copies = { areKept: false, mayAnswer: false, get: async () => undefined, find: () => undefined, changed: async () => {} }
+const none: Copies = {
+  areKept: false,
+  mayAnswer: false,
+  get: async () => undefined,
+  find: () => undefined,
+  changed: async () => {},
+  unsure: async () => {},
+}
 
 const rules = new WeakMap<AnyTable, { rule: CacheRule<Row>; prefix: string }>()
 
@@ -39,6 +54,21 @@ export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof
   const uniqueKeys = (row: Row) =>
     (table.unique as UniqueKey[]).filter(({ columns }) => columns.every(column => row[column] !== undefined)).map(key => keyBy(key, row))
 
+  const drop = (key: string): CacheChange => ({ key, rule: rule as CacheRule })
+  const forgottenKeys = (rows: readonly Change[]) =>
+    [...new Set(rows.flatMap(({ before, after }) => [before, after].flatMap(row => (row ? uniqueKeys(row) : []))))].map(drop)
+  const forgotten = (rows: readonly Change[]) => [
+    ...rows.map(({ before, after }) => drop(keyOf(((after ?? before) as Row).id))),
+    ...forgottenKeys(rows),
+  ]
+  const renewed = (rows: readonly Change[]) =>
+    rows.map(({ before, after }) => {
+      // An id that is gone for good never comes back, whatever was written to its row last.
+      const version = after?.version ?? goneForGood
+      const entry = { version, value: after?.['deletedAt'] === undefined ? after : undefined }
+      return { key: keyOf(((after ?? before) as Row).id), entry, rule } as CacheChange
+    })
+
   // From the primary: a replica that lags would put back what was just renewed.
   const entryOf = async (load: Promise<Row | undefined>) => {
     const value = await load
@@ -49,31 +79,24 @@ export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof
     areKept: true,
     mayAnswer: !db.inTransaction,
     async get(id) {
+      db.refuseInsideTx()
       if (!isUuid(id)) return undefined
       return cache.fetch(keyOf(id), () => entryOf(reads.get(id, { from: 'primary' })), rule)
     },
     find(where) {
+      db.refuseInsideTx()
       const names = Object.keys(where)
-      const values = where as Record<string, unknown>
+      const values = planOf(table, db.dialect).canonical.spelled(where)
       const key = (table.unique as UniqueKey[]).find(
         ({ columns }) => columns.length === names.length && columns.every(column => isScalar(values[column])),
       )
       return key && { row: cache.fetch(keyBy(key, values), () => entryOf(reads.find(where, { from: 'primary' })), rule) }
     },
-    changed: (on, rows) =>
-      on.afterCommit(() => {
-        const changes: CacheChange<Row>[] = []
-        const dropped = new Set<string>()
-        for (const { before, after } of rows) {
-          const id = (after ?? before)?.id as string
-          // An id that is gone for good never comes back, whatever was written to its row last.
-          const version = after?.version ?? goneForGood
-          changes.push({ key: keyOf(id), entry: { version, value: after?.['deletedAt'] === undefined ? after : undefined }, rule })
-          for (const row of [before, after]) if (row) for (const key of uniqueKeys(row)) dropped.add(key)
-        }
-        for (const key of dropped) changes.push({ key, rule })
-        return cache.write(changes as CacheChange[])
-      }),
+    changed: (on, rows) => {
+      const drops = () => cache.write(forgotten(rows))
+      return on.afterCommit(() => cache.write([...renewed(rows), ...forgottenKeys(rows)]), drops)
+    },
+    unsure: rows => cache.write(forgotten(rows)),
   }
 }
 

@@ -54,6 +54,8 @@ export interface Sql {
 export const inMax = 1000
 const depthMax = 8
 const conditionsMax = 100
+/** Servers take 65,535 in one statement, and SQLite 32,766. */
+const valuesMax = 10_000
 
 /** What a filter is made for. */
 export interface FilterTarget {
@@ -62,102 +64,146 @@ export interface FilterTarget {
   dialect: Dialect
 }
 
+/** What a filter comes to when it does not look at any row. */
+const always: Sql = { text: '1 = 1', values: [] }
+const never: Sql = { text: '1 = 0', values: [] }
+export const matchesAll = (sql: Sql): boolean => sql === always
+
 /** @throws filterErrors.Filter for a column, operator or value that there is not */
 export function filter(where: object, target: FilterTarget): Sql {
-  const values: SqlValue[] = []
   let conditions = 0
+  let valuesLeft = valuesMax
 
-  const all = (given: unknown, depth: number): string => {
+  const all = (given: unknown, depth: number): Sql => {
     if (depth > depthMax) throw refused('', `nests deeper than ${depthMax}`)
-    const parts = entriesOf(given).map(([name, condition]) => {
-      if (name === 'and') return joined(condition, ' and ', '1 = 1', name, depth)
-      if (name === 'or') return joined(condition, ' or ', '1 = 0', name, depth)
-      // Not true rather than false: a comparison with a value that is not there is neither.
-      if (name === 'not') return `(${all(condition, depth + 1)}) is not true`
-      return column(name, condition)
-    })
-    return parts.length > 0 ? parts.join(' and ') : '1 = 1'
+    return and(
+      entriesOf(given).map(([name, condition]) => {
+        if (name === 'and') return and(each(condition, name, depth))
+        if (name === 'or') return or(each(condition, name, depth))
+        if (name === 'not') return not(all(condition, depth + 1))
+        return column(name, condition)
+      }),
+    )
   }
 
-  const joined = (given: unknown, word: string, empty: string, name: string, depth: number): string => {
+  const each = (given: unknown, name: string, depth: number): Sql[] => {
     if (!Array.isArray(given)) throw refused(name, 'takes a list of filters')
-    return given.length > 0 ? `(${given.map(each => `(${all(each, depth + 1)})`).join(word)})` : empty
+    return given.map(one => {
+      count()
+      return all(one, depth + 1)
+    })
   }
 
-  const column = (name: string, condition: unknown): string => {
+  const column = (name: string, condition: unknown): Sql => {
     const known = target.columns.get(name)
     if (!known) throw refused(name, 'is no column')
     // A condition on undefined would silently match every row.
     if (condition === undefined) throw new Error(`${name} cannot be compared with undefined; leave it out`)
     if (known.kind === 'json') {
       count()
-      return jsonCondition(known, condition, target.dialect.name, values, refused)
+      const values: SqlValue[] = []
+      const text = jsonCondition(known, condition, target.dialect.name, values, refused)
+      take(values.length)
+      return { text, values }
     }
     if (!isOperators(condition)) return compared(known, 'eq', condition)
     const parts = Object.entries(condition).map(([operator, value]) => compared(known, operator, value))
     if (parts.length === 0) throw refused(name, 'has no operator')
-    return parts.length === 1 ? (parts[0] as string) : `(${parts.join(' and ')})`
+    return and(parts)
   }
-
-  const markOf = (known: Column) => placeholderOf(known, target.dialect)
 
   const count = () => {
     if (++conditions > conditionsMax) throw refused('', `has more than ${conditionsMax} conditions`)
   }
 
-  const push = (known: Column, value: unknown) => {
-    const problem = misfit(known, value)
-    if (problem) throw refused(known.name, problem)
-    values.push(target.codec.encode(known.name, value))
+  const take = (values: number) => {
+    valuesLeft -= values
+    if (valuesLeft < 0) throw refused('', `has more than ${valuesMax} values`)
   }
 
-  const compared = (known: Column, operator: string, value: unknown): string => {
+  const markOf = (known: Column) => placeholderOf(known, target.dialect)
+
+  const encoded = (known: Column, value: unknown): SqlValue => {
+    const problem = misfit(known, value)
+    if (problem) throw refused(known.name, problem)
+    take(1)
+    return target.codec.encode(known.name, value)
+  }
+
+  const compared = (known: Column, operator: string, value: unknown): Sql => {
     count()
     const name = `"${known.name}"`
     if (value === undefined) throw new Error(`${known.name} cannot be compared with undefined; leave it out`)
     const sign = signs.get(operator)
     if (sign) {
       // No row has an id that is none; as a parameter it may not even be of the column's character set.
-      if (known.kind === 'id' && sign.isEquality && typeof value === 'string' && !isUuid(value))
-        return sign.text === '=' ? '1 = 0' : '1 = 1'
-      push(known, value)
+      const isNoId = known.kind === 'id' && sign.isEquality && typeof value === 'string' && !isUuid(value)
+      if (isNoId) return sign.text === '=' ? never : always
+      const values = [encoded(known, value)]
       const text = `${name} ${sign.text} ${markOf(known)}`
-      return sign.text === '<>' && known.isOptional ? `(${text} or ${name} is null)` : text
+      return { text: sign.text === '<>' && known.isOptional ? `(${text} or ${name} is null)` : text, values }
     }
     if (operator === 'isNull') {
       if (typeof value !== 'boolean') throw refused(known.name, 'isNull takes true or false')
-      return `${name} is ${value ? '' : 'not '}null`
+      return { text: `${name} is ${value ? '' : 'not '}null`, values: [] }
     }
     if (operator === 'in' || operator === 'notIn') return listed(known, value, operator === 'in')
     if (operator === 'prefix' || operator === 'contains') return matched(known, value, operator)
     throw refused(known.name, `there is no operator ${operator.slice(0, 32)}`)
   }
 
-  const listed = (known: Column, value: unknown, isIn: boolean): string => {
+  const listed = (known: Column, value: unknown, isIn: boolean): Sql => {
     if (!Array.isArray(value)) throw refused(known.name, 'takes a list of values')
     if (value.length > inMax) throw refused(known.name, `takes at most ${inMax} values`)
-    const wanted = known.kind === 'id' ? value.filter(each => typeof each !== 'string' || isUuid(each)) : value
-    if (wanted.length === 0) return isIn ? '1 = 0' : '1 = 1'
-    for (const each of wanted) push(known, each)
+    const wanted = known.kind === 'id' ? value.filter(one => typeof one !== 'string' || isUuid(one)) : value
+    if (wanted.length === 0) return isIn ? never : always
+    const values = wanted.map(one => encoded(known, one))
     const list = `"${known.name}" ${isIn ? 'in' : 'not in'} (${filledUp(wanted.length, values, markOf(known))})`
-    return isIn || !known.isOptional ? list : `(${list} or "${known.name}" is null)`
+    return { text: isIn || !known.isOptional ? list : `(${list} or "${known.name}" is null)`, values }
   }
 
-  const matched = (known: Column, value: unknown, operator: 'prefix' | 'contains'): string => {
+  const matched = (known: Column, value: unknown, operator: 'prefix' | 'contains'): Sql => {
     const isText = known.kind === 'text' || known.kind === 'longText' || known.kind === 'enum'
     if (!isText) throw refused(known.name, `is not text, so there is no ${operator}`)
     const name = `"${known.name}"`
-    if (value === '') return `${name} is not null`
     // Not by LIKE, whose wildcards and treatment of case differ: by an interval that an index serves, and by position.
-    push(known, value)
-    if (operator === 'contains') return `instr(${name}, ?) > 0`
+    const start = encoded(known, value)
+    if (value === '') return { text: `${name} is not null`, values: [] }
+    if (operator === 'contains') return { text: `instr(${name}, ?) > 0`, values: [start] }
     const end = afterPrefix(value as string)
-    if (end === undefined) return `${name} >= ?`
-    values.push(end)
-    return `(${name} >= ? and ${name} < ?)`
+    if (end === undefined) return { text: `${name} >= ?`, values: [start] }
+    return { text: `(${name} >= ? and ${name} < ?)`, values: [start, end] }
   }
 
-  return { text: all(where, 0), values }
+  return all(where, 0)
+}
+
+/** Those that look at no row are worked out here, so that it is known when a filter restricts nothing. */
+function and(parts: readonly Sql[]): Sql {
+  if (parts.includes(never)) return never
+  return joined(
+    parts.filter(part => part !== always),
+    ' and ',
+    always,
+  )
+}
+function or(parts: readonly Sql[]): Sql {
+  if (parts.includes(always)) return always
+  return joined(
+    parts.filter(part => part !== never),
+    ' or ',
+    never,
+  )
+}
+function joined(parts: readonly Sql[], word: string, empty: Sql): Sql {
+  const [first = empty] = parts
+  if (parts.length <= 1) return first
+  return { text: `(${parts.map(({ text }) => text).join(word)})`, values: parts.flatMap(({ values }) => values) }
+}
+function not(part: Sql): Sql {
+  if (part === always) return never
+  // Not true rather than false: a comparison with a value that is not there is neither.
+  return part === never ? always : { text: `(${part.text}) is not true`, values: part.values }
 }
 
 const signs = new Map([
@@ -184,7 +230,12 @@ const isOperators = (given: unknown): given is object =>
 /** Why a value cannot be compared with a column, whatever its limits are: asking for what cannot be there is allowed. */
 function misfit(column: Column, value: unknown): string | undefined {
   if (column.kind === 'enum' && typeof value === 'string') return undefined
-  return storableBy(column.kind, column.scale)(value) ? undefined : `cannot be compared with this value; it is a ${column.kind}`
+  if (!storableBy(column.kind, column.scale)(value)) return `cannot be compared with this value; it is a ${column.kind}`
+  const { kind, precision = 0, scale = 0 } = column
+  // Databases treat what has no room in the column differently.
+  const hasRoom =
+    kind !== 'decimal' || ((value as string).split('.')[0] as string).replace('-', '').length <= Math.max(1, precision - scale)
+  return hasRoom ? undefined : `has at most ${precision - scale} digits before the point`
 }
 
 /** The first text by code points that is greater than every text with this prefix; undefined when there is none. */

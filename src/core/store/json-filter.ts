@@ -76,14 +76,15 @@ export function jsonCondition(
   }
   const { isNull, equals, value: stored } = words[dialect]
   const where = jsonPath(path)
+  const lists = where && dialect !== 'sqlite' ? listsOn(path as (string | number)[]) : []
   if (where === undefined) throw refused(column.name, `has a path of keys and positions, at most ${pathMax}`)
   const at = `${name}, ?`
   const one = (scalar: unknown): string => {
     const type = typeof scalar
     const isScalar = type === 'string' ? isText(scalar as string) : type === 'number' ? Number.isFinite(scalar) : type === 'boolean'
     if (!isScalar) throw refused(column.name, 'is compared with a string, a number, true or false')
-    values.push(where, where, stored(scalar as JsonScalar))
-    return `(${equals(at, type as 'string')})`
+    values.push(...lists, where, where, stored(scalar as JsonScalar))
+    return `(${lists.map(() => `${isList(name)} and `).join('')}${equals(at, type as 'string')})`
   }
   if (operator === 'eq') return one(value)
   if (operator === 'ne') return `${one(value)} is not true`
@@ -92,11 +93,18 @@ export function jsonCondition(
     return value.length > 0 ? `(${value.map(one).join(' or ')})` : '1 = 0'
   }
   if (operator === 'isNull' && typeof value === 'boolean') {
-    values.push(where)
-    return `${value ? '' : 'not '}(${isNull(at)})`
+    values.push(...lists, where)
+    return `${value ? '' : 'not '}(${lists.map(() => `not (${isList(name)}) or `).join('')}${isNull(at)})`
   }
   throw refused(column.name, `there is no operator ${operator.slice(0, 32)} for JSON`)
 }
+
+/** On servers: they take what is no list for a list of one. */
+const isList = (name: string) => `coalesce(json_type(json_extract(${name}, ?)), '') = 'ARRAY'`
+
+/** The paths of what has to be a list, since a position follows. */
+const listsOn = (path: readonly (string | number)[]): string[] =>
+  path.flatMap((step, i) => (typeof step === 'number' ? (i === 0 ? '$' : (jsonPath(path.slice(0, i)) as string)) : []))
 
 /** `['a', 0]` → `$."a"[0]`, or undefined when it is no path. */
 function jsonPath(path: unknown): string | undefined {

@@ -95,14 +95,16 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
         return column
       })
       const made = select(some)
-      if (selections.size < selectionsMax) selections.set(key, made)
+      if (selections.size >= selectionsMax) selections.clear()
+      selections.set(key, made)
       return made
     },
     order(text = 'id') {
       const known = orders.get(text)
       if (known) return known
       const made = createOrder(text, { table, columns, codec, dialect })
-      if (orders.size < ordersMax) orders.set(text, made)
+      if (orders.size >= ordersMax) orders.clear()
+      orders.set(text, made)
       return made
     },
     canonical: canonicalOf(table),

@@ -2,7 +2,7 @@ import type { Database, ReadFrom, SqlValue } from '../database'
 import { isUuid } from '../schema'
 import type { AnyTable } from '../table'
 import { batchMax, type FindOptions, type IterateOptions, type ListOptions, type Page, type ReadOptions, storeErrors } from './contract'
-import { filledUp, filter } from './filter'
+import { filledUp, filter, matchesAll } from './filter'
 import { include, neededBy, onlySelected } from './include'
 import { decodePageToken, encodePageToken, parsePageSize } from './page'
 import { type Plan, planOf, type Row, type Selected } from './plan'
@@ -72,7 +72,7 @@ export function readsOf(db: Database, table: AnyTable) {
 
   async function* iterate(options: IterateOptions<AnyTable> = {}): AsyncGenerator<Row> {
     const size = options.batchSize ?? iterateBatchDefault
-    if (!(size >= 1 && size <= batchMax)) throw new Error(`batchSize is from 1 to ${batchMax}`)
+    if (!(Number.isInteger(size) && size >= 1 && size <= batchMax)) throw new Error(`batchSize is a whole number from 1 to ${batchMax}`)
     const { selected, live } = shapeOf(plan, options, ['id'])
     let after = ''
     for (;;) {
@@ -113,6 +113,7 @@ export function shapeOf(plan: Plan, options: Options, needed: readonly string[] 
   const { select, include: relations } = options
   const live = liveOf(plan, options.deleted)
   if (!select) return { selected: plan.whole, live }
+  if (select.length === 0) throw new Error(`table ${plan.table.name}: select names no column`)
   return { selected: plan.selected([...(select as string[]), ...needed, ...neededBy(plan.table, relations)]), live }
 }
 
@@ -126,9 +127,9 @@ const and = (condition: string) => condition && ` and ${condition}`
 
 /** ` where …` of all conditions, or an empty text. */
 export function matching(plan: Plan, where: object, live: string, more?: { text: string; values: readonly SqlValue[] }) {
-  const { text, values } = hasConditions(where) ? filter(where, plan) : { text: '', values: [] }
-  const clauses = [text, live, more?.text].filter(Boolean)
-  if (more) values.push(...more.values)
+  const wanted = hasConditions(where) ? filter(where, plan) : undefined
+  const clauses = [wanted && !matchesAll(wanted) ? wanted.text : '', live, more?.text].filter(Boolean)
+  const values = [...(wanted?.values ?? []), ...(more?.values ?? [])]
   return { text: clauses.length > 0 ? ` where ${clauses.join(' and ')}` : '', values }
 }
 

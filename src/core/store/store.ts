@@ -4,8 +4,8 @@ import type { AnyTable, Relations, Table } from '../table'
 import type { FindOptions, ReadOptions, Store } from './contract'
 import { copiesOf } from './copies'
 import { include, onlySelected } from './include'
-import type { Row } from './plan'
-import { readsOf } from './read'
+import { planOf, type Row } from './plan'
+import { readsOf, shapeOf } from './read'
 import { writesOf } from './write'
 import { writesOfMany } from './write-many'
 
@@ -23,9 +23,12 @@ type Options = ReadOptions<AnyTable>
 
 /** `get` and `find` from the cache, where a copy says what was asked. */
 function readsByCopies(db: Database, table: AnyTable, reads: ReturnType<typeof readsOf>, copies: ReturnType<typeof copiesOf>) {
+  const plan = planOf(table, db.dialect)
   const mayCopy = (options: FindOptions<AnyTable>) => options.from !== 'primary' && (options.deleted ?? 'exclude') === 'exclude'
 
   async function shaped(row: Row | undefined, options: Options): Promise<Row | undefined> {
+    // What is asked for wrongly is refused, be there a copy or not.
+    shapeOf(plan, options)
     if (!row) return undefined
     if (options.include) await include(db, table, [row], options.include, options)
     return onlySelected(row, options)
@@ -37,6 +40,7 @@ function readsByCopies(db: Database, table: AnyTable, reads: ReturnType<typeof r
       return mayCopy(options) ? copies.get(id).then(row => shaped(row, options)) : reads.get(id, options)
     },
     async find(where: object, options: FindOptions<AnyTable> = {}): Promise<Row | undefined> {
+      plan.order(options.orderBy)
       const copied = mayCopy(options) ? copies.find(where) : undefined
       return copied ? shaped(await copied.row, options) : reads.find(where, options)
     },

@@ -41,10 +41,20 @@ export const isText = (value: string): boolean =>
 
 function isJson(value: unknown): boolean {
   const text = JSON.stringify(value)
-  if (text === undefined || text.length > longTextBytesMax / 4) return false
+  if (text === undefined || text.length > longTextBytesMax / 4 || depthOf(value) > jsonDepthMax) return false
   // Written as an escape, which one server refuses and another changes.
-  if (!/\\u(d[89ab]|0000)/i.test(text)) return true
+  if (!/\\u(d[89a-f]|0000)/i.test(text)) return true
   return deepStrings(value).every(isText)
+}
+
+/** One server refuses what nests deeper than 31. */
+const jsonDepthMax = 30
+
+function depthOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  let deepest = 0
+  for (const each of Object.values(value)) deepest = Math.max(deepest, depthOf(each))
+  return deepest + 1
 }
 
 function deepStrings(value: unknown): string[] {

@@ -3,9 +3,9 @@ import type { Database, SqlValue } from '../database'
 import type { AnyTable } from '../table'
 import { batchMax, type Removal } from './contract'
 import type { Copies } from './copies'
-import { filledUp } from './filter'
-import { planOf, type Row } from './plan'
-import { hasConditions, matching } from './read'
+import { filledUp, filter, matchesAll } from './filter'
+import { type Plan, planOf, type Row } from './plan'
+import { matching } from './read'
 import { uniqueKeysOf } from './unique'
 
 /** What changes or removes every row that matches: one statement, or batches in one transaction where copies have to be renewed. */
@@ -13,7 +13,7 @@ export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
   const plan = planOf(table, db.dialect)
 
   async function updateMany(where: object | 'all', patch: object): Promise<number> {
-    return change(which(where), Object.entries(plan.canonical.patch(patch)))
+    return change(which(where, plan), Object.entries(plan.canonical.patch(patch)))
   }
 
   async function change(where: object, changes: [string, unknown][]): Promise<number> {
@@ -29,7 +29,7 @@ export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
   }
 
   async function deleteMany(where: object | 'all', { forever }: Removal = {}): Promise<number> {
-    const wanted = which(where)
+    const wanted = which(where, plan)
     if (table.softDelete && !forever) return change(wanted, [['deletedAt', toTimestamp(db.clock.nowMs())]])
     return perform(`delete from "${table.name}"`, [], wanted, '', () => undefined)
   }
@@ -76,8 +76,8 @@ export function writesOfMany(db: Database, table: AnyTable, copies: Copies) {
 
 const copyChange = (before: Row, after: Row | undefined) => (after ? { before, after } : { before })
 
-function which(where: object | 'all'): object {
+function which(where: object | 'all', plan: Plan): object {
   if (where === 'all') return {}
-  if (!hasConditions(where)) throw new Error("an empty where would match every row: say 'all' when that is meant")
+  if (matchesAll(filter(where, plan))) throw new Error("this where matches every row: say 'all' when that is meant")
   return where
 }

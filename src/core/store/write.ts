@@ -1,9 +1,10 @@
 import { toTimestamp } from '../clock'
 import { type Database, UniqueViolation } from '../database'
+import { AppError } from '../error'
 import { isUuid } from '../schema'
 import type { AnyTable, UniqueKey } from '../table'
 import { type Expected, type Removal, storeErrors } from './contract'
-import type { Copies } from './copies'
+import type { Change, Copies } from './copies'
 import { marks } from './filter'
 import { planOf, type Row } from './plan'
 import { matching, refuseMany } from './read'
@@ -39,9 +40,18 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     return row
   }
 
+  /** When the answer of a write does not come, it may have been carried out all the same. In a transaction its end decides. */
+  const sent = <T>(changes: readonly Change[], writing: Promise<T>): Promise<T> => {
+    if (!copies.areKept || db.inTransaction) return writing
+    return writing.catch(async thrown => {
+      if (thrown instanceof AppError) await copies.unsure(changes)
+      throw thrown
+    })
+  }
+
   async function create(values: object): Promise<Row> {
     const row = newRow(values, toTimestamp(db.clock.nowMs()))
-    await db.run(sql.insert, codec.encodeRow(row)).catch(thrown => unique.rethrow(thrown, [row]))
+    await sent([{ after: row }], db.run(sql.insert, codec.encodeRow(row))).catch(thrown => unique.rethrow(thrown, [row]))
     await copies.changed(db, [{ after: row }])
     return row
   }
@@ -51,22 +61,19 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     const now = toTimestamp(db.clock.nowMs())
     const rows = many.map(values => newRow(values, now))
     if (rows.length === 0) return rows
+    const added = rows.map(after => ({ after }))
     const insert = async (on: Database) => {
       for (let i = 0; i < rows.length; i += rowsPerInsert) {
         const some = rows.slice(i, i + rowsPerInsert)
         await on.run(sql.insertMany(some.length), some.flatMap(codec.encodeRow))
       }
+      return on
     }
-    try {
-      // One statement is all or nothing by itself.
-      await (rows.length <= rowsPerInsert ? insert(db) : db.tx(insert))
-    } catch (thrown) {
-      return unique.rethrow(thrown, rows)
-    }
-    await copies.changed(
-      db,
-      rows.map(after => ({ after })),
-    )
+    // One statement is all or nothing by itself.
+    const isOne = rows.length <= rowsPerInsert
+    const several = () => db.tx(async tx => copies.changed(await insert(tx), added))
+    await (isOne ? sent(added, insert(db)) : several()).catch(thrown => unique.rethrow(thrown, rows))
+    if (isOne) await copies.changed(db, added)
     return rows
   }
 
@@ -116,11 +123,12 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
       const written = [...changes.map(([column]) => column), 'updatedAt', 'version']
       const assignments = written.map(column => `"${column}" = ?`).join(', ')
       const values = written.map(column => codec.encode(column, next[column]))
-      const { changes: matched } = await db
-        .run(`update "${table.name}" set ${assignments} where "id" = ? and "version" = ?`, [...values, id, row.version])
-        .catch(thrown => unique.rethrow(thrown, [next]))
+      const changed = [{ before: row, after: next }]
+      const query = `update "${table.name}" set ${assignments} where "id" = ? and "version" = ?`
+      const writing = db.run(query, [...values, id, row.version])
+      const { changes: matched } = await sent(changed, writing).catch(thrown => unique.rethrow(thrown, [next]))
       if (matched > 0) {
-        await copies.changed(db, [{ before: row, after: next }])
+        await copies.changed(db, changed)
         return next
       }
     }
@@ -158,12 +166,26 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
       const removed = await change(id, [['deletedAt', toTimestamp(db.clock.nowMs())]], versions ? { versions } : {})
       return removed !== undefined
     }
+    if (copies.areKept) return removeKnown(id, versions)
     const only = versions ? ` and "version" in (${marks(versions.length) || 'null'})` : ''
-    const row = copies.areKept ? await current(id, sql.getAny) : undefined
     const { changes } = await db.run(`${sql.delete}${only}`, [id, ...(versions ?? [])])
-    if (changes > 0 && row) await copies.changed(db, [{ before: row }])
     if (changes === 0 && versions && (await current(id, sql.getAny))) throw storeErrors.VersionMismatch()
     return changes > 0
+  }
+
+  /** Of a row that there may be copies of: exactly as it was read, so that it is known under which keys they are. */
+  async function removeKnown(id: string, versions: Expected['versions']): Promise<boolean> {
+    for (let attempt = 1; attempt <= updateAttempts; attempt++) {
+      const row = await current(id, sql.getAny)
+      if (!row) return false
+      if (versions && !versions.includes(row.version)) throw storeErrors.VersionMismatch()
+      const { changes } = await sent([{ before: row }], db.run(`${sql.delete} and "version" = ?`, [id, row.version]))
+      if (changes > 0) {
+        await copies.changed(db, [{ before: row }])
+        return true
+      }
+    }
+    throw storeErrors.Contended()
   }
 
   async function restore(id: string, expected: Expected = {}): Promise<Row | undefined> {

@@ -1,6 +1,6 @@
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
-import type { Hook } from './scope'
+import type { Hook } from '@/core/database'
 
 /** How long the caller of a transaction waits for each thing to be done after it. */
 const hookLimitMs = 2000

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Hook } from '@/core/database'
 import { databaseErrors } from './errors'
 import { createLine, type Line } from './line'
 
@@ -13,14 +14,18 @@ export interface Scope {
   open: boolean
   /** Tells the savepoint that is in it now that it is over. */
   onClose: (() => void) | undefined
-  hooks: Hook[]
+  hooks: Hooks[]
   /** One statement, or one savepoint, at a time: after a deadlock none may follow, and a savepoint's undoing undoes all since. */
   line: Line
   /** Shared by the savepoints of a transaction. */
   fate: Fate
 }
 
-export type Hook = () => Promise<void> | void
+/** What is to be done when the transaction is committed, and what when nobody knows whether it is. */
+export interface Hooks {
+  committed: Hook
+  unsure: Hook | undefined
+}
 
 /** Set once a statement has failed so that the transaction is gone on the database's side, whatever `work` makes of the error. */
 export interface Fate {

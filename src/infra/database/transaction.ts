@@ -47,7 +47,7 @@ export async function runTx<T>(
   const caller = callerOf(driver.limits)
   const session = await driver.acquire(timeoutMs)
   const endWatch = watchHold(driver.limits, caller, driver.log, driver.meters)
-  let done: Committed<T>
+  let done: Ended<T>
   try {
     for (let retry = 0; ; retry++) {
       const outcome = await attempt(owner, { driver, session }, work, isolation, leftMs)
@@ -65,7 +65,17 @@ export async function runTx<T>(
     session.release()
   }
   // The connection is given back before: hooks use the outer database, whose last connection this may be.
-  await runHooks(done.hooks, driver.log)
+  if ('unsure' in done) {
+    await runHooks(
+      done.hooks.flatMap(({ unsure }) => unsure ?? []),
+      driver.log,
+    )
+    throw done.unsure
+  }
+  await runHooks(
+    done.hooks.map(({ committed }) => committed),
+    driver.log,
+  )
   return done.result
 }
 
@@ -73,10 +83,8 @@ interface Kit {
   driver: TxDriver
   session: TxSession
 }
-interface Committed<T> {
-  result: T
-  hooks: Scope['hooks']
-}
+/** Committed with a result, or nobody knows: the commit was sent and no answer came. */
+type Ended<T> = ({ result: T } | { unsure: unknown }) & { hooks: Scope['hooks'] }
 
 /** @returns what made it lose against others, when it did; then nothing of it was kept */
 async function attempt<T>(
@@ -85,7 +93,7 @@ async function attempt<T>(
   work: (tx: Database) => Promise<T>,
   isolation: Isolation | undefined,
   leftMs: () => number,
-): Promise<Committed<T> | { lost: unknown }> {
+): Promise<Ended<T> | { lost: unknown }> {
   const { session } = kit
   await session.begin(isolation, leftMs())
   const scope = newScope(owner)
@@ -112,6 +120,7 @@ async function attempt<T>(
     await session.rollback()
     const { doomed } = scope.fate
     if (doomed?.again && !isLate) return { lost: doomed.by }
+    if (isCommitting) return { unsure: thrown, hooks: scope.hooks }
     throw thrown
   }
 }
@@ -132,9 +141,10 @@ function handleOn(kit: Kit, scope: Scope): Database {
     run: (sql, params) => inTurn(kit, scope, () => session.run(sql, params)),
     ...(runReturning && { runReturning: (sql, params) => inTurn(kit, scope, () => runReturning(sql, params)) }),
     tx: (work, options) => runSavepoint(kit, scope, work, options),
-    async afterCommit(hook) {
+    refuseInsideTx: () => refuseMisuse(scope),
+    async afterCommit(committed, unsure) {
       refuseMisuse(scope)
-      addHooks(scope, [hook])
+      addHooks(scope, [{ committed, unsure }])
     },
   }
 }

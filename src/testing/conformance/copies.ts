@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'bun:test'
 import type { Cache, CacheChange, CacheRule } from '@/core/cache'
 import type { Database } from '@/core/database'
-import { Bytes, OneOf, secret, Type } from '@/core/schema'
+import { Bytes, Decimal, OneOf, secret, Type } from '@/core/schema'
 import { createStore, type NewRow } from '@/core/store'
 import { defineTable, type RowOf } from '@/core/table'
+import { databaseErrors } from '@/infra/database/errors'
 import type { Backing } from '../backings'
 import { createTable, failure, openAgain, thingErrors } from './fixture'
 
@@ -18,11 +19,13 @@ const cards = defineTable(
     kind: OneOf(['red', 'blue'], { description: 'Its color.' }),
     pin: secret(Type.String({ maxLength: 60 })),
     photo: Type.Optional(Bytes(100, 'Raw.')),
+    price: Type.Optional(Decimal(12, 2, 'Exact.')),
   },
   {
     unique: [
       { columns: ['name'], taken: thingErrors.NameTaken },
       { columns: ['kind', 'code'], taken: thingErrors.CodeTaken },
+      { columns: ['price'], taken: thingErrors.SlugTaken },
     ],
     softDelete: true,
     cache: { ttlMs },
@@ -165,6 +168,76 @@ export function copySuite(
       expect(await one.store.get(card.id)).toEqual(card)
       await one.db.tx(tx => cardStore(tx).update(card.id, { amount: 9 }))
       expect((await one.store.get(card.id))?.amount).toBe(9)
+    }))
+
+  test('a value in another spelling leads to the same copy', () =>
+    withProcesses(1, async ({ store }) => {
+      const card = await store.create(newCard({ price: '2' }))
+      expect(await store.find({ price: '2' })).toEqual(card)
+      expect(await failure(store.refuseTaken({ price: '2.0' }))).toBe('Conflict.SlugTaken')
+      await store.update(card.id, { price: '3' })
+      for (const price of ['2', '2.0', '2.00']) expect(await store.find({ price })).toBeUndefined()
+      expect((await store.find({ price: '3.0' }))?.id).toBe(card.id)
+    }))
+
+  test('the outer database is refused inside a transaction also where a copy would answer', () =>
+    withProcesses(1, async ({ db, store }) => {
+      const card = await store.create(newCard())
+      for (const read of [() => store.get(card.id), () => store.find({ name: card.name })]) {
+        await read()
+        expect(await failure(db.tx(read))).toContain('the outer database was used inside a transaction')
+      }
+    }))
+
+  test('what is asked for wrongly is refused, be there a copy or not', () =>
+    withProcesses(1, async ({ store }) => {
+      const { id, name } = await store.create(newCard())
+      expect(await failure(store.get(id, { select: ['nope'] as never }))).toContain('has no column')
+      expect(await failure(store.find({ name }, { orderBy: 'nope' }))).toBe('InvalidArgument.OrderBy')
+    }))
+
+  test('after a write whose answer never came, what is there is read', () =>
+    withProcesses(1, async ({ db, store }) => {
+      const card = await store.create(newCard())
+      const deaf: Database = {
+        ...db,
+        run: async (...call) => {
+          await db.run(...call)
+          throw databaseErrors.QueryTimeout()
+        },
+      }
+      const look = async () => [await store.get(card.id), await store.find({ name: card.name })].map(row => row?.amount)
+      await look()
+      expect(await failure(cardStore(deaf).update(card.id, { amount: 5 }))).toBe('Timeout.QueryTimeout')
+      expect(await look()).toEqual([5, 5])
+      expect(await failure(cardStore(deaf).delete(card.id, { forever: true }))).toBe('Timeout.QueryTimeout')
+      expect(await look()).toEqual([undefined, undefined])
+      const { name } = newCard()
+      expect(await store.find({ name })).toBeUndefined()
+      expect(await failure(cardStore(deaf).create(newCard({ name })))).toBe('Timeout.QueryTimeout')
+      expect((await store.find({ name }))?.name).toBe(name)
+    }))
+
+  test('a row that is renamed while it is removed leaves no copy under its new name', () =>
+    withProcesses(1, async ({ db, store }) => {
+      const card = await store.create(newCard())
+      const name = `${card.name} renamed`
+      let isFirst = true
+      const interrupted: Database = {
+        ...db,
+        first: async (...call) => {
+          const row = await db.first(...call)
+          if (isFirst) {
+            isFirst = false
+            await store.update(card.id, { name })
+            expect((await store.find({ name }))?.id).toBe(card.id)
+          }
+          return row
+        },
+      }
+      expect(await cardStore(interrupted).delete(card.id, { forever: true })).toBe(true)
+      expect(await store.find({ name })).toBeUndefined()
+      expect(await store.get(card.id)).toBeUndefined()
     }))
 
   test('a slow reader does not put an old row over a new one', () =>

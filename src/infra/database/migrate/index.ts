@@ -1,10 +1,11 @@
 import type { Database } from '@/core/database'
 import { StartError } from '@/core/error'
 import type { Migration } from '@/core/migration'
-import { checksumOf, type Entry, forget, isLedgerOld, prepareLedger, readLedger, stamp, statementsOf } from './ledger'
+import { checksumUpTo, type Entry, forget, isLedgerOld, prepareLedger, readLedger, stamp, statementsOf } from './ledger'
 import { locked, type Session } from './lock'
 import type { MigrateOptions } from './progress'
-import { runStatements } from './statements'
+import type { Direction } from './progress'
+import { type Run, runStatements } from './statements'
 
 /**
  * Brings the tables to the newest migration, or back. Migrations run in the order of their digits, under a lock, so two
@@ -46,8 +47,7 @@ export async function migrateUp(db: Database, migrations: readonly Migration[], 
     const pending = migrations.filter((_, i) => statuses[i]?.state !== 'applied')
     for (const migration of pending) {
       const { id } = migration
-      const statements = statementsOf(db, migration, 'up')
-      await runStatements(session, { id, direction: 'up', statements }, entries.get(id), options)
+      await runStatements(session, runOf(db, migration, 'up'), entries.get(id), options)
       await stamp(session.tx, id)
       await session.commit()
     }
@@ -75,13 +75,19 @@ export async function migrateDown(
         `migration ${id} is half applied; finish it with 'bingo migrate up', or undo its first statements by hand and delete its row from the table "migration"`,
       )
     if (typeof down !== 'function') throw new StartError(`migration ${id} cannot be undone: ${down.irreversible}`)
-    const run = { id, direction: 'down', statements: statementsOf(db, migration, 'down') } as const
-    await runStatements(session, run, newest.state === 'half undone' ? entries.get(id) : undefined, options)
+    await runStatements(session, runOf(db, migration, 'down'), newest.state === 'half undone' ? entries.get(id) : undefined, options)
     await forget(session.tx, id)
     await session.commit()
     return id
   })
 }
+
+const runOf = (db: Database, migration: Migration, direction: Direction): Run => ({
+  id: migration.id,
+  direction,
+  statements: statementsOf(db, migration, direction),
+  checksum: count => checksumUpTo(db, migration, direction, count),
+})
 
 async function ledgerOf(session: Session, migrations: readonly Migration[]): Promise<Map<string, Entry>> {
   // Looked at before anything is changed: a database that is newer than this executable is left as it is.
@@ -118,8 +124,8 @@ const isThere = ({ state }: MigrationStatus) => state !== 'pending' && state !==
 function refuseDisorder(migrations: readonly Migration[]): void {
   let last = ''
   for (const { id } of migrations) {
-    if (!/^\d{4}_[a-z0-9_]+$/.test(id)) throw new Error(`the migration ${id} is not named by four digits and a name: 0001_user`)
-    if (id.slice(0, 4) <= last) throw new Error(`the number of migration ${id} is not greater than ${last}; give it the next one`)
+    if (!/^\d{4}_[a-z0-9_]+$/.test(id)) throw new StartError(`the migration ${id} is not named by four digits and a name: 0001_user`)
+    if (id.slice(0, 4) <= last) throw new StartError(`the number of migration ${id} is not greater than ${last}; give it the next one`)
     last = id.slice(0, 4)
   }
 }
@@ -136,10 +142,9 @@ function refuseChanged(db: Database, entries: ReadonlyMap<string, Entry>, migrat
   const changed = migrations.filter(migration => {
     const entry = entries.get(migration.id)
     if (!entry || entry.checksum === undefined) return false
-    const statements = statementsOf(db, migration, entry.direction)
     // What has not begun may still be mended.
     const isWhole = entry.direction === 'up' && entry.appliedAt !== undefined
-    return entry.checksum !== checksumOf(isWhole ? statements : statements.slice(0, entry.begunStatements))
+    return entry.checksum !== checksumUpTo(db, migration, entry.direction, isWhole ? Number.POSITIVE_INFINITY : entry.begunStatements)
   })
   if (changed.length === 0) return
   const [it, was] = changed.length === 1 ? ['it', 'was'] : ['they', 'were']

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { toTimestamp } from '@/core/clock'
 import { selectOf } from '@/core/column'
 import type { Database, SqlRow, SqlValue } from '@/core/database'
-import { columnWords, type Migration } from '@/core/migration'
+import { type ColumnWords, columnWords, type Migration } from '@/core/migration'
 import type { Direction } from './progress'
 
 /**
@@ -30,10 +30,21 @@ export const checksumOf = (statements: readonly string[]): string =>
     .digest('hex')
 
 /** What a migration runs on this database. */
-export function statementsOf(db: Database, migration: Migration, direction: Direction): readonly string[] {
-  const words = columnWords[db.dialect.name]
+export const statementsOf = (db: Database, migration: Migration, direction: Direction): readonly string[] =>
+  statementsIn(columnWords[db.dialect.name], migration, direction)
+
+function statementsIn(words: ColumnWords, migration: Migration, direction: Direction): readonly string[] {
   if (direction === 'up') return migration.up(words)
   return typeof migration.down === 'function' ? migration.down(words) : []
+}
+
+/**
+ * Of the first `count` statements. On SQLite, where it is all of them or none, they are taken as MySQL would have them: there the
+ * length of a text shows, and what is noted on one database is what another would refuse.
+ */
+export function checksumUpTo(db: Database, migration: Migration, direction: Direction, count: number): string {
+  if (db.dialect.name === 'sqlite') return checksumOf(statementsIn(columnWords.mysql, migration, direction))
+  return checksumOf(statementsOf(db, migration, direction).slice(0, count))
 }
 
 const columns = ['id', 'appliedAt', 'checksum', 'direction', 'begunStatements', 'doneStatements'] as const
@@ -86,7 +97,13 @@ export async function prepareLedger(tx: Database, migrations: readonly Migration
     const statements = statementsOf(tx, migration, 'up')
     const count = statements.length
     const direction = 'up'
-    await note(tx, { id: migration.id, direction, checksum: checksumOf(statements), begunStatements: count, doneStatements: count })
+    await note(tx, {
+      id: migration.id,
+      direction,
+      checksum: checksumUpTo(tx, migration, direction, count),
+      begunStatements: count,
+      doneStatements: count,
+    })
   }
 }
 

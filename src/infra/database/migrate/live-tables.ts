@@ -87,7 +87,7 @@ const sqlite: Reading = {
     name: String(row['name']),
     columns,
     isUnique: row['unique'] === 1,
-    among: row['partial'] === 0 ? 'all' : /\bwhere\s+"deletedAt"\s+is\s+null\s*$/i.test(String(row['sql'])) ? 'live' : 'some',
+    among: row['partial'] === 0 ? 'all' : /\bwhere\s+["`]deletedAt["`]\s+is\s+null\s*$/i.test(String(row['sql'])) ? 'live' : 'some',
   }),
 }
 

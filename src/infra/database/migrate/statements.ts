@@ -1,5 +1,5 @@
 import { StartError } from '@/core/error'
-import { checksumOf, type Entry, note } from './ledger'
+import { type Entry, note } from './ledger'
 import type { Session } from './lock'
 import { type Direction, type MigrateOptions, watched } from './progress'
 
@@ -7,6 +7,8 @@ export interface Run {
   id: string
   direction: Direction
   statements: readonly string[]
+  /** Of the first so many. */
+  checksum(count: number): string
 }
 
 /**
@@ -16,7 +18,7 @@ export interface Run {
 export async function runStatements(session: Session, run: Run, entry: Entry | undefined, options: MigrateOptions): Promise<void> {
   const { id, direction, statements } = run
   const noteAt = async (begunStatements: number, doneStatements: number) => {
-    await note(session.tx, { id, direction, checksum: checksumOf(statements.slice(0, begunStatements)), begunStatements, doneStatements })
+    await note(session.tx, { id, direction, checksum: run.checksum(begunStatements), begunStatements, doneStatements })
     await session.commit()
   }
   const { begunStatements: begun = 0, doneStatements: done = 0 } = entry ?? {}

@@ -150,6 +150,7 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
       hasWritten(header)
       return { changes: header.affectedRows }
     },
+    refuseInsideTx: () => refuseInsideTx(db),
     async afterCommit(hook) {
       refuseInsideTx(db)
       await runHooks([hook], log)

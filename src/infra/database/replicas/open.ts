@@ -137,7 +137,8 @@ export async function openReplicated(config: Config['database'], tools: DriverTo
     first: (sql, params, options) => read(db => db.first(sql, params), options),
     run: (sql, params) => write(() => primary.run(sql, params)),
     tx: (work, options) => write(() => primary.tx(work, options)),
-    afterCommit: hook => primary.afterCommit(hook),
+    afterCommit: (hook, whenUnsure) => primary.afterCommit(hook, whenUnsure),
+    refuseInsideTx: () => primary.refuseInsideTx(),
     async ping() {
       try {
         await withDeadline(primary.ping(), primaryTimeoutMs, () => new Error(`the primary does not answer within ${primaryTimeoutMs} ms`))

@@ -33,6 +33,15 @@ export interface Statements {
   finalize(): void
 }
 
+/**
+ * SQLite takes a `"name"` that it does not know for the text of it; `name` in backticks it refuses. So a column that is missing is
+ * an error here, too, instead of a filter that matches what it should not.
+ */
+export const withStrictNames = (sql: string): string =>
+  sql.replace(/'(?:[^']|'')*'|"((?:[^"]|"")*)"/g, (found, name?: string) =>
+    name === undefined ? found : `\`${name.replaceAll('`', '``')}\``,
+  )
+
 /** Statements by their text, compiled once. The least recently added falls out when there are too many. */
 export function statements(connection: Connection): Statements {
   const prepared = new Map<string, Statement>()
@@ -40,7 +49,7 @@ export function statements(connection: Connection): Statements {
     of(sql) {
       const found = prepared.get(sql)
       if (found) return found
-      const statement = connection.prepare(sql)
+      const statement = connection.prepare(withStrictNames(sql))
       if (prepared.size >= statementsMax) {
         const [oldest] = prepared
         if (oldest) {

@@ -146,6 +146,7 @@ export async function openSqlite(path: string, config: Config['database'], tools
     },
     run: (sql, params = []) => write(sql, () => ({ changes: written.of(sql).run(...params).changes })),
     runReturning: (sql, params = []) => write(sql, () => rowOf(written.of(sql), params)),
+    refuseInsideTx: () => refuseInsideTx(db),
     async afterCommit(hook) {
       refuseInsideTx(db)
       await runHooks([hook], log)

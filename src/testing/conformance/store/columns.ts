@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { Type } from '@/core/schema'
 import { createStore, type NewRow } from '@/core/store'
-import type { RowOf } from '@/core/table'
+import { defineTable, type RowOf } from '@/core/table'
 import type { Backing } from '../../backings'
 import { failure, samples, useThings } from '../fixture'
 
@@ -23,6 +24,8 @@ const json = fc
     const written = JSON.stringify(value)
     return !/\\u(d[89ab]|0000)/i.test(written)
   })
+
+const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)])
 
 /** A value of every kind of column, or none. */
 const sample = fc.record(
@@ -74,6 +77,7 @@ export function columnSuite(open: () => Promise<Backing>): void {
   describe('values that have several spellings are kept in one', () => {
     const cases: [object, object][] = [
       [{ price: '12.5' }, { price: '12.5000' }],
+      [{ data: nested(30) }, { data: nested(30) }],
       [{ price: '-0' }, { price: '0.0000' }],
       [{ ratio: -0 }, { ratio: 0 }],
       [{ whole: -0 }, { whole: 0 }],
@@ -119,7 +123,7 @@ export function columnSuite(open: () => Promise<Backing>): void {
       day: ['2026-02-29', '2026-13-01', '0001-01-01', '2026-1-1', ''],
       kind: ['four', ''],
       bytes: [new Uint8Array(2001), 'AAAA', [1]],
-      data: ['\0', { a: ['\ud800'] }, { '\0': 1 }, () => 1],
+      data: ['\0', { a: ['\ud800'] }, ['\udc00'], { '\0': 1 }, () => 1, nested(31)],
       refId: ['nope', '', '01890A5D-AC96-774B-BCCE-B302099A8057'],
     }
     for (const [column, values] of Object.entries(cases)) {
@@ -150,6 +154,18 @@ export function columnSuite(open: () => Promise<Backing>): void {
     expect(await store().get(row.id)).toEqual(row)
   })
 
+  test('a column that is declared and not there is an error, and never a text of its name', async () => {
+    const ahead = defineTable('sample', { mood: Type.Optional(Type.String({ maxLength: 9 })) })
+    const before = await store().count()
+    const calls = [
+      () => createStore(things.db, ahead).list(),
+      () => createStore(things.db, ahead).count({ mood: { isNull: true } }),
+      () => createStore(things.db, ahead).deleteMany({ mood: { prefix: 'mo' } }),
+      () => things.db.all('select 1 from "sample" where "mood" is null'),
+    ]
+    for (const call of calls) await expect(call()).rejects.toThrow(/no such column|Unknown column/)
+    expect(await store().count()).toBe(before)
+  })
   test('exact values are compared and ordered exactly', async () => {
     const token = 'exact'
     const large = ['9007199254740993', '9007199254740992', '-9223372036854775808', '9223372036854775807', '10', '9']

@@ -148,6 +148,10 @@ export function filterSuite(open: () => Promise<Backing>): void {
       expect(await find({ path: ['v', 'a', 'b-c', 0], eq: 'X' })).toEqual([])
       expect(await find({ path: ['v', 'a', 'b-c', 2], eq: 'x' })).toEqual([])
       expect(await find({ path: ['v', 0], eq: 'zero' })).toEqual([id(7)])
+      // What is no list has no first.
+      expect(await find({ path: ['mark', 0], eq: 'json' })).toEqual([])
+      expect(await find({ path: ['mark', 0], isNull: true })).toHaveLength(8)
+      expect(await find({ path: ['v', 0], isNull: false })).toEqual([id(7)])
       expect(await find({ path: ['v'], in: [1, 'true'] })).toEqual([id(0), id(3)])
       expect(await find({ path: ['v', 'nope'], isNull: true })).toHaveLength(8)
       expect(await find({ path: ['v'], ne: 1 })).toHaveLength(7)
@@ -180,7 +184,7 @@ export function filterSuite(open: () => Promise<Backing>): void {
       isOn: [1, 'true', { isNull: 1 }],
       at: ['now', '2026-01-01', 5],
       large: ['1e3', 1, ' 1'],
-      price: ['1.23456', 1],
+      price: ['1.23456', 1, '999999999999999', { gte: '-999999999999999.0' }],
       id: [{ gt: 'nope' }, 5, { in: [5] }],
       data: [
         'x',
@@ -223,6 +227,11 @@ export function filterSuite(open: () => Promise<Backing>): void {
       expect(await failure(store().count(deep))).toBe('InvalidArgument.Filter')
       const wide = { or: Array.from({ length: 101 }, () => ({ isOn: true })) }
       expect(await failure(store().count(wide))).toBe('InvalidArgument.Filter')
+      expect(await failure(store().count({ or: Array.from({ length: 2000 }, () => ({})) }))).toBe('InvalidArgument.Filter')
+      const values = Array.from({ length: 1000 }, (_, i) => i)
+      expect(await failure(store().count({ and: Array.from({ length: 50 }, () => ({ whole: { notIn: values } })) }))).toBe(
+        'InvalidArgument.Filter',
+      )
     })
     test('an id that cannot exist is one that does not', async () => {
       for (const id of ['', 'nope', "' or 1=1 --", 'é'.repeat(36), '\0', '%']) {

@@ -56,6 +56,13 @@ export function manySuite(open: () => Promise<Backing>): void {
       for await (const row of things.store.iterate({ where: { name }, select: ['name'] })) all.push(row)
       expect(all).toEqual([{ name }])
     })
+    test('nothing and what is not there cannot be selected', async () => {
+      const { id } = await things.store.create(newThing())
+      for (const select of [[], ['nope'], ['name', '"name"']] as never[]) {
+        expect(await failure(things.store.get(id, { select }))).toMatch(/has no column|names no column/)
+        expect(await failure(things.store.list({ select }))).toMatch(/has no column|names no column/)
+      }
+    })
     test('the first in an order', async () => {
       await things.store.createMany([3, 1, 2].map(amount => newThing({ amount, note: 'ordered' })))
       expect((await things.store.find({ note: 'ordered' }, { orderBy: 'amount' }))?.amount).toBe(1)
@@ -79,10 +86,7 @@ export function manySuite(open: () => Promise<Backing>): void {
       }
       expect(seen).toEqual(made.map(row => row.id).filter((_, i) => i !== 20))
       for (const batchSize of [0, 1001, 1.5, Number.NaN]) {
-        const rows = things.store.iterate({ batchSize })
-        expect(batchSize === 1.5 ? 'resolved' : await failure(rows.next())).toBe(
-          batchSize === 1.5 ? 'resolved' : 'batchSize is from 1 to 1000',
-        )
+        expect(await failure(things.store.iterate({ batchSize }).next())).toBe('batchSize is a whole number from 1 to 1000')
       }
     })
   })
@@ -121,6 +125,19 @@ export function manySuite(open: () => Promise<Backing>): void {
       const before = await store.count()
       expect(await failure(store.deleteMany({}))).toContain("say 'all'")
       expect(await failure(store.updateMany({}, { amount: 1 }))).toContain("say 'all'")
+      const all = [
+        { and: [] },
+        { or: [{}] },
+        { id: { notIn: [] } },
+        { not: { or: [] } },
+        { id: { ne: 'nope' } },
+        { or: [{ amount: 1 }, { and: [{}] }] },
+      ]
+      for (const where of all)
+        expect([where, await failure(store.deleteMany(where))]).toEqual([
+          where,
+          "this where matches every row: say 'all' when that is meant",
+        ])
       expect(await store.count()).toBe(before)
       expect(await store.updateMany('all', { isOpen: false })).toBe(before)
       expect(await store.deleteMany('all')).toBe(before)

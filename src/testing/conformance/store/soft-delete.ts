@@ -15,7 +15,7 @@ export function softDeleteSuite(open: () => Promise<Backing>): void {
     const { id, authorId, slug } = post
     expect(await store().delete(id)).toBe(true)
     const read = (deleted?: 'include' | 'only') => {
-      const options = deleted ? { deleted } : {}
+      const options: { deleted?: 'include' | 'only' } = deleted ? { deleted } : {}
       return Promise.all([
         store()
           .get(id, options)
