@@ -116,11 +116,12 @@ testOn('mariadb', 'while the database hangs, answers are 504 in time, and the pr
   for (const { status } of answers) expect([503, 504]).toContain(status)
   expect(answers.map(({ status }) => status)).toContain(504)
   expect(performance.now() - started).toBeLessThan(6 * queryTimeoutMs)
-  const late = send('GET', `${bingo.url}/api/v1/users`)
+  // It may come too late to be heard at all.
+  const late = send('GET', `${bingo.url}/api/v1/users`).catch(() => {})
   const stopping = performance.now()
   expect([0, 1]).toContain(await bingo.stop())
   expect(performance.now() - stopping).toBeLessThan(8000)
-  await late.catch(() => {})
+  await late
   relay.close()
   await drop()
 })
