@@ -83,6 +83,21 @@ export function retrySuite(open: () => Promise<Backing>, name: BackingName): voi
   })
 
   if (isServer) {
+    test('a statement that waits for a lock again and again is answered in the time that one may take', async () => {
+      const other = await openAgain(things.backing, { acquireTimeoutMs: 300, queryTimeoutMs: 1200 })
+      const row = await things.store.create(newThing({ amount: 0 }))
+      const letGo = await hold(things.db, row.id)
+      const startedMs = performance.now()
+      await expect(add(other, row.id, 1)).rejects.toMatchObject({ code: 'Unavailable.Busy' })
+      expect(performance.now() - startedMs).toBeLessThan(300 + 1200 + 300)
+      await letGo()
+      await add(other, row.id, 1)
+      expect(await amountOf(row.id)).toBe(1)
+      await other.close()
+    })
+  }
+
+  if (isServer) {
     describe('a deadlock', () => {
       /** Two transactions that lock two rows in opposite order, so that one of them must lose. */
       async function collide(swallow: boolean, inside: (tx: Database, work: (tx: Database) => Promise<unknown>) => Promise<unknown>) {

@@ -16,6 +16,8 @@ export const transfers = defineTable('transfer', { fromId: Id(), toId: Id(), amo
 /** What callers know of one row: the last state that was acknowledged, and those that may have come after it. */
 export interface KnownNote {
   version: number
+  /** When it was acknowledged, of `performance.now()`. */
+  atMs: number
   text: string
   maybe: string[]
   /** Once its removal was rejected: that may still come. */
@@ -58,6 +60,8 @@ export interface Load {
 export interface LoadOptions {
   callers: number
   txTimeoutMs: number
+  /** How long after its write a caller reads nothing older. */
+  ownWritesMs: number
 }
 
 const accountCount = 10
@@ -66,7 +70,7 @@ export const balanceAtStart = 1000
 const pauseMs = 10
 const bearable = new Set(['Unavailable', 'Timeout', 'Aborted'])
 
-export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs }: LoadOptions): Promise<Load> {
+export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs, ownWritesMs }: LoadOptions): Promise<Load> {
   const ids = (await createStore(db, accounts).createMany(Array.from({ length: accountCount }, () => ({ balance: balanceAtStart })))).map(
     ({ id }) => id,
   )
@@ -89,7 +93,7 @@ export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs }: Load
         known.maybeMade++
         const row = await store.create({ text: text() })
         known.maybeMade--
-        known.notes.set(row.id, { version: row.version, text: row.text, maybe: [], maybeGone: false })
+        known.notes.set(row.id, { version: row.version, atMs: performance.now(), text: row.text, maybe: [], maybeGone: false })
         own.push(row.id)
       },
       async change() {
@@ -99,7 +103,7 @@ export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs }: Load
         note.maybe.push(next)
         const row = await store.update(id, { text: next })
         if (!row) return note.maybeGone ? forget(id) : outcome.wrong.push(`note ${id} is lost`)
-        Object.assign(note, { version: row.version, text: row.text, maybe: [] })
+        Object.assign(note, { version: row.version, atMs: performance.now(), text: row.text, maybe: [] })
       },
       async remove() {
         const id = one(own)
@@ -109,9 +113,11 @@ export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs }: Load
       },
       async read() {
         const id = one(own)
-        const { version, maybeGone } = noteOf(id)
+        const { version, atMs, maybeGone } = noteOf(id)
         const row = await store.get(id)
-        if (row ? row.version < version : !maybeGone) outcome.wrong.push(`read version ${row?.version} of a note after writing ${version}`)
+        const isOlder = row ? row.version < version : !maybeGone
+        if (isOlder && performance.now() - atMs < ownWritesMs)
+          outcome.wrong.push(`read version ${row?.version} of a note after writing ${version}`)
       },
       list: () => store.list({ orderBy: 'createdAt desc', pageSize: 10 }),
       transfer,

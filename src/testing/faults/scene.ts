@@ -1,4 +1,5 @@
 import { expect } from 'bun:test'
+import { ownWritesMs } from '@/core/caller'
 import { systemClock } from '@/core/clock'
 import { loadConfig } from '@/core/config/load'
 import { createCipher } from '@/core/seal'
@@ -42,6 +43,7 @@ export interface Setting {
   caughtUp?: Replication['caughtUp']
   /** Copies are kept there, when given. */
   redis?: OwnServer
+  limits?: Partial<typeof limits>
 }
 
 let scenes = 0
@@ -56,6 +58,7 @@ export async function survive(
   fault: (scene: Scene) => Promise<void>,
 ): Promise<{ outcome: Outcome; log: FakeLog }> {
   const { primary, replicas = [], caughtUp, redis } = setting
+  const bounds = { ...limits, ...setting.limits }
   const name = `faults_${scenes++}`
   await say(primary, `create database ${name}`)
   const log = fakeLog()
@@ -71,7 +74,7 @@ export async function survive(
     })
   const database = {
     ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database,
-    ...limits,
+    ...bounds,
     slowQueryMs: 0,
     url: `${primary.url}/${name}`,
     ...(replicas.length > 0 && { replicaUrls: replicas.map(({ url }) => `${url}/${name}`) }),
@@ -82,7 +85,8 @@ export async function survive(
 
   const connections = async () =>
     (await ask(primary, 'select id as id from information_schema.processlist where db = ?', [name])).map(({ id }) => Number(id))
-  const load = await startLoad(db, { callers, txTimeoutMs: limits.txTimeoutMs })
+  const owed = replicas.length > 0 ? ownWritesMs : Number.POSITIVE_INFINITY
+  const load = await startLoad(db, { callers, txTimeoutMs: bounds.txTimeoutMs, ownWritesMs: owed })
   const recoveries: { firstMs: number; allMs: number }[] = []
   try {
     for (let round = 0; round < rounds; round++) {
@@ -96,7 +100,7 @@ export async function survive(
   }
 
   for (const { allMs } of recoveries) expect(allMs).toBeLessThan(recoveryLimitMs)
-  auditCalls(load, limits)
+  auditCalls(load, bounds)
   // Each replica has a pool of its own, and a connection for its health.
   const most = limits.poolSize + replicas.length * (limits.poolSize + 1)
   await auditConnections(metrics, most, async () => ({

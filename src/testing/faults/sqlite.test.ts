@@ -24,7 +24,7 @@ test('another process holds the lock and is killed: writes are Unavailable meanw
   const metrics = createMetrics({ version: 'test', roles: [] })
   const db = await openAgain({ url: `sqlite:${path}` }, limits, { metrics })
   for (const table of [notes, accounts, transfers]) await createTable(db, table)
-  const load = await startLoad(db, { callers, txTimeoutMs: limits.txTimeoutMs })
+  const load = await startLoad(db, { callers, txTimeoutMs: limits.txTimeoutMs, ownWritesMs: Number.POSITIVE_INFINITY })
   await load.all(patienceMs)
   const other = Bun.spawn([process.execPath, '-e', holder, path], { stdout: 'pipe', stderr: 'inherit' })
   await other.stdout.getReader().read()

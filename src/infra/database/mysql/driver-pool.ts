@@ -25,7 +25,7 @@ const tracking =
  * How long a statement waits for a lock: so much less than for its answer that the server gives up before we do, since we can do
  * so only by giving up the connection. Servers count whole seconds.
  */
-const lockWaitSeconds = (queryTimeoutMs: number) => Math.max(1, Math.floor(queryTimeoutMs / 3000))
+export const lockWaitMs = (queryTimeoutMs: number) => 1000 * Math.max(1, Math.floor(queryTimeoutMs / 3000))
 /**
  * What we have given up the server gives up, too, soon after: it does not see that nobody listens any more, and would go on with
  * it on a connection beyond those of the pool. MySQL can do so for selects only.
@@ -60,7 +60,7 @@ export function createPool(config: Config['database'], { onWrite }: DriverTools)
     // As text from both servers, so that one codec reads it.
     jsonStrings: true,
   })
-  const seconds = lockWaitSeconds(queryTimeoutMs)
+  const seconds = lockWaitMs(queryTimeoutMs) / 1000
   const lockWait = `innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}`
   const words = `set session ${session}, ${lockWait}${statementLimit(queryTimeoutMs)}${onWrite ? tracking : ''}`
   const open = new Set<PoolConnection>()

@@ -8,7 +8,9 @@ import { createMeters } from '../meters'
 import { retriesDefault, retryPauseMs } from '../retry'
 import { refuseInsideTx } from '../scope'
 import { runTx, type TxDriver, type TxSession } from '../transaction'
-import { isContention, isLost } from './errors'
+import { databaseErrors } from '../errors'
+import { isContention, isLost, isTxTimeout } from './errors'
+import { lockWaitMs } from './driver-pool'
 import { createConnections } from './pool'
 
 /** MySQL ≥ 8.4 and MariaDB ≥ 10.6. */
@@ -26,41 +28,44 @@ const dialects = {
 export async function openMysql(config: Config['database'], tools: DriverTools): Promise<OpenDatabase> {
   const meters = createMeters(tools.metrics)
   const connections = createConnections(config, tools, meters)
-  const { queryTimeoutMs } = config
+  const { acquireTimeoutMs, queryTimeoutMs } = config
   const dialect = dialects[/mariadb/i.test(await connections.version()) ? 'mariadb' : 'mysql']
 
-  async function once(sql: string, values: readonly SqlValue[]): Promise<unknown> {
-    const connection = await connections.acquire()
+  async function once(sql: string, values: readonly SqlValue[], leftMs?: number): Promise<unknown> {
+    const connection = await connections.acquire(leftMs)
     try {
-      return await connections.execute(connection, sql, values)
+      return await connections.execute(connection, sql, values, leftMs)
     } finally {
       connections.release(connection)
     }
   }
 
-  /** One statement is one transaction, so after a deadlock it is safe to run it again. */
-  async function again(lost: unknown, sql: string, values: readonly SqlValue[]): Promise<unknown> {
-    const endsAtMs = performance.now() + queryTimeoutMs
+  /** One statement is one transaction, so after a deadlock it is safe to run it again, in the time that one may take. */
+  async function again(lost: unknown, startedMs: number, sql: string, values: readonly SqlValue[]): Promise<unknown> {
+    const endsAtMs = startedMs + acquireTimeoutMs + queryTimeoutMs
     let thrown = lost
     for (let retry = 0; retry < retriesDefault && isContention(thrown); retry++) {
       const pauseMs = retryPauseMs(retry)
-      if (performance.now() + pauseMs > endsAtMs) break
+      // What waits for a lock must be able to end by itself.
+      if (performance.now() + pauseMs + lockWaitMs(queryTimeoutMs) > endsAtMs) break
       meters.txRetries.add()
       await Bun.sleep(pauseMs)
       try {
-        return await once(sql, values)
+        return await once(sql, values, endsAtMs - performance.now())
       } catch (next) {
-        thrown = next
+        // Of it nobody knows whether it was undone.
+        thrown = isTxTimeout(next) ? databaseErrors.QueryTimeout({ cause: thrown }) : next
       }
     }
     throw thrown
   }
 
   const autocommit = async (sql: string, values: readonly SqlValue[]): Promise<unknown> => {
+    const startedMs = performance.now()
     try {
       return await once(sql, values)
     } catch (thrown) {
-      return again(thrown, sql, values)
+      return again(thrown, startedMs, sql, values)
     }
   }
 

@@ -64,6 +64,9 @@ export const isContention = (thrown: unknown): boolean =>
 export const isLost = (thrown: unknown): boolean =>
   thrown instanceof AppError && (thrown.code === 'Unavailable.Unreachable' || thrown.code === 'Timeout.QueryTimeout')
 
+/** Whether the time that was left for all is over. */
+export const isTxTimeout = (thrown: unknown): boolean => thrown instanceof AppError && thrown.code === 'Timeout.TxTimeout'
+
 /** They name a column that the statement left out, or had no value for. */
 const namingCodes = new Set(['ER_BAD_NULL_ERROR', 'ER_NO_DEFAULT_FOR_FIELD'])
 

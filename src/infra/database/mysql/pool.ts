@@ -16,16 +16,16 @@ const waitingMax = 1000
 export interface Connections {
   /**
    * Waits for a connection, and for the server to take it, no longer than acquireTimeoutMs.
-   * @param txLeftMs what is left of a transaction's time, when it is for one
+   * @param leftMs what is left of the time for all that it is for, such as a transaction; Timeout is thrown when that is over
    */
-  acquire(txLeftMs?: number): Promise<PoolConnection>
+  acquire(leftMs?: number): Promise<PoolConnection>
   release(connection: PoolConnection): void
   /** Closes a connection that cannot be used again, whatever is under way on it. It is to be released as well. */
   discard(connection: PoolConnection): void
   /** A statement with its values, prepared once a connection. @returns rows, or a header for what returns none */
-  execute(connection: PoolConnection, sql: string, values: readonly SqlValue[]): Promise<SqlRow[] | ResultSetHeader>
-  /** A statement that is not worth preparing, or cannot be. @param txLeftMs as in `acquire` */
-  say(connection: PoolConnection, sql: string, txLeftMs?: number): Promise<SqlRow[] | ResultSetHeader>
+  execute(connection: PoolConnection, sql: string, values: readonly SqlValue[], leftMs?: number): Promise<SqlRow[] | ResultSetHeader>
+  /** A statement that is not worth preparing, or cannot be. */
+  say(connection: PoolConnection, sql: string, leftMs?: number): Promise<SqlRow[] | ResultSetHeader>
   /** When a server answered last, of `performance.now()`. */
   answeredAtMs(): number
   /** Of the server: `11.4.2-MariaDB`. @throws StartError when it cannot be reached or refuses us */
@@ -57,7 +57,7 @@ export function createConnections(config: Config['database'], tools: DriverTools
   }
 
   /** For whoever has a place. An attempt that outlasts its caller keeps the place, and the next caller finds what comes of it. */
-  const connect = (limitMs: number, txLeftMs: number) =>
+  const connect = (limitMs: number, leftMs: number) =>
     new Promise<PoolConnection>((resolve, reject) => {
       let socket: Socket | undefined
       let timer: Timer | undefined
@@ -73,7 +73,7 @@ export function createConnections(config: Config['database'], tools: DriverTools
         isLate = true
         if (isEnding) attempt.destroy()
         else orphans.add(attempt)
-        if (txLeftMs < acquireTimeoutMs) return reject(databaseErrors.TxTimeout())
+        if (leftMs < acquireTimeoutMs) return reject(databaseErrors.TxTimeout())
         meters.acquireTimeouts.add()
         reject(databaseErrors.Unreachable({ retryAfterSeconds: 1 }))
       }
@@ -85,7 +85,7 @@ export function createConnections(config: Config['database'], tools: DriverTools
    * Starts a command of the driver and waits for it, for so long. The driver's own timer starts when the statement is sent, not
    * while it is prepared or waits for another; and after it the answer is still under way, so the connection is given up.
    */
-  const within = (connection: PoolConnection, sql: string, begin: (done: Done) => void, txLeftMs = Number.POSITIVE_INFINITY) =>
+  const within = (connection: PoolConnection, sql: string, begin: (done: Done) => void, leftMs = Number.POSITIVE_INFINITY) =>
     new Promise<SqlRow[] | ResultSetHeader>((resolve, reject) => {
       const startedMs = performance.now()
       let isLate = false
@@ -93,11 +93,11 @@ export function createConnections(config: Config['database'], tools: DriverTools
         isLate = true
         if (slowQueryMs > 0) warnOfSlow(sql, performance.now() - startedMs)
         pool.discard(connection)
-        if (txLeftMs < queryTimeoutMs) return reject(databaseErrors.TxTimeout())
+        if (leftMs < queryTimeoutMs) return reject(databaseErrors.TxTimeout())
         meters.queryTimeouts.add()
         reject(databaseErrors.QueryTimeout())
       }
-      const timer = setTimeout(late, Math.max(0, Math.min(queryTimeoutMs, txLeftMs)))
+      const timer = setTimeout(late, Math.max(0, Math.min(queryTimeoutMs, leftMs)))
       const done: Done = (failed, result) => {
         if (isLate) return
         clearTimeout(timer)
@@ -120,16 +120,17 @@ export function createConnections(config: Config['database'], tools: DriverTools
     })
 
   return {
-    acquire(txLeftMs = Number.POSITIVE_INFINITY) {
-      const limitMs = Math.min(acquireTimeoutMs, txLeftMs)
-      const turn = entrance.enter(txLeftMs)
-      if (!turn) return connect(limitMs, txLeftMs)
-      return turn.then(({ handed, waitedMs }) => handed ?? connect(limitMs - waitedMs, txLeftMs))
+    acquire(leftMs = Number.POSITIVE_INFINITY) {
+      const limitMs = Math.min(acquireTimeoutMs, leftMs)
+      const turn = entrance.enter(leftMs)
+      if (!turn) return connect(limitMs, leftMs)
+      return turn.then(({ handed, waitedMs }) => handed ?? connect(limitMs - waitedMs, leftMs))
     },
     release,
     discard: pool.discard,
-    execute: (connection, sql, values) => within(connection, sql, done => void connection.execute(sql, values as SqlValue[], done)),
-    say: (connection, sql, txLeftMs) => within(connection, sql, done => void connection.query(sql, done), txLeftMs),
+    execute: (connection, sql, values, leftMs) =>
+      within(connection, sql, done => void connection.execute(sql, values as SqlValue[], done), leftMs),
+    say: (connection, sql, leftMs) => within(connection, sql, done => void connection.query(sql, done), leftMs),
     answeredAtMs: () => answeredAtMs,
     async version() {
       try {
