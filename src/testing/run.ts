@@ -26,13 +26,29 @@ async function main(filters: readonly string[]): Promise<number> {
   const urls = servers.flatMap(([name, server]) => (server ? [[serverVariables[name], server.url]] : []))
   // The client of the tests may have 1,000 requests under way.
   const env = { ...process.env, ...Object.fromEntries(urls), BUN_CONFIG_MAX_HTTP_REQUESTS: '2000' }
-  const { code, output } = await run(['bun', 'test', ...filters], env)
+  const { code, output } = await runTests(filters, env)
   await Promise.all(servers.map(([, server]) => server?.stop()))
   const counts = countsIn(output)
   // A runner that fails without a failed test, or runs none, has not passed.
   if ((code !== 0 && counts.failed === 0) || counts.passed === 0) counts.failed++
   console.error(`test: ${seconds(provisioned - started)} for what was missing, ${seconds(performance.now() - provisioned)} for the rest`)
   return close(counts)
+}
+
+/** Tests that do nothing but wait, for half a minute. */
+const waiting = 'src/testing/e2e/slow-clients.test.ts'
+
+/** All tests, one after another; those that only wait beside them. */
+async function runTests(filters: readonly string[], env: typeof process.env): Promise<Outcome> {
+  if (filters.length > 0) return run(['bun', 'test', ...filters], env)
+  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].filter(path => path !== waiting).toSorted()
+  const outcomes = await Promise.all([run(['bun', 'test', ...all], env), run(['bun', 'test', waiting], env)])
+  return { code: Math.max(...outcomes.map(({ code }) => code)), output: outcomes.map(({ output }) => output).join('\n') }
+}
+
+interface Outcome {
+  code: number
+  output: string
 }
 
 const seconds = (ms: number) => `${Math.round(ms / 1000)} s`
@@ -44,12 +60,12 @@ function close({ passed, failed, skipped }: Counts): number {
 
 /** The runner ends with ` 12 pass`, ` 1 skip`, ` 0 fail`, each on a line. */
 function countsIn(output: string): Counts {
-  const count = (word: string) => Number(new RegExp(`^ *(\\d+) ${word}$`, 'm').exec(output)?.[1] ?? 0)
+  const count = (word: string) => [...output.matchAll(new RegExp(`^ *(\\d+) ${word}$`, 'gm'))].reduce((sum, [, n]) => sum + Number(n), 0)
   return { passed: count('pass'), failed: count('fail'), skipped: count('skip') }
 }
 
 /** Shows what a command says while it runs, and keeps what it says on stderr. */
-async function run(command: string[], env = process.env): Promise<{ code: number; output: string }> {
+async function run(command: string[], env = process.env): Promise<Outcome> {
   const child = Bun.spawn(command, { env, stdout: 'inherit', stderr: 'pipe' })
   let output = ''
   const decoder = new TextDecoder()

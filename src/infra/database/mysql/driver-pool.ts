@@ -10,7 +10,8 @@ import { type ServerError, translated } from './errors'
 
 /** The pool of mysql2: how its connections are made, what each is told first, and how one is given up. */
 const startTimeoutMs = 5000
-const statementsMax = 500
+/** Prepared on each connection. A server keeps 16,382 for all of everybody's, and refuses more. */
+const statementsMax = 100
 
 /** Sent once on each new connection, before anything else on it. */
 const session = [

@@ -24,6 +24,8 @@ const lostCodes = new Set([
   'ER_TOO_MANY_USER_CONNECTIONS',
   'ER_USER_LIMIT_REACHED',
   'ER_HOST_IS_BLOCKED',
+  // It keeps no more prepared statements.
+  'ER_MAX_PREPARED_STMT_COUNT_REACHED',
   // Its disk is full.
   'ER_DISK_FULL',
   'ER_RECORD_FILE_FULL',
