@@ -163,12 +163,25 @@ export function poolSuite(open: () => Promise<Backing>, name: BackingName): void
     test('a statement that hangs is given up in time, with its connection, and the next has another', async () => {
       const metrics = counting()
       const db = await openAgain(things.backing, { poolSize: 2, queryTimeoutMs: 500 }, { metrics })
-      const hung = Array.from({ length: 2 }, () => db.all('select sleep(5)'))
+      const [held, letGo] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const holding = things.db.tx(async tx => {
+        await tx.first(`select get_lock('hung', 0)`)
+        held.resolve()
+        await letGo.promise
+        await tx.first(`select release_lock('hung')`)
+      })
+      await held.promise
+      const hung = Array.from({ length: 2 }, () => db.all(`select get_lock('hung', 30)`))
       for (const outcome of await Promise.allSettled(hung))
         expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'Timeout.QueryTimeout' } })
       expect(await metricValue(metrics, 'bingo_database_query_timeouts_total')).toBe(2)
       expect(await metricValue(metrics, 'bingo_database_connections_in_use')).toBe(0)
       expect(await db.first('select 1 as "one"')).toEqual({ one: 1 })
+      // The server ends them, too: nobody waits for them any more.
+      while ((await db.all(`select 1 from information_schema.processlist where info like 'select get_lock(%'`)).length > 0)
+        await Bun.sleep(5)
+      letGo.resolve()
+      await holding
       await db.close()
     })
     test('a value that the driver refuses costs nobody a connection', async () => {
