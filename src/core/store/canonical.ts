@@ -89,7 +89,7 @@ export function canonicalOf(table: AnyTable): Canonical {
 
 function ruleOf({ name, kind, isOptional, schema, scale = 0 }: Column): Rule {
   const isStorable = storableBy(kind, scale)
-  const fits = isPlain(schema) ? undefined : validatorOf(schema)
+  const fits = fitsOf(schema)
   return {
     name,
     isOptional,
@@ -116,6 +116,16 @@ const whatFits: { [kind in ColumnKind]?: string } = {
 
 /** Words of a schema that limit nothing beyond its type. */
 const descriptive = new Set(['type', 'description', 'examples', 'title', 'default', 'secret', 'column'])
+/** What a schema asks beyond the kind of its column. */
+function fitsOf(schema: TSchema): ((value: unknown) => string | undefined) | undefined {
+  if (isPlain(schema)) return undefined
+  const { maxLength, ...others } = schema
+  // Most texts, and most of the time that checking a row takes.
+  if (maxLength !== undefined && isPlain(others as TSchema))
+    return text => ((text as string).length <= maxLength ? undefined : `must be at most ${maxLength} characters long`)
+  return validatorOf(schema)
+}
+
 /** Whether a schema asks no more than that the value is of its kind. */
 const isPlain = (schema: TSchema) =>
   schema['column'] !== 'json' && schema['type'] !== 'Uint8Array' && Object.keys(schema).every(word => descriptive.has(word))

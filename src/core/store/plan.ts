@@ -78,6 +78,8 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
   const andLive = live && ` and ${live}`
   const names = table.columns.map(({ name }) => `"${name}"`).join(', ')
   const row = `(${marks(table.columns.length)})`
+  /** By the number of rows, of which there is a limit. */
+  const inserts = new Map<number, string>()
   const insert = `insert into "${table.name}" (${names}) values `
   return {
     table,
@@ -112,7 +114,11 @@ function makePlan(table: AnyTable, dialect: Dialect): Plan {
       get: `${whole.text} where "id" = ?${andLive}`,
       getAny: `${whole.text} where "id" = ?`,
       insert: insert + row,
-      insertMany: count => insert + marks(count, row),
+      insertMany(count) {
+        const known = inserts.get(count) ?? insert + marks(count, row)
+        inserts.set(count, known)
+        return known
+      },
       delete: `delete from "${table.name}" where "id" = ?`,
     },
     live,

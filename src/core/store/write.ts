@@ -61,16 +61,16 @@ export function writesOf(db: Database, table: AnyTable, copies: Copies) {
     const now = toTimestamp(db.clock.nowMs())
     const rows = many.map(values => newRow(values, now))
     if (rows.length === 0) return rows
+    // One statement is all or nothing by itself.
+    const isOne = rows.length <= rowsPerInsert
     const added = rows.map(after => ({ after }))
     const insert = async (on: Database) => {
       for (let i = 0; i < rows.length; i += rowsPerInsert) {
-        const some = rows.slice(i, i + rowsPerInsert)
+        const some = isOne ? rows : rows.slice(i, i + rowsPerInsert)
         await on.run(sql.insertMany(some.length), some.flatMap(codec.encodeRow))
       }
       return on
     }
-    // One statement is all or nothing by itself.
-    const isOne = rows.length <= rowsPerInsert
     const several = () => db.tx(async tx => copies.changed(await insert(tx), added))
     await (isOne ? sent(added, insert(db)) : several()).catch(thrown => unique.rethrow(thrown, rows))
     if (isOne) await copies.changed(db, added)

@@ -27,11 +27,24 @@ const json: Codec = {
   decode: (stored: string) => JSON.parse(stored),
 }
 
+/** Rows that are written together have one time, often twice, and putting it in another form takes as long as all else of a row. */
+function convertedOnce<T>(convert: (timestamp: string) => T): (timestamp: string) => T {
+  let text = ''
+  let converted: T
+  return timestamp => {
+    if (timestamp !== text) {
+      text = timestamp
+      converted = convert(timestamp)
+    }
+    return converted
+  }
+}
+
 export const serverCodecs: Dialect['codecs'] = {
   // DATETIME(3) in UTC. Written as text and read as milliseconds: no Date, so no time zone can slip in, and the server counts faster
   // than the driver puts the text together.
   timestamp: {
-    encode: (value: string) => `${value.slice(0, 10)} ${value.slice(11, 23)}`,
+    encode: convertedOnce(value => `${value.slice(0, 10)} ${value.slice(11, 23)}`),
     decode: toTimestamp,
     select: name => `timestampdiff(microsecond, '1970-01-01', ${name}) div 1000`,
   },
@@ -49,22 +62,9 @@ export const serverCodecs: Dialect['codecs'] = {
   },
 }
 
-/** Rows that are written together have one time, often twice, and parsing it takes as long as all else of a row. */
-function parsedOnce(): (timestamp: string) => number {
-  let text = ''
-  let ms = 0
-  return timestamp => {
-    if (timestamp !== text) {
-      text = timestamp
-      ms = Date.parse(timestamp)
-    }
-    return ms
-  }
-}
-
 export const sqliteCodecs: Dialect['codecs'] = {
   timestamp: {
-    encode: parsedOnce(),
+    encode: convertedOnce(Date.parse),
     decode: toTimestamp,
   },
   boolean,
