@@ -61,8 +61,8 @@ export interface Database {
 export type Hook = () => Promise<void> | void
 
 export interface ReadFrom {
-  /** `'primary'` where the newest committed state must be read; `'any'` lets a replica answer, and is the default. */
-  from?: 'primary' | 'any'
+  /** Where the newest committed state must be read; else a replica or a copy may answer. */
+  from?: 'primary'
 }
 
 /** A savepoint takes `timeoutMs` only: the others are of the whole transaction. */
@@ -77,6 +77,9 @@ export interface TxOptions {
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
 export type DialectName = 'sqlite' | 'mysql' | 'mariadb'
+
+/** Each server has one Unicode collation that compares bytes and does not pad; the other does not know it. */
+export const textCollations = { mysql: 'utf8mb4_0900_bin', mariadb: 'utf8mb4_nopad_bin' } as const
 
 /** Where SQLite, MySQL and MariaDB differ. */
 export interface Dialect {

@@ -1,4 +1,4 @@
-import { type DialectName, uniqueKeyName } from './database'
+import { type DialectName, textCollations, uniqueKeyName } from './database'
 
 /** One change of the tables, as statements for one database. */
 export interface Migration {
@@ -129,7 +129,6 @@ export const columnWords: Record<DialectName, ColumnWords> = {
     },
     tableOptions: 'strict',
   },
-  // Each server has one Unicode collation that compares bytes and does not pad; the other does not know it.
-  mysql: server('utf8mb4_0900_bin'),
-  mariadb: server('utf8mb4_nopad_bin'),
+  mysql: server(textCollations.mysql),
+  mariadb: server(textCollations.mariadb),
 }

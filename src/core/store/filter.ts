@@ -104,7 +104,7 @@ export function filter(where: object, target: FilterTarget): Sql {
       const values: SqlValue[] = []
       const text = jsonCondition(known, condition, target.dialect.name, values, refused)
       take(values.length)
-      return { text, values }
+      return text === undefined ? never : { text, values }
     }
     if (!isOperators(condition)) return compared(known, 'eq', condition)
     const parts = Object.entries(condition).map(([operator, value]) => compared(known, operator, value))

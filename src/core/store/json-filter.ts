@@ -1,5 +1,5 @@
 import type { Column } from '../column'
-import type { DialectName, SqlValue } from '../database'
+import { type DialectName, type SqlValue, textCollations } from '../database'
 import type { AppError } from '../error'
 import { isText } from './value'
 
@@ -23,14 +23,11 @@ const inMax = 100
 interface JsonWords {
   isNull(at: string): string
   equals(at: string, type: 'string' | 'number' | 'boolean'): string
-  /** Parameters that `equals` takes after those of `at`. */
+  /** The parameter that `equals` takes after those of `at`, which stands in it twice. */
   value(value: JsonScalar): SqlValue
-  /** How often `at` stands in `equals`. */
-  readonly uses: 2
 }
 
 const server = (collation: string): JsonWords => ({
-  uses: 2,
   isNull: at => `coalesce(json_type(json_extract(${at})), 'NULL') = 'NULL'`,
   equals: (at, type) => {
     const text = `json_unquote(json_extract(${at}))`
@@ -43,7 +40,6 @@ const server = (collation: string): JsonWords => ({
 
 const words: Record<DialectName, JsonWords> = {
   sqlite: {
-    uses: 2,
     isNull: at => `coalesce(json_type(${at}), 'null') = 'null'`,
     equals: (at, type) => {
       if (type === 'string') return `json_type(${at}) = 'text' and json_extract(${at}) = ?`
@@ -52,18 +48,20 @@ const words: Record<DialectName, JsonWords> = {
     },
     value: value => (typeof value === 'boolean' ? Number(value) : value),
   },
-  mysql: server('utf8mb4_0900_bin'),
-  mariadb: server('utf8mb4_nopad_bin'),
+  mysql: server(textCollations.mysql),
+  mariadb: server(textCollations.mariadb),
 }
 
-/** The condition as SQL; its parameters are appended to `values`. The path is a parameter, too. */
+/**
+ * The condition as SQL, or undefined when no row can match it. Its parameters are appended to `values`; the path is one, too.
+ */
 export function jsonCondition(
   column: Column,
   condition: unknown,
   dialect: DialectName,
   values: SqlValue[],
   refused: (column: string, detail: string) => AppError,
-): string {
+): string | undefined {
   const name = `"${column.name}"`
   if (typeof condition !== 'object' || condition === null || Array.isArray(condition))
     throw refused(column.name, 'is JSON: say path and eq, ne, in or isNull')
@@ -90,7 +88,7 @@ export function jsonCondition(
   if (operator === 'ne') return `${one(value)} is not true`
   if (operator === 'in') {
     if (!Array.isArray(value) || value.length > inMax) throw refused(column.name, `takes a list of at most ${inMax} values`)
-    return value.length > 0 ? `(${value.map(one).join(' or ')})` : '1 = 0'
+    return value.length > 0 ? `(${value.map(one).join(' or ')})` : undefined
   }
   if (operator === 'isNull' && typeof value === 'boolean') {
     values.push(...lists, where)

@@ -5,7 +5,7 @@ import { databaseErrors } from './errors'
 import { runHooks } from './hooks'
 import type { Meters } from './meters'
 import { retriesDefault, retryPauseMs } from './retry'
-import { close, enter, newScope, overError, refuseMisuse, runIn, type Scope } from './scope'
+import { close, enter, newScope, overError, refuseInsideTx, refuseMisuse, runIn, type Scope } from './scope'
 import { callerOf, watchHold } from './warnings'
 
 const txTimeoutDefaultMs = 10_000
@@ -32,11 +32,24 @@ export interface TxDriver extends Pick<Database, 'dialect' | 'clock' | 'seal' | 
   limits: { leakWarnMs: number; traceCallers: boolean }
 }
 
+/** What the database that hands transactions out does of them, on every driver. */
+export const outside = (owner: () => Database, driver: TxDriver): Pick<Database, 'refuseInsideTx' | 'afterCommit' | 'tx'> => ({
+  refuseInsideTx: () => refuseInsideTx(owner()),
+  async afterCommit(hook) {
+    refuseInsideTx(owner())
+    await runHooks([hook], driver.log)
+  },
+  async tx(work, options) {
+    refuseInsideTx(owner())
+    return runTx(owner(), driver, work, options)
+  },
+})
+
 /**
  * Runs `work` in a transaction, again when it lost against others at the same time, and its hooks when it is committed.
  * @param owner the database that was asked, which `work` must not use
  */
-export async function runTx<T>(
+async function runTx<T>(
   owner: object,
   driver: TxDriver,
   work: (tx: Database) => Promise<T>,

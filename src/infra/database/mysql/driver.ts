@@ -3,11 +3,10 @@ import type { Config } from '@/core/config/settings'
 import type { Dialect, SqlRow, SqlValue } from '@/core/database'
 import { serverCodecs } from '../codecs'
 import type { DriverTools, OpenDatabase } from '../driver'
-import { runHooks } from '../hooks'
 import { createMeters } from '../meters'
 import { retriesDefault, retryPauseMs } from '../retry'
 import { refuseInsideTx } from '../scope'
-import { runTx, type TxDriver, type TxSession } from '../transaction'
+import { outside, type TxDriver, type TxSession } from '../transaction'
 import { databaseErrors } from '../errors'
 import { isContention, isLost, isTxTimeout } from './errors'
 import { lockWaitMs } from './driver-pool'
@@ -155,15 +154,7 @@ export async function openMysql(config: Config['database'], tools: DriverTools):
       hasWritten(header)
       return { changes: header.affectedRows }
     },
-    refuseInsideTx: () => refuseInsideTx(db),
-    async afterCommit(hook) {
-      refuseInsideTx(db)
-      await runHooks([hook], log)
-    },
-    async tx(work, options) {
-      refuseInsideTx(db)
-      return runTx(db, txDriver, work, options)
-    },
+    ...outside(() => db, txDriver),
     async ping() {
       // Under load every connection is lent out, and whoever has just been answered has asked already.
       if (performance.now() - connections.answeredAtMs() > pingFreshMs) await once('select 1', [])

@@ -5,10 +5,9 @@ import { sqliteCodecs } from '../codecs'
 import type { DriverTools, OpenDatabase } from '../driver'
 import { createEntrance } from '../entrance'
 import { databaseErrors } from '../errors'
-import { runHooks } from '../hooks'
 import { createMeters } from '../meters'
 import { refuseInsideTx } from '../scope'
-import { runTx, type TxDriver, type TxSession } from '../transaction'
+import { outside, type TxDriver, type TxSession } from '../transaction'
 import { slowQueryWarning } from '../warnings'
 import { connect, statements } from './connect'
 import { isContention } from './errors'
@@ -146,15 +145,7 @@ export async function openSqlite(path: string, config: Config['database'], tools
     },
     run: (sql, params = []) => write(sql, () => ({ changes: written.of(sql).run(...params).changes })),
     runReturning: (sql, params = []) => write(sql, () => rowOf(written.of(sql), params)),
-    refuseInsideTx: () => refuseInsideTx(db),
-    async afterCommit(hook) {
-      refuseInsideTx(db)
-      await runHooks([hook], log)
-    },
-    async tx(work, options) {
-      refuseInsideTx(db)
-      return runTx(db, txDriver, work, options)
-    },
+    ...outside(() => db, txDriver),
     changedElsewhere() {
       const version = dataVersion()
       if (version === seenVersion) return false
