@@ -5,4 +5,5 @@ export const scheduler = defineRole({
   summary: 'Fires schedules and works the task queue.',
   modules: [],
   serves: [],
+  works: { default: { concurrency: 32 }, mail: { concurrency: 8 } },
 })

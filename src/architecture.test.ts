@@ -4,7 +4,7 @@ import { Glob } from 'bun'
 
 /**
  * Who may import whom: `main, app, cli → roles → modules → core ← infra`, and inside a module
- * `index → controller → biz → store → schema`. A file's layer is the first whose pattern its path matches.
+ * `index → controller, tasks → biz → store → schema`. A file's layer is the first whose pattern its path matches.
  */
 interface Layer {
   name: string
@@ -21,8 +21,9 @@ const layers: readonly Layer[] = [
   { name: 'infra', path: /^src\/infra\//, may: ['infra', 'core'] },
   { name: 'core', path: /^src\/core\//, may: ['core'] },
   { name: 'migrations', path: /^src\/migrations\//, may: ['migrations', 'core'] },
-  { name: 'index', path: /^src\/modules\/[^/]+\/index\.ts$/, may: ['core', 'schema', 'store', 'biz', 'controller', 'index'] },
+  { name: 'index', path: /^src\/modules\/[^/]+\/index\.ts$/, may: ['core', 'schema', 'store', 'biz', 'controller', 'tasks', 'index'] },
   { name: 'controller', path: /^src\/modules\/[^/]+\/([^/]+\.)?controller\.ts$/, may: ['core', 'schema', 'biz'] },
+  { name: 'tasks', path: /^src\/modules\/[^/]+\/tasks\.ts$/, may: ['core', 'schema', 'biz'] },
   { name: 'biz', path: /^src\/modules\/[^/]+\/biz\.ts$/, may: ['core', 'schema', 'store', 'rule', 'index'] },
   { name: 'store', path: /^src\/modules\/[^/]+\/store\.ts$/, may: ['core', 'schema'] },
   { name: 'schema', path: /^src\/modules\/[^/]+\/schema\.ts$/, may: ['core', 'schema'] },

@@ -1,5 +1,6 @@
 import type { Controller } from './controller'
 import type { PortName, Ports } from './ports'
+import type { AnyTask, TaskHandler } from './queue/task'
 import type { AnyTable } from './table'
 
 /** The ways a module can be reached. A role serves the ones it names; the others are never started. */
@@ -10,8 +11,11 @@ export interface Faces {
   admin?: Controller
   /** Under `/bot` on the bot server. */
   bot?: Controller
+  /** What does the tasks of the module, in whichever role works their queues. */
+  tasks?: readonly TaskHandler[]
 }
-export type FaceName = keyof Faces
+/** The faces that are servers. */
+export type FaceName = Exclude<keyof Faces, 'tasks'>
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of modules holds modules of every type
 export type AnyModule = Module<any, any, any>
@@ -28,6 +32,8 @@ export interface Module<Biz, N extends PortName, U extends Uses> {
   readonly uses?: U
   /** Tables whose rows it keeps, so that a database can be compared with them and migrations be made. */
   readonly tables?: readonly AnyTable[]
+  /** Tasks that its `tasks` face handles: what may be enqueued is known before anything is wired. */
+  readonly tasks?: readonly AnyTask[]
   /** Wires the module. Does nothing else: no I/O, no timers. */
   create(ports: Pick<Ports, N>, neighbors: BizOf<U>): { biz: Biz; faces: Faces }
 }
@@ -57,6 +63,9 @@ export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new
 /** The tables of these modules and of those they use. */
 export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => withUsed(modules).flatMap(module => [...(module.tables ?? [])])
 
+/** The tasks of these modules and of those they use. */
+export const tasksDeclared = (modules: readonly AnyModule[]): AnyTask[] => withUsed(modules).flatMap(module => [...(module.tasks ?? [])])
+
 /** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
 export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {
   const biz = new Map<AnyModule, unknown>()
@@ -65,7 +74,14 @@ export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<A
     const uses = Object.entries((module.uses ?? {}) as Uses)
     const built = module.create(ports, Object.fromEntries(uses.map(([name, used]) => [name, biz.get(used)])))
     biz.set(module, built.biz)
+    refuseUnhandled(module, built.faces)
     if (modules.includes(module)) faces.set(module, built.faces)
   }
   return faces
+}
+
+function refuseUnhandled({ name, tasks = [] }: AnyModule, faces: Faces): void {
+  const handled = (faces.tasks ?? []).map(({ task }) => task)
+  const odd = [...tasks, ...handled].find(task => !(tasks.includes(task) && handled.includes(task)))
+  if (odd) throw new Error(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
 }

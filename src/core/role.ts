@@ -7,6 +7,8 @@ export interface Role {
   readonly summary: string
   readonly modules: readonly AnyModule[]
   readonly serves: readonly FaceName[]
+  /** The queues whose tasks it works, and how many at a time in each process. The handlers are those of its modules. */
+  readonly works?: Readonly<Record<string, { concurrency: number }>>
 }
 
 export const defineRole = (role: Role): Role => role

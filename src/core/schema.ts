@@ -39,6 +39,9 @@ FormatRegistry.Set(
   value => /^rediss?:\/\/./.test(value) && URL.canParse(value) && /^\/?\d{0,3}$/.test(new URL(value).pathname),
 )
 
+FormatRegistry.Set('mail-url', value => /^smtps?:\/\/./.test(value) && URL.canParse(value) && new URL(value).hostname !== '')
+FormatRegistry.Set('mail-from', value => /^([^<>@\r\n]{1,100} <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/.test(value))
+
 /** Whether a text is of one of the formats. */
 export const isOfFormat = (format: 'uuid' | 'date-time' | 'date' | 'int64' | 'decimal', value: string): boolean =>
   FormatRegistry.Get(format)?.(value) === true

@@ -80,6 +80,58 @@ export const settings = Type.Object(
           }),
         ),
       ),
+      cluster: Type.Boolean({
+        default: false,
+        description: 'Whether url names one node of a Redis Cluster, which tells of the others.',
+      }),
+      prefix: Type.String({
+        pattern: '^[A-Za-z0-9_.-]{1,32}$',
+        default: 'bingo',
+        description: 'First word of the keys of the task queue: another for each installation that shares a server.',
+      }),
+    }),
+    queue: section('The task queue: in Redis, or in the file of SQLite.', {
+      leaseMs: Type.Integer({
+        minimum: 1000,
+        maximum: 3_600_000,
+        default: 30_000,
+        description: 'When a worker has not been heard of for so long, its tasks are given to others. The same for all processes.',
+      }),
+      payloadMaxBytes: Type.Integer({
+        minimum: 1024,
+        maximum: 16 * 1024 * 1024,
+        default: 256 * 1024,
+        description: 'Largest payload of a task, as JSON.',
+      }),
+      timeoutMs: Type.Integer({
+        minimum: 10,
+        maximum: 60_000,
+        default: 2000,
+        description: 'How long Redis may take to take a task; then 503, or with a transaction the outbox keeps it.',
+      }),
+      concurrency: Type.Optional(
+        Type.Array(Type.String({ pattern: '^[a-z][a-z0-9-]*:[1-9][0-9]{0,3}$' }), {
+          minItems: 1,
+          maxItems: 64,
+          description: 'Tasks at a time in this process, other than the role says: queue:count, with commas between them.',
+        }),
+      ),
+    }),
+    mail: section('Messages to people.', {
+      url: Type.Optional(
+        secret(
+          Type.String({
+            format: 'mail-url',
+            description:
+              'smtp://user:password@host:587, or smtps://. With SQLite messages are written to the folder mail beside it when this is not set; with MySQL it must be.',
+          }),
+        ),
+      ),
+      from: Type.String({
+        format: 'mail-from',
+        default: 'bingo <no-reply@localhost>',
+        description: 'Who messages are from: an address, or a name with the address in angle brackets.',
+      }),
     }),
     cache: section('Copies of rows that are read often, for the tables that ask for it. With MySQL they need Redis.', {
       memoryBytes: Type.Integer({

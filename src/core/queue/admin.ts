@@ -1,0 +1,81 @@
+/** What operators do with tasks: the command line, and later the admin API. Every call may be repeated. */
+export interface QueueAdmin {
+  /** Names of all queues, each worked by some role. */
+  readonly queues: readonly string[]
+  /** @param state of which tasks; @returns at most `pageSize` (1–1000), and where the next page begins, absent on the last */
+  list(queue: string, state: TaskState, options?: { pageSize?: number; pageToken?: string }): Promise<TaskPage>
+  /** @throws TaskNotFound */
+  show(id: string, queue?: string): Promise<TaskView>
+  /** A dead letter waits again, its failures and crashes forgotten, its errors kept. @throws TaskNotFound, TaskNotDead */
+  retry(id: string, queue?: string): Promise<void>
+  /** A waiting task is removed; a running one is told to end, and not retried. @throws TaskNotFound */
+  cancel(id: string, queue?: string): Promise<'cancelled' | 'cancelling'>
+  /** Removes a task that does not run. @throws TaskNotFound, TaskActive */
+  remove(id: string, queue?: string): Promise<void>
+  stats(queue: string): Promise<QueueStats>
+  /** Compares what belongs together, a page at a time; with `fix` mends what can be mended. A healthy queue has no findings. */
+  fsck(queue: string, options: { fix: boolean }): AsyncIterable<FsckFinding>
+}
+
+/** `waiting`: to be started; `scheduled`: not before its time; `active`: being worked on; `dead`: ended without success, and kept. */
+export type TaskState = 'waiting' | 'scheduled' | 'active' | 'dead'
+export const taskStates = ['waiting', 'scheduled', 'active', 'dead'] as const
+
+export interface TaskPage {
+  items: TaskView[]
+  nextPageToken?: string
+}
+
+export interface TaskView {
+  id: string
+  queue: string
+  state: TaskState
+  /** Absent, as `payload`, when what is stored cannot be read. */
+  task?: string
+  payload?: unknown
+  headers?: Readonly<Record<string, string>>
+  priority: number
+  enqueuedAt?: string
+  /** When it may start, of a scheduled one. */
+  runAt?: string
+  /** Until when its worker has it, unless it says that it still works, of an active one. */
+  leaseUntil?: string
+  worker?: string
+  /** Somebody asked for its end; its worker has not said yet that it has. */
+  isCancelled?: boolean
+  /** When it became a dead letter. */
+  deadAt?: string
+  attempt: number
+  failures: number
+  crashes: number
+  /** The last ten, oldest first. */
+  errors: TaskError[]
+}
+
+export interface TaskError {
+  at: string
+  attempt: number
+  /** At most 1,000 characters. */
+  message: string
+}
+
+export interface QueueStats {
+  queue: string
+  waiting: number
+  scheduled: number
+  active: number
+  dead: number
+  /** Since when the first task in line could have been started; absent when none waits. */
+  oldestWaitingMs?: number
+  /** Since the queue has been there. Counters are of use as rates; a crash of the server may lose the last second of them. */
+  total: { enqueued: number; done: number; failed: number; crashed: number; dead: number; cancelled: number }
+}
+
+/** `fixed` says whether it was mended now; `remedy` what was done, or could be done. */
+export interface FsckFinding {
+  queue: string
+  id?: string
+  what: string
+  remedy: string
+  fixed: boolean
+}

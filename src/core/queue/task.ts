@@ -1,0 +1,118 @@
+import type { Log } from '../log'
+import { type Static, type TSchema, validatorOf } from '../schema'
+
+/**
+ * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
+ * enqueues it and whoever handles it share the declaration, so the payload means the same on both sides.
+ */
+export interface Task<P = unknown> {
+  /** Stable, since waiting tasks are found by it: `noun.verb`. */
+  readonly name: string
+  readonly schema: TSchema
+  readonly defaults: Required<TaskDefaults>
+  /** @returns what is wrong with a payload, without its values; undefined when it fits */
+  readonly check: (payload: unknown) => string | undefined
+  /** Only in the types: what its payload is. */
+  readonly payload?: P
+}
+// biome-ignore lint/suspicious/noExplicitAny: a list of tasks holds tasks of every payload
+export type AnyTask = Task<any>
+
+/** 0 is first, 9 last; strictly: while a task of a lower number waits, none of a higher one starts. */
+export type Priority = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
+
+/** Each may be said anew when a task is enqueued. */
+export interface TaskDefaults {
+  /** One of the queues that some role works. `default` by default. */
+  queue?: string
+  /** 5 by default. */
+  priority?: Priority
+  /** How often it may fail and be tried again, 0–1000. 20 by default, which with the default backoff takes about ten hours. */
+  maxRetries?: number
+  backoff?: Backoff
+  /** How long one attempt may take, 1–86,400,000 ms; then its signal aborts. 600,000 (10 minutes) by default. */
+  timeoutMs?: number
+}
+
+/** The wait before retry n is `minMs × factor^(n−1)`, at most `maxMs`, and up to a fifth more or less, so that what failed together does not come back together. */
+export interface Backoff {
+  /** 0–86,400,000. 1,000 by default. */
+  minMs: number
+  /** minMs–86,400,000. 3,600,000 (1 hour) by default. */
+  maxMs: number
+  /** 1–10. 2 by default. */
+  factor: number
+}
+
+export const taskDefaults: Required<TaskDefaults> = {
+  queue: 'default',
+  priority: 5,
+  maxRetries: 20,
+  backoff: { minMs: 1000, maxMs: 3_600_000, factor: 2 },
+  timeoutMs: 600_000,
+}
+
+const taskName = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
+const nameMax = 64
+
+/** @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters */
+export function defineTask<S extends TSchema>(name: string, schema: S, defaults: TaskDefaults = {}): Task<Static<S>> {
+  if (!taskName.test(name) || name.length > nameMax)
+    throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
+  return { name, schema, defaults: { ...taskDefaults, ...defaults }, check: validatorOf(schema) }
+}
+
+/** What a handler knows of the task it works on. */
+export interface TaskContext {
+  readonly id: string
+  readonly queue: string
+  /** From 1, and one more with each start, whatever ended the one before. */
+  readonly attempt: number
+  /** How often it has failed so far; crashes of workers are not counted. */
+  readonly failures: number
+  /** What was handed on when it was enqueued, with `traceparent` (W3C Trace Context) and `x-request-id` when there were any. */
+  readonly headers: Readonly<Record<string, string>>
+  /** An RFC 3339 instant in UTC. */
+  readonly enqueuedAt: string
+  /** Aborts with a `TaskAborted` when the work is to end. A handler that goes on regardless changes nothing in the queue any more. */
+  readonly signal: AbortSignal
+  /** Writes the task's id, name and attempt with each line. */
+  readonly log: Log
+}
+
+/**
+ * Why a running attempt is to end. `timeout`: it took longer than it may; it counts as a failure. `leaseLost`: the queue has given
+ * the task to somebody else. `cancelled`: somebody asked for it; there is no retry. `shutdown`: the process stops; the task waits
+ * for another, and nothing is counted.
+ */
+export type AbortReason = 'timeout' | 'leaseLost' | 'cancelled' | 'shutdown'
+
+export class TaskAborted extends Error {
+  override readonly name = 'TaskAborted'
+  readonly reason: AbortReason
+
+  constructor(reason: AbortReason) {
+    super(`the task was aborted: ${reason}`)
+    this.reason = reason
+  }
+}
+
+/** What a handler may return besides nothing, which is success. Anything it throws is a failure, and retried. */
+export type TaskResult = { readonly is: 'snooze'; readonly delayMs: number } | { readonly is: 'giveUp'; readonly reason: string }
+
+/** Not now: run it again after so long, 0–31,536,000,000 ms. Counts as no failure. */
+export const snooze = (delayMs: number): TaskResult => ({ is: 'snooze', delayMs })
+
+/** Not ever: retrying cannot help. The task becomes a dead letter at once. */
+export const giveUp = (reason: string): TaskResult => ({ is: 'giveUp', reason })
+
+// biome-ignore lint/suspicious/noConfusingVoidType: most handlers are async functions that return nothing
+export type Work<P> = (payload: P, context: TaskContext) => Promise<TaskResult | void>
+
+/** A task with what does it: one entry of a module's `tasks` face. */
+export interface TaskHandler {
+  readonly task: AnyTask
+  readonly work: Work<never>
+}
+
+export const handle = <P>(task: Task<P>, work: Work<P>): TaskHandler => ({ task, work: work as Work<never> })
