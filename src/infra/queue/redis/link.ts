@@ -142,6 +142,7 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
         if (said !== connections) metrics.lost.add()
         else if (thrown instanceof RedisTimeout) {
           metrics.timeout.add()
+          become('away')
           connection.reconnect()
         } else await change(pauseMs)
       }
