@@ -15,7 +15,7 @@ export async function end(session: Session, queue: string, { seq, id, isIdKept }
   if (isIdKept) await remember(session, queue, id)
 }
 
-export async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
+async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
   await tx.run(
     'insert into "queueTombstone" ("queue", "id", "until") values (?, ?, ?) on conflict do update set "until" = excluded."until"',
     [queue, id, nowMs + keptIdMs],
@@ -28,7 +28,7 @@ export async function remember({ tx, nowMs }: Session, queue: string, id: string
 export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<unknown> =>
   tx.run(
     `delete from "queueTombstone" where ("queue", "id") in
-      (select "queue", "id" from "queueTombstone" where "until" <= ? order by "until" limit ?)`,
+      (select "queue", "id" from "queueTombstone" where "until" <= +? order by "until" limit +?)`,
     [nowMs, most],
   )
 

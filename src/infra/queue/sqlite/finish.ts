@@ -1,6 +1,6 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
-import { bury, end, remember } from './ending'
+import { bury, end } from './ending'
 import { finisherOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
@@ -26,25 +26,24 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
 
 /** How nearly all end, in one statement. */
 async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
-  const row = await session.tx.first(
+  const { changes } = await session.tx.run(
     `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
-      returning "isIdKept"`,
+      and "isIdKept" = 0`,
     [queue, id, attempt, nonce],
   )
-  if (!row) return false
+  if (changes === 0) return false
   const summary = await session.of(queue)
   summary.active--
   summary.done++
-  if (row['isIdKept'] === 1) await remember(session, queue, id)
   return true
 }
 
 async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
   const summary = await session.of(queue)
-  if (row['isCancelled'] === 1 || said.outcome === 'cancelled') {
+  if (said.outcome === 'done' || said.outcome === 'cancelled' || row['isCancelled'] === 1) {
     await end(session, queue, { seq: Number(row['seq']), id: said.id, isIdKept: row['isIdKept'] === 1 })
     summary.active--
-    summary.cancelled++
+    summary[said.outcome === 'done' ? 'done' : 'cancelled']++
     return
   }
   const failed = said.outcome === 'retry' || (said.outcome === 'dead' && said.isFailure) ? 1 : 0

@@ -29,7 +29,7 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   if (summary.active > 0 && nowMs - summary.clockMs > leaseMs / 4) summary.clockMs = nowMs
   const over = await tx.all(
     `select "seq", "id", "attempt", "failures", "crashes", "isCancelled", "isIdKept", "errors" from "queueTask"
-      where "queue" = ? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
+      where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
     [queue, nowMs],
   )
   const reply: ReapReply = { again: [], poisoned: [], more: over.length > reapMax }

@@ -12,7 +12,8 @@ import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
  * - `uniqueKey`: taken from it when it dies, and when it has had the key for as long as it may.
  * - `errors`: JSON, `[[ms, attempt, message], …]`.
  *
- * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself.
+ * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
+ * SQLite compiles a query with an order and `= ?` or `limit ?` anew each time it is run, which `+?` keeps it from.
  */
 export const states = { waiting: 0, scheduled: 1, active: 2, dead: 3 } as const
 const stateNames: readonly TaskState[] = ['waiting', 'scheduled', 'active', 'dead']
