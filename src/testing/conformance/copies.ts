@@ -5,7 +5,7 @@ import { databaseErrors } from '@/infra/database/errors'
 import type { Backing } from '../backings'
 import { type Card, cardStore, cards, newCard, type Process } from './copies-fixture'
 import { randomOperations } from './copies-random'
-import { createTable, failure, openAgain } from './fixture'
+import { createTable, failure, openAgain, withTx } from './fixture'
 
 /**
  * What a store with copies promises, on whichever database and cache.
@@ -25,8 +25,7 @@ export function copySuite(
       asked++
       return db.first(...call)
     }
-    const counting: Database = { ...db, first, cache }
-    counting.tx = (work, options) => db.tx(tx => work({ ...tx, cache }), options)
+    const counting: Database = { ...withTx(db, () => ({ cache })), first, cache }
     return {
       db: counting,
       store: cardStore(counting),
