@@ -52,7 +52,12 @@ export interface ColumnWords {
   changeColumn(table: string, column: string, change: { from: string; to: string }): readonly string[]
   /** After the closing parenthesis of `create table`. */
   readonly tableOptions: string
+  /** Statements that one kind of database runs and the other does not: what only it needs, in its own SQL. */
+  onlyOn(kind: DatabaseKind, statements: readonly string[]): readonly string[]
 }
+
+/** A file, or MySQL and MariaDB. */
+export type DatabaseKind = 'sqlite' | 'server'
 
 /** Longest name that MySQL takes. Refused on SQLite too, where most migrations run first. */
 const indexNameMax = 64
@@ -94,6 +99,7 @@ const server = (collation: string): ColumnWords => ({
   dropIndex: (table, columns) => `drop index ${indexName(table, columns)} on "${table}"`,
   changeColumn: (table, column, { to }) => [`alter table "${table}" modify column "${column}" ${to}`],
   tableOptions: `engine=InnoDB default character set utf8mb4 collate ${collation}`,
+  onlyOn: (kind, statements) => (kind === 'server' ? statements : []),
 })
 
 const required = / not null$/
@@ -128,6 +134,7 @@ export const columnWords: Record<DialectName, ColumnWords> = {
       return [`alter table "${table}" alter column "${column}" ${required.test(to) ? 'set' : 'drop'} not null`]
     },
     tableOptions: 'strict',
+    onlyOn: (kind, statements) => (kind === 'sqlite' ? statements : []),
   },
   mysql: server(textCollations.mysql),
   mariadb: server(textCollations.mariadb),

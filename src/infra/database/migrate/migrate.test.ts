@@ -27,6 +27,8 @@ const everyWord: Migration = {
     words.dropIndex('t', ['a']),
     ...words.changeColumn('t', 'a', { from: words.text(9), to: `${words.text(10)} not null` }),
     words.tableOptions,
+    ...words.onlyOn('sqlite', ['on SQLite']),
+    ...words.onlyOn('server', ['on servers']),
   ],
   down: () => [],
 }
@@ -39,7 +41,7 @@ test('the words of migrations say what they have always said', () => {
   // A database that has applied them refuses a bingo in which one of these is another: a new word adds to the last line only.
   expect(checksums).toEqual([
     ['0001_user', '747faff9d3e75c4d', 'a5bf32c224360d8e', '02e5a674267ed0f1'],
-    ['0001_every', '3ca616690c7f5532', '55f45b57c827af9f', 'ff15d6595d595330'],
+    ['0001_every', '20afaeccb7f9ec4c', 'e8baa1311dc93ab2', '757623d10c96fde3'],
   ])
 })
 

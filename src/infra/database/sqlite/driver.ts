@@ -42,7 +42,15 @@ export async function openSqlite(path: string, config: Config['database'], tools
   const endGauges = meters.showConnections({ open: () => 2, inUse: () => turns.inUse, waiting: () => turns.waiting })
 
   const dataVersion = () => (written.of('pragma data_version').get() as { data_version: number }).data_version
-  let seenVersion = dataVersion()
+  function elsewhereReader(): () => boolean {
+    let seen = dataVersion()
+    return () => {
+      const version = dataVersion()
+      if (version === seen) return false
+      seen = version
+      return true
+    }
+  }
 
   function newSession(): TxSession {
     let writes = 0
@@ -146,12 +154,8 @@ export async function openSqlite(path: string, config: Config['database'], tools
     run: (sql, params = []) => write(sql, () => ({ changes: written.of(sql).run(...params).changes })),
     runReturning: (sql, params = []) => write(sql, () => rowOf(written.of(sql), params)),
     ...outside(() => db, txDriver),
-    changedElsewhere() {
-      const version = dataVersion()
-      if (version === seenVersion) return false
-      seenVersion = version
-      return true
-    },
+    changedElsewhere: elsewhereReader(),
+    elsewhereReader,
     async ping() {
       // Reads a page, so that a file that is gone or broken is noticed.
       readOnly.of('pragma schema_version').get()

@@ -1,0 +1,92 @@
+import type { Log } from '@/core/log'
+import type { OpenDatabase } from '../../database/driver'
+import type { Session } from './session'
+
+/** Who wants to know of tasks and cancellations, in one process: of what it commits at once, of other processes within `pollMs`. */
+export interface Watchers {
+  add(queue: string, listener: Listener): () => void
+  /** Says what a transaction that is committed has brought. */
+  tell(news: Session['news']): void
+}
+
+export interface Listener {
+  wake(): void
+  cancelled(id: string): void
+}
+
+/** SQLite says that another process has written when it is asked, which takes some microseconds; it does so only while somebody watches. */
+const pollMs = 20
+const cancelledMax = 1000
+
+const known = new WeakMap<OpenDatabase, Watchers>()
+
+/** Those of one database are the same for all who ask. */
+export function watchersOf(db: OpenDatabase, log: Log): Watchers {
+  const found = known.get(db) ?? createWatchers(db, log)
+  known.set(db, found)
+  return found
+}
+
+function createWatchers(db: OpenDatabase, log: Log): Watchers {
+  const listeners = new Map<string, Set<Listener>>()
+  const told = new Set<string>()
+  let timer: Timer | undefined
+  let hasChanged = () => false
+
+  function each(queue: string, say: (listener: Listener) => void): void {
+    for (const listener of [...(listeners.get(queue) ?? [])]) {
+      try {
+        say(listener)
+      } catch (err) {
+        log.error('a watcher of the queue failed', { queue, err })
+      }
+    }
+  }
+
+  function sayCancelled(queue: string, id: string): void {
+    const key = `${queue} ${id}`
+    if (told.has(key)) return
+    told.add(key)
+    each(queue, listener => listener.cancelled(id))
+  }
+
+  async function look(): Promise<void> {
+    try {
+      if (!hasChanged()) return
+      for (const queue of [...listeners.keys()]) each(queue, listener => listener.wake())
+      const rows = await db.all(`select "queue", "id" from "queueTask" where "isCancelled" = 1 limit ${cancelledMax}`)
+      const now = new Set(rows.map(row => `${row['queue']} ${row['id']}`))
+      for (const key of told) if (!now.has(key)) told.delete(key)
+      for (const row of rows) sayCancelled(String(row['queue']), String(row['id']))
+    } catch {
+      // Watchers look by themselves now and then, and those calls say what is wrong.
+    }
+  }
+
+  function begin(): void {
+    hasChanged = db.elsewhereReader?.() ?? (() => false)
+    timer = setInterval(look, pollMs)
+    timer.unref()
+  }
+
+  return {
+    add(queue, listener) {
+      const own = { ...listener }
+      const all = listeners.get(queue) ?? new Set()
+      listeners.set(queue, all.add(own))
+      if (!timer) begin()
+      return () => {
+        all.delete(own)
+        if (all.size === 0 && listeners.get(queue) === all) listeners.delete(queue)
+        if (listeners.size > 0) return
+        clearInterval(timer)
+        timer = undefined
+        told.clear()
+      }
+    },
+    tell({ woken, cancelling }) {
+      for (const queue of woken) each(queue, listener => listener.wake())
+      for (const { queue, id } of cancelling) sayCancelled(queue, id)
+    },
+  }
+}
