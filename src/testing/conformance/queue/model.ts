@@ -102,7 +102,7 @@ export function modelStore(clock: Clock): ModelStore {
     const before = queue.claims.get(nonce)
     if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
     const nowMs = clock.nowMs()
-    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail')
+    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
     const taken = inOrder(queue, 'waiting').slice(0, count)
     for (const task of taken) {
       leaveLine(queue, task)
@@ -188,11 +188,11 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
-  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail') {
+  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
     const line = queue.lines[task.priority] as string[]
     if (place === 'head') line.unshift(task.id)
     else line.push(task.id)
-    Object.assign(task, { state: 'waiting', atMs: clock.nowMs() })
+    Object.assign(task, { state: 'waiting', atMs: sinceMs })
     wake(queue)
   }
 
