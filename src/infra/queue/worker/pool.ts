@@ -176,7 +176,7 @@ export function createPool(options: PoolOptions): Pool {
     // An answer that took so long, or was not read for so long, brings tasks that may be somebody else's at any moment.
     const isTooLate = performance.now() > sentAtMs + leaseTrustMs(leaseMs)
     if (isStopping || isTooLate) {
-      for (const { id, attempt } of claimed) untold.push({ id, attempt, nonce, outcome: 'release' })
+      for (const { id, attempt } of claimed.toReversed()) untold.push({ id, attempt, nonce, outcome: 'release' })
       return
     }
     const { runs: ready, finishes } = sortClaimed(claimed, nonce, sentAtMs, {

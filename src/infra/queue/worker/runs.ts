@@ -226,7 +226,8 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, tell, 
     },
     giveUp() {
       const nowMs = performance.now()
-      for (const run of running.values()) if (run.abortedFor) giveUpOn(run, nowMs)
+      // The last first, since each that is released goes to the head of its line.
+      for (const run of [...running.values()].reverse()) if (run.abortedFor) giveUpOn(run, nowMs)
     },
     settled: () =>
       new Promise<void>(resolve => {
