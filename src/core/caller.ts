@@ -10,6 +10,10 @@ export interface Caller {
   actor?: string
   /** The last write of this caller. Databases set it. */
   written?: Written
+  /** Of the request that began it all, also when this is a task that it enqueued. */
+  requestId?: string
+  /** Where this stands in a trace (W3C Trace Context). */
+  traceparent?: string
 }
 
 /** A write that is committed. */
