@@ -211,7 +211,7 @@ describe('through a server', () => {
   })
 })
 
-const unquoted = (address: string) => address.replaceAll('"', '')
+const unquoted = (address: string) => address.replaceAll(/["<>]/g, '')
 
 /** A certificate for localhost that no authority knows. */
 function selfSigned(): { key: string; cert: string } {
