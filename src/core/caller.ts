@@ -10,9 +10,9 @@ export interface Caller {
   actor?: string
   /** The last write of this caller. Databases set it. */
   written?: Written
-  /** Of the request that began it all, also when this is a task that it enqueued. */
+  /** What its log lines are found by; goes on with the tasks that it enqueues. */
   requestId?: string
-  /** Where this stands in a trace (W3C Trace Context). */
+  /** The trace that it is part of (W3C Trace Context), which goes on with them too. */
   traceparent?: string
 }
 
