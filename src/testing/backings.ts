@@ -58,8 +58,15 @@ export function describeOnRedis(title: string, suite: () => void): void {
 /**
  * Runs a suite once for each database. Where a server is missing its suite is skipped loudly; under `CI=true` that is an error.
  */
-export function onEachBacking(title: string, suite: (open: () => Promise<Backing>, name: BackingName) => void): void {
-  for (const name of backingNames) {
+export const onEachBacking = (title: string, suite: Suite): void => onEachOf(backingNames, title, suite)
+
+/** Runs a suite once for each database server: for what SQLite does without. */
+export const onEachServer = (title: string, suite: Suite): void => onEachOf(['mariadb', 'mysql'], title, suite)
+
+type Suite = (open: () => Promise<Backing>, name: BackingName) => void
+
+function onEachOf(names: readonly BackingName[], title: string, suite: Suite): void {
+  for (const name of names) {
     const isMissing = name !== 'sqlite' && !isAvailable(name)
     if (!isMissing) {
       describe(`${title} on ${name}`, () => {

@@ -38,8 +38,8 @@ export interface QueueDriver {
   ): Promise<{ findings: Omit<FsckFinding, 'queue'>[]; cursor?: string }>
 
   /**
-   * Calls `wake` when there may be something to claim, in this process or another, and `cancelled` when somebody cancels an active
-   * task. Words may get lost, so callers look by themselves now and then. @returns what ends it
+   * Calls `wake` when there may be something to claim, in this process or another, also when that is a task whose time comes later:
+   * who is idle learns only so that it is to be waited for. Calls `cancelled` when somebody cancels an active task. Words may get lost, so callers look by themselves now and then. @returns what ends it
    */
   watch(queue: string, listener: { wake(): void; cancelled(id: string): void }): () => void
   /** @throws QueueUnavailable when the next call would be refused */

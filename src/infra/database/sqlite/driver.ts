@@ -55,7 +55,7 @@ export async function openSqlite(path: string, config: Config['database'], tools
   function newSession(): TxSession {
     let writes = 0
     let attempt = 0
-    // A repetition must not come after the rollback: it would be on its own, or in the next transaction.
+    // What waited must not come after the rollback: it would be on its own, or in the next transaction.
     const inside = <T>(sql: string, work: () => T) => {
       const own = attempt
       return patiently(sql, work, queryTimeoutMs, () => own === attempt)
@@ -163,10 +163,13 @@ export async function openSqlite(path: string, config: Config['database'], tools
     async close() {
       await turns.idle()
       endGauges()
-      readOnly.finalize()
-      written.finalize()
-      reader.close()
-      writer.close()
+      // In its turn of the event loop, which comes after the reads that wait for theirs.
+      await patiently('close', () => {
+        readOnly.finalize()
+        written.finalize()
+        reader.close()
+        writer.close()
+      })
     },
   }
   return db

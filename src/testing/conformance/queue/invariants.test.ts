@@ -1,0 +1,33 @@
+import { afterAll, beforeAll, describe, test } from 'bun:test'
+import fc from 'fast-check'
+import { isFull } from '../../faults/scene'
+import { openQueueStore, type QueueStore, queueStoreNames } from './fixture'
+import { playBeside } from './play'
+import { movedTimes, realTimes, steps } from './trace'
+
+/** Where time is real, every step waits for some of it. */
+const runs = { moved: isFull ? 2000 : 60, real: isFull ? 200 : 12 }
+const stepsMost = 100
+const limitMs = isFull ? 1_800_000 : 60_000
+
+for (const name of queueStoreNames) {
+  describe(`a queue on ${name}, whatever is done with it`, () => {
+    let store: QueueStore
+    beforeAll(async () => {
+      store = await openQueueStore(name)
+    })
+    afterAll(() => store.close())
+
+    test(
+      'answers as the model of it does, and keeps what holds of every queue',
+      async () => {
+        const { isTimeReal } = store
+        await fc.assert(
+          fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store, each)),
+          { numRuns: isTimeReal ? runs.real : runs.moved },
+        )
+      },
+      limitMs,
+    )
+  })
+}
