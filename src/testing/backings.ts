@@ -1,7 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import type { DatabaseName, ServerName } from './installations'
-import { createTestDatabase, isAvailable, sharedServer } from './servers'
+import type { DatabaseName } from './installations'
+import { createTestDatabase, isAvailable, redisNames, type ServerName, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -53,6 +53,25 @@ function refuseOrSkip(name: string, title: string): void {
 export function describeOnRedis(title: string, suite: () => void): void {
   if (isAvailable('redis')) describe(title, suite)
   else refuseOrSkip('redis', title)
+}
+
+export type RedisName = (typeof redisNames)[number]
+
+/** Runs a suite once for each server that speaks Redis; where one is missing, as above. */
+export function onEachRedis(
+  title: string,
+  suite: (open: () => Promise<{ url: string; isCluster: boolean }>, name: RedisName) => void,
+): void {
+  for (const name of redisNames) {
+    if (!isAvailable(name)) {
+      refuseOrSkip(name, `${title} on ${name}`)
+      continue
+    }
+    describe(`${title} on ${name}`, () => {
+      beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
+      suite(async () => ({ url: (await sharedServer(name))?.url ?? '', isCluster: name === 'redisCluster' }), name)
+    })
+  }
 }
 
 /**
