@@ -2,7 +2,8 @@ import { expect, test } from 'bun:test'
 import { handle } from '@/core/queue/task'
 import { queueErrors } from '@/core/queue/queue'
 import { gate, until } from '@/testing/conformance/cache-fixture'
-import { nothing, numbered, onEachStore } from '@/testing/worker'
+import { numbered } from '@/testing/numbered'
+import { nothing, onEachStore } from '@/testing/worker'
 import type { QueueDriver } from '../driver'
 
 const count = numbered()
