@@ -13,10 +13,13 @@ const { config } = loadConfig({ env: process.env, flags: {}, readFile: () => '' 
 const log = createLogOn(line => process.stderr.write(line), 'info')
 const tools = { log, metrics: fakeMetrics() }
 const { driver, close } = await openOwnDriver(config, tools)
-const block = handle(numbered(), async (_, { attempt }) => {
+const block = handle(numbered(), async (_, { attempt, signal }) => {
   console.log(`attempt ${attempt}`)
   const untilMs = performance.now() + Number(blockMs)
   while (performance.now() < untilMs) Math.random()
+  // Whoever looks at leases has his turn again.
+  await Bun.sleep(100)
+  if (signal.aborted) console.log(`aborted: ${signal.reason}`)
 })
 const worker = createWorker({
   ...{ driver, ...tools, handlers: [block], leaseMs: Number(leaseMs), graceMs: 5000 },
