@@ -41,6 +41,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   mysql2: /^src\/infra\/database\/mysql\//,
   'bun:sqlite': /^src\/infra\/database\/sqlite\//,
   ioredis: /^src\/infra\/redis(-cluster)?\.ts$/,
+  nodemailer: /^src\/infra\/mail\/nodemailer\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }
 /** What computes and touches nothing outside the process. */

@@ -10,6 +10,10 @@ export interface Caller {
   actor?: string
   /** The last write of this caller. Databases set it. */
   written?: Written
+  /** What its log lines are found by; goes on with the tasks that it enqueues. */
+  requestId?: string
+  /** The trace that it is part of (W3C Trace Context), which goes on with them too. */
+  traceparent?: string
 }
 
 /** A write that is committed. */

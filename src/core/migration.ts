@@ -14,6 +14,8 @@ export interface Migration {
  * of every migration that has used them: add words, and never change what one says.
  */
 export interface ColumnWords {
+  /** For what only one of them has: a table that it alone keeps, an option that it alone knows. */
+  readonly dialect: DialectName
   readonly id: string
   /** Text up to `length` characters, compared by bytes without padding: `'a '` is not `'a'`, `é` is not `e`. */
   text(length: number): string
@@ -52,7 +54,12 @@ export interface ColumnWords {
   changeColumn(table: string, column: string, change: { from: string; to: string }): readonly string[]
   /** After the closing parenthesis of `create table`. */
   readonly tableOptions: string
+  /** Statements that one kind of database runs and the other does not: what only it needs, in its own SQL. */
+  onlyOn(kind: DatabaseKind, statements: readonly string[]): readonly string[]
 }
+
+/** A file, or MySQL and MariaDB. */
+export type DatabaseKind = 'sqlite' | 'server'
 
 /** Longest name that MySQL takes. Refused on SQLite too, where most migrations run first. */
 const indexNameMax = 64
@@ -70,7 +77,8 @@ const index = (table: string, columns: readonly string[]) =>
 
 const live = `"live" tinyint generated always as (case when "deletedAt" is null then 1 end) virtual`
 
-const server = (collation: string): ColumnWords => ({
+const server = (dialect: 'mysql' | 'mariadb', collation: string = textCollations[dialect]): ColumnWords => ({
+  dialect,
   id: 'char(36) character set ascii collate ascii_bin',
   text: length => `varchar(${length}) character set utf8mb4 collate ${collation}`,
   longText: `mediumtext character set utf8mb4 collate ${collation}`,
@@ -94,12 +102,14 @@ const server = (collation: string): ColumnWords => ({
   dropIndex: (table, columns) => `drop index ${indexName(table, columns)} on "${table}"`,
   changeColumn: (table, column, { to }) => [`alter table "${table}" modify column "${column}" ${to}`],
   tableOptions: `engine=InnoDB default character set utf8mb4 collate ${collation}`,
+  onlyOn: (kind, statements) => (kind === 'server' ? statements : []),
 })
 
 const required = / not null$/
 
 export const columnWords: Record<DialectName, ColumnWords> = {
   sqlite: {
+    dialect: 'sqlite',
     id: 'text',
     text: () => 'text',
     longText: 'text',
@@ -128,7 +138,8 @@ export const columnWords: Record<DialectName, ColumnWords> = {
       return [`alter table "${table}" alter column "${column}" ${required.test(to) ? 'set' : 'drop'} not null`]
     },
     tableOptions: 'strict',
+    onlyOn: (kind, statements) => (kind === 'sqlite' ? statements : []),
   },
-  mysql: server(textCollations.mysql),
-  mariadb: server(textCollations.mariadb),
+  mysql: server('mysql'),
+  mariadb: server('mariadb'),
 }

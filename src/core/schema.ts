@@ -1,5 +1,7 @@
 import { FormatRegistry, Kind, type SchemaOptions, type Static, type TSchema, type TString, Type, TypeRegistry } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { Value } from '@sinclair/typebox/value'
+import type { FieldProblem } from './error'
 
 /**
  * The words of every schema. `Type` is TypeBox 0.34, the copy that Elysia uses; formats are registered here because TypeBox
@@ -99,6 +101,19 @@ export const Input = <P extends Record<string, TSchema>>(properties: P, options:
 export function validatorOf(schema: TSchema): (value: unknown) => string | undefined {
   const compiled = TypeCompiler.Compile(schema)
   return value => (compiled.Check(value) ? undefined : (compiled.Errors(value).First()?.message ?? 'does not fit'))
+}
+
+/** At most so many faults are named; more help nobody. */
+const faultsMax = 50
+
+/** What is wrong with each field of a value, without the value: slow, so it is asked once something is. */
+export function faultsOf(schema: TSchema, value: unknown): FieldProblem[] {
+  const faults = new Map<string, FieldProblem>()
+  for (const { path, message } of Value.Errors(schema, value)) {
+    if (faults.size >= faultsMax) break
+    if (!faults.has(path)) faults.set(path, { pointer: path, detail: message })
+  }
+  return [...faults.values()]
 }
 
 export type Of<S extends TSchema> = Static<S>

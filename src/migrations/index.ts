@@ -1,5 +1,7 @@
 import type { Migration } from '@/core/migration'
 import { migration as user } from './0001_user'
+import { migration as task } from './0002_task'
+import { migration as outbox } from './0003_outbox'
 
 /** Every migration, oldest first. Imported one by one, so that they are inside the executable. */
-export const migrations: readonly Migration[] = [user]
+export const migrations: readonly Migration[] = [user, task, outbox]

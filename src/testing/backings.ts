@@ -49,11 +49,13 @@ function refuseOrSkip(name: string, title: string): void {
   }
 }
 
-/** A suite that needs Redis. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function describeOnRedis(title: string, suite: () => void): void {
-  if (isAvailable('redis')) describe(title, suite)
-  else refuseOrSkip('redis', title)
+/** A suite that needs a server, or none. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function describeOn(name: ServerName | undefined, title: string, suite: () => void): void {
+  if (name === undefined || isAvailable(name)) describe(title, suite)
+  else refuseOrSkip(name, title)
 }
+
+export const describeOnRedis = (title: string, suite: () => void): void => describeOn('redis', title, suite)
 
 export type RedisName = (typeof redisNames)[number]
 
@@ -63,11 +65,7 @@ export function onEachRedis(
   suite: (open: () => Promise<{ url: string; isCluster: boolean }>, name: RedisName) => void,
 ): void {
   for (const name of redisNames) {
-    if (!isAvailable(name)) {
-      refuseOrSkip(name, `${title} on ${name}`)
-      continue
-    }
-    describe(`${title} on ${name}`, () => {
+    describeOn(name, `${title} on ${name}`, () => {
       beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
       suite(async () => ({ url: (await sharedServer(name))?.url ?? '', isCluster: name === 'redisCluster' }), name)
     })
@@ -77,8 +75,15 @@ export function onEachRedis(
 /**
  * Runs a suite once for each database. Where a server is missing its suite is skipped loudly; under `CI=true` that is an error.
  */
-export function onEachBacking(title: string, suite: (open: () => Promise<Backing>, name: BackingName) => void): void {
-  for (const name of backingNames) {
+export const onEachBacking = (title: string, suite: Suite): void => onEachOf(backingNames, title, suite)
+
+/** Runs a suite once for each database server: for what SQLite does without. */
+export const onEachServer = (title: string, suite: Suite): void => onEachOf(['mariadb', 'mysql'], title, suite)
+
+type Suite = (open: () => Promise<Backing>, name: BackingName) => void
+
+function onEachOf(names: readonly BackingName[], title: string, suite: Suite): void {
+  for (const name of names) {
     const isMissing = name !== 'sqlite' && !isAvailable(name)
     if (!isMissing) {
       describe(`${title} on ${name}`, () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { migrations } from '@/migrations'
 import { onEachBacking } from './backings'
 import { temporaryFolder } from './bingo'
 import { copyOfSources, shell } from './guides'
@@ -13,6 +14,8 @@ const edit = (file: string, from: string, to: string) => {
   expect(text).toContain(from)
   writeFileSync(path(file), text.replace(from, to))
 }
+const next = `${String(Number(migrations.at(-1)?.id.slice(0, 4)) + 1).padStart(4, '0')}_notes_and_points`
+const shipped = migrations.map(({ id }) => id)
 let made: Awaited<ReturnType<typeof shell>>
 
 beforeAll(async () => {
@@ -51,7 +54,7 @@ export const note = defineModule({ name: 'note', needs: ['db'], tables: [notes],
 afterAll(() => folder[Symbol.dispose]())
 
 test('make:migration writes the migration in the words of every database, adds it to the list, and says what it assumed', async () => {
-  expect([made.code, made.stdout]).toEqual([0, 'src/migrations/0002_notes_and_points.ts\n'])
+  expect([made.code, made.stdout]).toEqual([0, `src/migrations/${next}.ts\n`])
   expect(made.stderr.trim().split('\n')).toEqual([
     'column user.nickname is text(64); it should be text(80)',
     'table user has no column points',
@@ -59,8 +62,8 @@ test('make:migration writes the migration in the words of every database, adds i
     'note: rows that are there already get 0 as user.points',
     'note: user.nickname becomes text(80); servers refuse that where a value does not fit',
   ])
-  expect(readFileSync(path('src/migrations/0002_notes_and_points.ts'), 'utf8')).toBe(written)
-  expect(readFileSync(path('src/migrations/index.ts'), 'utf8')).toContain('= [user, notesAndPoints]')
+  expect(readFileSync(path(`src/migrations/${next}.ts`), 'utf8')).toBe(written)
+  expect(readFileSync(path('src/migrations/index.ts'), 'utf8')).toMatch(/= \[user, .*\bnotesAndPoints\]/)
   const checked = await shell('bun --bun x biome check --error-on-warnings src/migrations', folder.path)
   expect(checked).toMatchObject({ code: 0 })
 })
@@ -82,10 +85,13 @@ onEachBacking('the migration that was made', open => {
   test('leaves no difference, and goes back', async () => {
     const backing = await open()
     const migrate = (action: string) => shell(`bun src/main.ts migrate ${action}`, folder.path, backing.options.env)
-    expect(await migrate('up')).toMatchObject({ stdout: '0001_user  applied\n0002_notes_and_points  applied\n', code: 0 })
+    expect(await migrate('up')).toMatchObject({ stdout: [...shipped, next].map(id => `${id}  applied\n`).join(''), code: 0 })
     const status = await migrate('status --json')
-    expect([JSON.parse(status.stdout), status.code]).toEqual([{ migrations: [expect.anything(), expect.anything()], differences: [] }, 0])
-    expect(await migrate('down')).toMatchObject({ stdout: '0002_notes_and_points  undone\n', code: 0 })
+    expect([JSON.parse(status.stdout), status.code]).toEqual([
+      { migrations: [...shipped, next].map(id => expect.objectContaining({ id })), differences: [] },
+      0,
+    ])
+    expect(await migrate('down')).toMatchObject({ stdout: `${next}  undone\n`, code: 0 })
     expect((await migrate('up')).code).toBe(0)
     await backing.dispose()
   }, 30_000)
@@ -94,7 +100,7 @@ onEachBacking('the migration that was made', open => {
 const written = `import type { Migration } from '@/core/migration'
 
 export const migration: Migration = {
-  id: '0002_notes_and_points',
+  id: '${next}',
   up: ({ integer, changeColumn, text, id, decimal, timestamp, softDeleteColumns, tableOptions, index }) => [
     \`alter table "user" add column "points" \${integer} not null default 0\`,
     ...changeColumn('user', 'nickname', { from: text(64), to: text(80) }),

@@ -2,7 +2,7 @@ import type { Database } from '@/core/database'
 import type { Migration } from '@/core/migration'
 import { migrateDown, migrateUp } from '@/infra/database/migrate'
 import type { Backing } from './backings'
-import { openAgain } from './conformance/fixture'
+import { openAgain, withTx } from './conformance/fixture'
 
 /** Changes of every sort: those that a server commits by itself, and one of rows, which must be made once. */
 export const steps: Migration = {
@@ -37,22 +37,13 @@ if (import.meta.main) {
 function deadlyAt(db: Database, at: number, isAfter: boolean): Database {
   let count = 0
   const die = () => process.kill(process.pid, 'SIGKILL')
-  return {
-    ...db,
-    tx: (work, options) =>
-      db.tx(
-        tx =>
-          work({
-            ...tx,
-            async run(sql, params) {
-              if (!/ (table|on|into)? ?"step"/.test(sql) || count++ !== at) return tx.run(sql, params)
-              if (!isAfter) die()
-              const result = await tx.run(sql, params)
-              die()
-              return result
-            },
-          }),
-        options,
-      ),
-  }
+  return withTx(db, tx => ({
+    async run(sql, params) {
+      if (!/ (table|on|into)? ?"step"/.test(sql) || count++ !== at) return tx.run(sql, params)
+      if (!isAfter) die()
+      const result = await tx.run(sql, params)
+      die()
+      return result
+    },
+  }))
 }

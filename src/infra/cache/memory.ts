@@ -1,5 +1,5 @@
 import { type Cache, type CacheEntry, type CacheRule, renewAfter } from '@/core/cache'
-import { createCopies } from './copies'
+import { createLru } from './lru'
 import { createFloors } from './floors'
 import { createFlights, type Flight } from './flights'
 import { type CacheMetrics, countedLoad } from './metrics'
@@ -37,7 +37,7 @@ const overheadBytes = 250
 const renewPauseMs = 1000
 
 export function createMemory({ bytesMax, lifeMaxMs = Number.POSITIVE_INFINITY, metrics, timing = systemTiming }: MemoryOptions): Memory {
-  const copies = createCopies(bytesMax, metrics.evicted.add)
+  const copies = createLru(bytesMax, metrics.evicted.add)
   const floors = createFloors(timing)
   const flights = createFlights(timing)
 

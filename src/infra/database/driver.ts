@@ -18,6 +18,8 @@ export interface DriverTools extends Pick<Database, 'clock' | 'seal' | 'cache'> 
 
 /** What every driver opens. */
 export interface OpenDatabase extends Database {
+  /** Makes one more who is told what \`changedElsewhere\` tells: each once, and only of what comes after. On SQLite only. */
+  elsewhereReader?(): () => boolean
   /** @throws Unavailable or Timeout when the next request would not be answered either */
   ping(): Promise<void>
   /** Lets what is under way finish, then closes. */

@@ -38,8 +38,8 @@ export interface QueueDriver {
   ): Promise<{ findings: Omit<FsckFinding, 'queue'>[]; cursor?: string }>
 
   /**
-   * Calls `wake` when there may be something to claim, in this process or another, and `cancelled` when somebody cancels an active
-   * task. Words may get lost, so callers look by themselves now and then. @returns what ends it
+   * Calls `wake` when there may be something to claim, in this process or another, also when that is a task whose time comes later:
+   * who is idle learns only so that it is to be waited for. Calls `cancelled` when somebody cancels an active task. Words may get lost, so callers look by themselves now and then. @returns what ends it
    */
   watch(queue: string, listener: { wake(): void; cancelled(id: string): void }): () => void
   /** @throws QueueUnavailable when the next call would be refused */
@@ -51,7 +51,7 @@ export interface QueueDriver {
 export interface NewTask {
   /** 1–128 printable ASCII characters without spaces and braces. */
   id: string
-  /** An id that others may use again: it is remembered for 24 hours after the task has ended. */
+  /** An id that others may use again, who say so too: it is remembered for 24 hours after the task has ended. Others are random. */
   isIdKept: boolean
   /** 0–9, 0 first. */
   priority: number

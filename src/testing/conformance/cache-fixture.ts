@@ -1,4 +1,4 @@
-import type { CacheEntry, CacheRule } from '@/core/cache'
+import type { Cache, CacheEntry, CacheRule } from '@/core/cache'
 
 /** A row as a store would keep it: with a value that JSON alone would change. */
 export interface Row {
@@ -24,6 +24,37 @@ export const rule = (over: Partial<Pick<CacheRule, 'ttlMs' | 'absentTtlMs' | 'is
   copy: value => ({ ...value, bytes: value.bytes.slice() }),
   ...over,
 })
+
+export const newKey = () => `row:${crypto.randomUUID()}`
+
+/** Makes reads that count their loads; what is loaded is what `there` says when the load begins. */
+export const readerOf =
+  (cache: () => Cache) =>
+  (key: string, there: () => CacheEntry<Row>, kept: CacheRule<Row> = rule()) => {
+    const loads = { count: 0 }
+    const read = (from = cache()) =>
+      from.fetch(
+        key,
+        async () => {
+          loads.count++
+          return there()
+        },
+        kept,
+      )
+    return { loads, read }
+  }
+
+/** A load that holds what was there when it began until it is let go. */
+export function slowLoad(entry: CacheEntry<Row>) {
+  const began = gate()
+  const goOn = gate()
+  const load = async () => {
+    began.open()
+    await goOn.passed
+    return entry
+  }
+  return { load, began: began.passed, end: goOn.open }
+}
 
 /** Something that happens once, and those who wait for it. */
 export function gate(): { open: () => void; passed: Promise<void> } {

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type { Cache, CacheEntry, CacheRule } from '@/core/cache'
+import type { Cache, CacheEntry } from '@/core/cache'
 import { randomWork } from './cache-random'
-import { gate, type Row, row, rule, until } from './cache-fixture'
+import { newKey, type Row, readerOf, row, rule, slowLoad, until } from './cache-fixture'
+import { lifeSuite } from './cache-life'
+import { sharedSuite } from './cache-shared'
 
 /** What a suite works on. */
 export interface CacheSubject {
@@ -13,9 +15,6 @@ export interface CacheSubject {
 }
 
 /** What the Cache port promises, on whichever driver. */
-/** The end of a copy's life is a short time, which a busy machine may sleep through. */
-const inTime = { retry: 5, timeout: 15_000 }
-
 export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pick<CacheSubject, 'isShared'>): void {
   let subject: CacheSubject
   let cache: Cache
@@ -27,34 +26,7 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
     await cache.close()
     await subject.close()
   })
-  const newKey = () => `row:${crypto.randomUUID()}`
-
-  /** Reads that count their loads; what is loaded is what `there` says when the load begins. */
-  function reader(key: string, there: () => CacheEntry<Row>, kept: CacheRule<Row> = rule()) {
-    const loads = { count: 0 }
-    const read = (from = cache) =>
-      from.fetch(
-        key,
-        async () => {
-          loads.count++
-          return there()
-        },
-        kept,
-      )
-    return { loads, read }
-  }
-
-  /** A load that holds what was there when it began until it is let go. */
-  function slowLoad(entry: CacheEntry<Row>) {
-    const began = gate()
-    const goOn = gate()
-    const load = async () => {
-      began.open()
-      await goOn.passed
-      return entry
-    }
-    return { load, began: began.passed, end: goOn.open }
-  }
+  const reader = readerOf(() => cache)
 
   test('what was loaded once is not loaded again', async () => {
     const { read, loads } = reader(newKey(), () => row(1))
@@ -241,86 +213,7 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
     }
   })
 
-  test('no copy is older than its rule allows, nor renewed much before', async () => {
-    const key = newKey()
-    const kept = rule({ ttlMs: 300 })
-    const loadedAtMs: number[] = []
-    const load = async () => {
-      loadedAtMs.push(performance.now())
-      // It is as old as its load is long.
-      await Bun.sleep(100)
-      return row(loadedAtMs.length)
-    }
-    await cache.fetch(key, load, kept)
-    while (loadedAtMs.length < 4) {
-      const readAtMs = performance.now()
-      const version = (await cache.fetch(key, load, kept))?.version ?? 0
-      expect(readAtMs - (loadedAtMs[version - 1] ?? 0)).toBeLessThan(300)
-      await Bun.sleep(2)
-    }
-    for (let i = 1; i < 4; i++) expect((loadedAtMs[i] ?? 0) - (loadedAtMs[i - 1] ?? 0)).toBeGreaterThan(300 * 0.9 * 0.8 - 5)
-  })
-
-  test('a copy that is not read for longer than its time is loaded again', async () => {
-    const { read, loads } = reader(newKey(), () => row(loads?.count ?? 1), rule({ ttlMs: 100 }))
-    await read()
-    await Bun.sleep(110)
-    expect((await read())?.version).toBe(2)
-  })
-
-  test('that there is no row is believed for its own, shorter time', async () => {
-    const { read, loads } = reader(newKey(), () => ({ version: 0, value: undefined }), rule({ absentTtlMs: 100 }))
-    await read()
-    await read()
-    expect(loads.count).toBe(1)
-    await Bun.sleep(110)
-    await read()
-    expect(loads.count).toBe(2)
-  })
-
-  test(
-    'near its end a copy is still returned at once, while one load renews it',
-    async () => {
-      const key = newKey()
-      const kept = rule({ ttlMs: 1000 })
-      await cache.fetch(key, async () => row(1), kept)
-      const renewal = slowLoad(row(2))
-      let renewals = 0
-      const renew = () => {
-        renewals++
-        return renewal.load()
-      }
-      await Bun.sleep(910 * 0.9)
-      const reads = await Promise.all(Array.from({ length: 50 }, () => cache.fetch(key, renew, kept)))
-      for (const value of reads) expect(value).toEqual(row(1).value)
-      await renewal.began
-      expect(renewals).toBe(1)
-      renewal.end()
-      await until(async () => (await cache.fetch(key, async () => row(3), kept))?.version === 2, 1000)
-      expect(renewals).toBe(1)
-    },
-    inTime,
-  )
-
-  test(
-    'a renewal that fails is nobody’s error',
-    async () => {
-      const key = newKey()
-      const kept = rule({ ttlMs: 500 })
-      await cache.fetch(key, async () => row(1), kept)
-      await Bun.sleep(410)
-      let failures = 0
-      const failing = () => {
-        failures++
-        return Promise.reject(new Error('no database'))
-      }
-      expect(await cache.fetch(key, failing, kept)).toEqual(row(1).value)
-      await until(() => failures === 1)
-      await Bun.sleep(100)
-      expect(await cache.fetch(key, async () => row(2), kept)).toEqual(row(2).value)
-    },
-    inTime,
-  )
+  lifeSuite(() => cache)
 
   test('ten thousand random reads and writes: none reads what is older than the last write it knows of', async () => {
     await randomWork([cache])
@@ -334,97 +227,10 @@ export function cacheSuite(start: () => Promise<CacheSubject>, { isShared }: Pic
     await closed.write([{ key: newKey(), entry: row(1), rule: rule() }])
   })
 
-  if (isShared) describe('between processes', () => sharedSuite())
-
-  function sharedSuite() {
-    let other: Cache
-    beforeAll(async () => {
-      other = await subject.open()
-    })
-    afterAll(() => other.close())
-
-    test('what one has loaded is there for the other', async () => {
-      const { read, loads } = reader(newKey(), () => row(1))
-      await read()
-      expect([await read(other), loads.count]).toEqual([row(1).value, 1])
-    })
-
-    test('what one has written the other reads soon, and what it removed is gone', async () => {
-      const key = newKey()
-      const { read } = reader(key, () => row(9))
-      await cache.write([{ key, entry: row(1), rule: rule() }])
-      expect(await read(other)).toEqual(row(1).value)
-      await cache.write([{ key, entry: row(2), rule: rule() }])
-      await until(async () => (await read(other))?.version === 2, 1000)
-      await other.write([{ key, entry: { version: 3, value: undefined }, rule: rule() }])
-      await until(async () => (await read()) === undefined, 1000)
-    })
-
-    test('a thousand reads of one cold key in two processes are answered by one load', async () => {
-      const key = newKey()
-      const { load, end, began } = slowLoad(row(1))
-      let loads = 0
-      const counted = () => {
-        loads++
-        return load()
-      }
-      const reads = Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? cache : other).fetch(key, counted, rule()))
-      await began
-      await Bun.sleep(100)
-      end()
-      for (const value of await Promise.all(reads)) expect(value).toEqual(row(1).value)
-      expect(loads).toBe(1)
-    })
-
-    for (const entry of [row(2), undefined]) {
-      test(`a slow reader in one does not put the old row over a write of the other ${entry ? 'with' : 'without'} the new row`, async () => {
-        const key = newKey()
-        const old = slowLoad(row(1))
-        const early = cache.fetch(key, old.load, rule())
-        await old.began
-        await other.write([{ key, ...(entry ? { entry } : {}), rule: rule() }])
-        old.end()
-        await early
-        const { read } = reader(key, () => row(2))
-        await until(async () => (await read())?.version === 2, 1000)
-        for (let i = 0; i < 3; i++) expect([(await read())?.version, (await read(other))?.version]).toEqual([2, 2])
-      })
-    }
-
-    test('of two writes that come in the wrong order from two processes the later version stays in both', async () => {
-      for (let i = 0; i < 20; i++) {
-        const key = newKey()
-        const { read } = reader(key, () => row(3))
-        await Promise.all([other.write([{ key, entry: row(3), rule: rule() }]), cache.write([{ key, entry: row(2), rule: rule() }])])
-        await until(async () => (await read())?.version === 3, 1000)
-        expect([(await read())?.version, (await read(other))?.version]).toEqual([3, 3])
-      }
-    })
-
-    test('ten thousand random reads and writes of two processes: none reads what is older than the last write it knows of', async () => {
-      await randomWork([cache, other])
-    }, 30_000)
-
-    test('one whose load fails lets the other load', async () => {
-      const key = newKey()
-      const failing = cache.fetch(key, () => Promise.reject(new Error('no database')), rule())
-      await expect(failing).rejects.toThrow('no database')
-      await failing.catch(() => {})
-      const beganMs = performance.now()
-      expect(await other.fetch(key, async () => row(1), rule())).toEqual(row(1).value)
-      expect(performance.now() - beganMs).toBeLessThan(500)
-    })
-
-    test('nobody waits for a loader for ever', async () => {
-      const key = newKey()
-      const stuck = slowLoad(row(1))
-      const never = cache.fetch(key, stuck.load, rule())
-      await stuck.began
-      const beganMs = performance.now()
-      expect(await other.fetch(key, async () => row(1), rule())).toEqual(row(1).value)
-      expect(performance.now() - beganMs).toBeLessThan(1500)
-      stuck.end()
-      await never
-    })
-  }
+  if (isShared)
+    describe('between processes', () =>
+      sharedSuite(
+        () => cache,
+        () => subject.open(),
+      ))
 }

@@ -1,56 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import type { Cache, CacheChange, CacheRule } from '@/core/cache'
 import type { Database } from '@/core/database'
-import { Bytes, Decimal, OneOf, secret, Type } from '@/core/schema'
-import { createStore, type NewRow } from '@/core/store'
-import { defineTable, type RowOf } from '@/core/table'
 import { databaseErrors } from '@/infra/database/errors'
 import type { Backing } from '../backings'
-import { createTable, failure, openAgain, thingErrors } from './fixture'
-
-/** A table whose rows are kept in the cache, for so short a time that a test sees it end. */
-const ttlMs = 400
-const cards = defineTable(
-  'card',
-  {
-    name: Type.String({ maxLength: 60 }),
-    code: Type.Optional(Type.String({ maxLength: 60 })),
-    amount: Type.Integer(),
-    kind: OneOf(['red', 'blue'], { description: 'Its color.' }),
-    pin: secret(Type.String({ maxLength: 60 })),
-    photo: Type.Optional(Bytes(100, 'Raw.')),
-    price: Type.Optional(Decimal(12, 2, 'Exact.')),
-  },
-  {
-    unique: [
-      { columns: ['name'], taken: thingErrors.NameTaken },
-      { columns: ['kind', 'code'], taken: thingErrors.CodeTaken },
-      { columns: ['price'], taken: thingErrors.SlugTaken },
-    ],
-    softDelete: true,
-    cache: { ttlMs },
-  },
-)
-type Card = RowOf<typeof cards>
-
-/** One of several processes on a database: its own connections and its own cache. */
-interface Process {
-  db: Database
-  store: ReturnType<typeof cardStore>
-  /** How often the database was asked for rows. */
-  asked(): number
-  close(): Promise<void>
-}
-const cardStore = (db: Database) => createStore(db, cards)
-
-let count = 0
-const newCard = (over: Partial<NewRow<Card>> = {}): NewRow<Card> => ({
-  name: `card ${count++}`,
-  amount: 0,
-  kind: 'red',
-  pin: 'pin',
-  ...over,
-})
+import { type Card, cardStore, cards, newCard, type Process } from './copies-fixture'
+import { randomOperations } from './copies-random'
+import { createTable, failure, openAgain, withTx } from './fixture'
 
 /**
  * What a store with copies promises, on whichever database and cache.
@@ -70,8 +25,7 @@ export function copySuite(
       asked++
       return db.first(...call)
     }
-    const counting: Database = { ...db, first, cache }
-    counting.tx = (work, options) => db.tx(tx => work({ ...tx, cache }), options)
+    const counting: Database = { ...withTx(db, () => ({ cache })), first, cache }
     return {
       db: counting,
       store: cardStore(counting),
@@ -283,70 +237,4 @@ async function forget({ db }: Process, id: string): Promise<void> {
   const spy = { fetch: async (key: string, _load: unknown, rule: CacheRule) => void asked.push({ key, rule }) } as unknown as Cache
   await cardStore({ ...db, cache: spy }).get(id)
   await db.cache?.write(asked)
-}
-
-const names = Array.from({ length: 12 }, (_, i) => `name ${i}`)
-
-/** Each caller stays with one process, as one whose requests are told apart would; all write to the same few rows. */
-async function randomOperations(processes: readonly Process[], operations: number): Promise<void> {
-  const rows: string[] = []
-  /** When each version of a row was overwritten, as far as writers were told: from then on it is old. */
-  const overwrittenAtMs = new Map<string, number>()
-  let done = 0
-
-  async function caller(process: Process): Promise<void> {
-    const least = new Map<string, number>()
-    const named = new Map<string, { id: string; atMs: number }>()
-    const acknowledged = (id: string, version: number) => {
-      least.set(id, Math.max(version, least.get(id) ?? 0))
-      overwrittenAtMs.set(`${id} ${version - 1}`, performance.now())
-    }
-    while (done++ < operations) {
-      const startedMs = performance.now()
-      const id = rows[Math.floor(Math.random() * rows.length)] as string
-      const dice = Math.random()
-      if (dice < 0.6) {
-        const row = await process.store.get(id)
-        const version = row?.version ?? 0
-        const oldSinceMs = overwrittenAtMs.get(`${id} ${version}`) ?? Number.POSITIVE_INFINITY
-        expect([id, version >= (least.get(id) ?? 0)]).toEqual([id, true])
-        expect([id, version, startedMs - oldSinceMs < ttlMs]).toEqual([id, version, true])
-      } else if (dice < 0.75) {
-        const row = await process.store.update(id, { amount: done }).catch(thrown => void expect(thrown.code).toBe('Aborted.Contended'))
-        if (row) acknowledged(id, row.version)
-      } else if (dice < 0.8) {
-        await process.db
-          .tx(async tx => {
-            const row = await cardStore(tx).update(id, { amount: done })
-            if (row) await tx.afterCommit(() => {})
-            return row
-          })
-          .then(
-            row => row && acknowledged(id, row.version),
-            thrown => expect(thrown.code).toBe('Aborted.Contended'),
-          )
-      } else if (dice < 0.95) {
-        const name = names[Math.floor(Math.random() * names.length)] as string
-        const row = await process.store.find({ name })
-        // Whoever gave the name sees it there, or with somebody who took it since.
-        if (row) expect(row.name).toBe(name)
-        const own = named.get(name)
-        if (own && row === undefined)
-          expect([name, (await process.store.get(own.id, { from: 'primary' }))?.name === name]).toEqual([name, false])
-      } else {
-        const name = names[Math.floor(Math.random() * names.length)] as string
-        const row = await process.store
-          .update(id, { name })
-          .catch(thrown => void expect(['Conflict.NameTaken', 'Aborted.Contended']).toContain(thrown.code))
-        if (!row) continue
-        acknowledged(id, row.version)
-        named.set(name, { id, atMs: performance.now() })
-      }
-    }
-  }
-
-  const first = processes[0] as Process
-  for (let i = 0; i < 20; i++) rows.push((await first.store.create(newCard())).id)
-  await Promise.all(Array.from({ length: 8 }, (_, i) => caller(processes[i % processes.length] as Process)))
-  expect(done).toBeGreaterThan(operations)
 }

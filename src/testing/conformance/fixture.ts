@@ -141,6 +141,12 @@ export const openAgain = (
 
 const databaseDefaults = { ...loadConfig({ env: {}, flags: {}, readFile: () => '' }).config.database, poolSize: 8 }
 
+/** The database, in whose transactions some is done differently. */
+export const withTx = (db: Database, different: (tx: Database) => Partial<Database>): Database => ({
+  ...db,
+  tx: (work, options) => db.tx(tx => work({ ...tx, ...different(tx) }), options),
+})
+
 export const thingStore = (db: Database) => createStore(db, things)
 
 /** What a failed call is told apart by: its code or, when it is none of ours, its message. */

@@ -8,7 +8,7 @@ import type { MigrationProgress } from '@/infra/database/migrate/progress'
 import { migrations } from '@/migrations'
 import { users } from '@/modules/user/schema'
 import type { Backing } from '../backings'
-import { openAgain } from './fixture'
+import { openAgain, withTx } from './fixture'
 
 /** What running migrations promises, on whichever database. */
 export function migrationSuite(open: () => Promise<Backing>): void {
@@ -196,23 +196,13 @@ export function migrationSuite(open: () => Promise<Backing>): void {
 }
 
 /** The database, whose first change of tables inside a transaction waits. */
-function pausing(db: Database, begun: () => void, go: Promise<void>): Database {
-  return {
-    ...db,
-    tx: (work, options) =>
-      db.tx(
-        tx =>
-          work({
-            ...tx,
-            async run(sql, params) {
-              if (sql.startsWith('create table "first"')) {
-                begun()
-                await go
-              }
-              return tx.run(sql, params)
-            },
-          }),
-        options,
-      ),
-  }
-}
+const pausing = (db: Database, begun: () => void, go: Promise<void>): Database =>
+  withTx(db, tx => ({
+    async run(sql, params) {
+      if (sql.startsWith('create table "first"')) {
+        begun()
+        await go
+      }
+      return tx.run(sql, params)
+    },
+  }))

@@ -165,8 +165,6 @@ export async function startLoad(db: OpenDatabase, { callers, txTimeoutMs, ownWri
     const own: string[] = []
     const acts = actsOf(own)
     while (!isOver) {
-      // SQLite answers at once: callers that never wait would keep the timers and processes of the test waiting.
-      await new Promise<void>(resolve => setImmediate(resolve))
       const name = next(own)
       const beganMs = performance.now()
       try {

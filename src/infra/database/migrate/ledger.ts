@@ -40,10 +40,13 @@ function statementsIn(words: ColumnWords, migration: Migration, direction: Direc
 
 /**
  * Of the first `count` statements. On SQLite, where it is all of them or none, they are taken as MySQL would have them: there the
- * length of a text shows, and what is noted on one database is what another would refuse.
+ * length of a text shows, and what is noted on one database is what another would refuse. What only SQLite runs is taken as it is.
  */
 export function checksumUpTo(db: Database, migration: Migration, direction: Direction, count: number): string {
-  if (db.dialect.name === 'sqlite') return checksumOf(statementsIn(columnWords.mysql, migration, direction))
+  if (db.dialect.name === 'sqlite') {
+    const onServers = statementsIn(columnWords.mysql, migration, direction)
+    return checksumOf(onServers.length > 0 ? onServers : statementsOf(db, migration, direction))
+  }
   return checksumOf(statementsOf(db, migration, direction).slice(0, count))
 }
 

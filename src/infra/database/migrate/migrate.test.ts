@@ -27,6 +27,8 @@ const everyWord: Migration = {
     words.dropIndex('t', ['a']),
     ...words.changeColumn('t', 'a', { from: words.text(9), to: `${words.text(10)} not null` }),
     words.tableOptions,
+    ...words.onlyOn('sqlite', ['on SQLite']),
+    ...words.onlyOn('server', ['on servers']),
   ],
   down: () => [],
 }
@@ -39,8 +41,23 @@ test('the words of migrations say what they have always said', () => {
   // A database that has applied them refuses a bingo in which one of these is another: a new word adds to the last line only.
   expect(checksums).toEqual([
     ['0001_user', '747faff9d3e75c4d', 'a5bf32c224360d8e', '02e5a674267ed0f1'],
-    ['0001_every', '3ca616690c7f5532', '55f45b57c827af9f', 'ff15d6595d595330'],
+    ['0001_every', '20afaeccb7f9ec4c', 'e8baa1311dc93ab2', '757623d10c96fde3'],
   ])
+})
+
+test('what only SQLite runs has a checksum, too: a migration of it whose text has changed is refused', async () => {
+  const backing = (await openBacking('sqlite')) as Backing
+  const db = await openAgain(backing)
+  const of = (column: string): Migration => ({
+    id: '0001_only',
+    up: ({ onlyOn }) => onlyOn('sqlite', [`create table "only" ("${column}" text) strict`]),
+    down: ({ onlyOn }) => onlyOn('sqlite', ['drop table "only"']),
+  })
+  expect(await migrateUp(db, [of('a')])).toEqual(['0001_only'])
+  expect(await migrateUp(db, [of('a')])).toEqual([])
+  await expect(migrateUp(db, [of('b')])).rejects.toThrow('0001_only has been changed since it was applied')
+  await db.close()
+  await backing.dispose()
 })
 
 test('an index is named after its table and columns, without the id that it ends in', () => {

@@ -42,12 +42,20 @@ export async function openSqlite(path: string, config: Config['database'], tools
   const endGauges = meters.showConnections({ open: () => 2, inUse: () => turns.inUse, waiting: () => turns.waiting })
 
   const dataVersion = () => (written.of('pragma data_version').get() as { data_version: number }).data_version
-  let seenVersion = dataVersion()
+  function elsewhereReader(): () => boolean {
+    let seen = dataVersion()
+    return () => {
+      const version = dataVersion()
+      if (version === seen) return false
+      seen = version
+      return true
+    }
+  }
 
   function newSession(): TxSession {
     let writes = 0
     let attempt = 0
-    // A repetition must not come after the rollback: it would be on its own, or in the next transaction.
+    // What waited must not come after the rollback: it would be on its own, or in the next transaction.
     const inside = <T>(sql: string, work: () => T) => {
       const own = attempt
       return patiently(sql, work, queryTimeoutMs, () => own === attempt)
@@ -146,12 +154,8 @@ export async function openSqlite(path: string, config: Config['database'], tools
     run: (sql, params = []) => write(sql, () => ({ changes: written.of(sql).run(...params).changes })),
     runReturning: (sql, params = []) => write(sql, () => rowOf(written.of(sql), params)),
     ...outside(() => db, txDriver),
-    changedElsewhere() {
-      const version = dataVersion()
-      if (version === seenVersion) return false
-      seenVersion = version
-      return true
-    },
+    changedElsewhere: elsewhereReader(),
+    elsewhereReader,
     async ping() {
       // Reads a page, so that a file that is gone or broken is noticed.
       readOnly.of('pragma schema_version').get()
@@ -159,10 +163,13 @@ export async function openSqlite(path: string, config: Config['database'], tools
     async close() {
       await turns.idle()
       endGauges()
-      readOnly.finalize()
-      written.finalize()
-      reader.close()
-      writer.close()
+      // In its turn of the event loop, which comes after the reads that wait for theirs.
+      await patiently('close', () => {
+        readOnly.finalize()
+        written.finalize()
+        reader.close()
+        writer.close()
+      })
     },
   }
   return db

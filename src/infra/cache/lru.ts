@@ -8,7 +8,7 @@ export interface Copy {
 }
 
 /** Copies up to a number of bytes; the least recently used makes room. */
-export interface Copies {
+export interface Lru {
   readonly bytes: number
   readonly size: number
   /** Counts as a use. */
@@ -19,7 +19,7 @@ export interface Copies {
   clear(): void
 }
 
-export function createCopies(bytesMax: number, evicted: () => void): Copies {
+export function createLru(bytesMax: number, evicted: () => void): Lru {
   // A map keeps the order of insertion, and what is used is inserted again: the first is the least recently used.
   const copies = new Map<string, Copy>()
   let bytes = 0

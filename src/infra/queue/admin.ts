@@ -1,0 +1,134 @@
+import { toTimestamp } from '@/core/clock'
+import { defineErrors } from '@/core/error'
+import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskStates } from '@/core/queue/admin'
+import { queueErrors } from '@/core/queue/queue'
+import type { Seal } from '@/core/seal'
+import type { QueueDriver, StoredTask } from './driver'
+import { readEnvelope } from './envelope'
+import { unknownQueue } from './port'
+
+/** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
+export interface OutboxAdmin {
+  /** Those that were given up, oldest first, at most so many. */
+  givenUp(queue: string, count: number): Promise<{ id: string; reason: string }[]>
+  /** Hands it over once more. @returns whether there was such a one */
+  retry(id: string): Promise<boolean>
+  remove(id: string): Promise<boolean>
+}
+
+export interface QueueAdminOptions {
+  driver: QueueDriver
+  outbox?: OutboxAdmin | undefined
+  queues: readonly string[]
+  /** Signs page tokens. */
+  seal: Seal
+  leaseMs: number
+}
+
+const pageSizeMax = 1000
+const pageSizeDefault = 50
+/** Findings of the outbox that are told; more of one kind tell nothing more. */
+const givenUpMax = 1000
+
+const pageErrors = defineErrors({
+  PageSize: ['InvalidArgument', 'pageSize must be an integer from 1 to 1000.'],
+  PageToken: ['InvalidArgument', 'This page token does not belong to this list. Start again without one.'],
+  State: ['InvalidArgument', `The state of tasks is one of ${taskStates.join(', ')}.`],
+})
+
+/** What operators do, over any driver. An id is looked for in every queue, unless one is named: there are few, and operators are patient. */
+export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: QueueAdminOptions): QueueAdmin {
+  function checked(queue: string): string {
+    if (!queues.includes(queue)) throw queueErrors.UnknownQueue({ problems: [unknownQueue(queue, queues)] })
+    return queue
+  }
+
+  /** The first answer that is not `absent`. */
+  async function inQueues<T>(queue: string | undefined, ask: (queue: string) => Promise<T | undefined>): Promise<T> {
+    for (const name of queue === undefined ? queues : [checked(queue)]) {
+      const answer = await ask(name)
+      if (answer !== undefined) return answer
+    }
+    throw queueErrors.TaskNotFound()
+  }
+  const there = <T extends string>(answer: T): Exclude<T, 'absent'> | undefined =>
+    answer === 'absent' ? undefined : (answer as Exclude<T, 'absent'>)
+
+  return {
+    queues,
+
+    async list(queue, state, { pageSize = pageSizeDefault, pageToken } = {}) {
+      checked(queue)
+      if (!taskStates.includes(state)) throw pageErrors.State()
+      if (!Number.isInteger(pageSize) || pageSize < 1) throw pageErrors.PageSize()
+      const purpose = `tasks of ${queue} ${state}`
+      const cursor = pageToken === undefined ? undefined : seal.open(pageToken, purpose)
+      if (pageToken !== undefined && cursor === undefined) throw pageErrors.PageToken()
+      const page = await driver.list(queue, state, Math.min(pageSize, pageSizeMax), cursor)
+      const items = page.tasks.map(task => viewOf(queue, task))
+      return page.cursor === undefined ? { items } : { items, nextPageToken: seal.close(page.cursor, purpose) }
+    },
+
+    show: (id, queue) =>
+      inQueues(queue, async name => {
+        const task = await driver.show(name, id)
+        return task && viewOf(name, task)
+      }),
+
+    async retry(id, queue) {
+      if (await outbox?.retry(id)) return
+      const answer = await inQueues(queue, async name => there(await driver.retry(name, id)))
+      if (answer === 'alive') throw queueErrors.TaskNotDead()
+    },
+
+    async cancel(id, queue) {
+      const answer = await inQueues(queue, async name => there(await driver.cancel(name, id)))
+      // It has ended already, which is all that was asked for; a repeated call must not fail.
+      return answer === 'dead' ? 'cancelled' : answer
+    },
+
+    async remove(id, queue) {
+      if (await outbox?.remove(id)) return
+      const answer = await inQueues(queue, async name => there(await driver.remove(name, id)))
+      if (answer === 'active') throw queueErrors.TaskActive()
+    },
+
+    stats: async queue => ({ queue, ...(await driver.stats(checked(queue))) }),
+
+    async *fsck(queue, { fix }) {
+      checked(queue)
+      for (const { id, reason } of (await outbox?.givenUp(queue, givenUpMax)) ?? []) yield leftInOutbox(queue, id, reason)
+      let cursor: string | undefined
+      do {
+        const step = await driver.fsck(queue, { fix, leaseMs, ...(cursor !== undefined && { cursor }) })
+        for (const finding of step.findings) yield { queue, ...finding }
+        cursor = step.cursor
+      } while (cursor !== undefined)
+    },
+  }
+}
+
+const leftInOutbox = (queue: string, id: string, reason: string): FsckFinding => ({
+  queue,
+  id,
+  what: `was left in the outbox: ${reason}`,
+  remedy: `look whether it was done; then 'bingo task delete ${id}', or 'bingo task retry ${id}' to have it done, for the second time perhaps`,
+  fixed: false,
+})
+
+const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt'>> = { scheduled: 'runAt', active: 'leaseUntil', dead: 'deadAt' }
+
+function viewOf(queue: string, { id, state, envelope, atMs, isCancelled, worker, ...counts }: StoredTask): TaskView {
+  const read = envelope === undefined ? undefined : readEnvelope(envelope)
+  const time = timeOf[state]
+  return {
+    id,
+    queue,
+    state,
+    ...(read && { task: read.task, payload: read.payload, headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
+    ...(time && atMs !== undefined && { [time]: toTimestamp(atMs) }),
+    ...(worker !== undefined && { worker }),
+    ...(isCancelled && { isCancelled }),
+    ...counts,
+  }
+}

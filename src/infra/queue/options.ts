@@ -1,0 +1,139 @@
+import type { Clock } from '@/core/clock'
+import { nearest } from '@/core/config/leaf'
+import type { FieldProblem } from '@/core/error'
+import { type EnqueueOptions, queueErrors } from '@/core/queue/queue'
+import type { Backoff, TaskDefaults } from '@/core/queue/task'
+import type { EnvelopeOptions } from './envelope'
+
+/**
+ * What may be said when a task is enqueued, checked: options come from handlers and biz, but also from the command line and the
+ * administrators' API, so the types are not trusted.
+ */
+const yearMs = 31_536_000_000
+const dayMs = 86_400_000
+const retriesMax = 1000
+const prioritiesMax = 9
+const factorMax = 10
+const uniqueKeyMax = 1000
+const headersMax = 16
+const headersBytesMax = 1024
+
+const isWhole = (value: unknown, min: number, max: number): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+
+/** What is wrong with an option, as the end of a sentence; undefined when nothing is. */
+type Check = (value: unknown) => string | undefined
+const whole =
+  (min: number, max: number): Check =>
+  value =>
+    isWhole(value, min, max) ? undefined : `must be an integer from ${min} to ${max}`
+const text =
+  (fits: (value: string) => boolean, words: string): Check =>
+  value =>
+    typeof value === 'string' && fits(value) ? undefined : `must be ${words}`
+
+/** Braces would put a key of Redis into another slot, and spaces would end a word of a log line. */
+const idPattern = /^[\x21-\x7a|~]{1,128}$/
+const headerName = /^[a-z0-9][a-z0-9_.-]{0,63}$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused, since a header may become a header of HTTP or a line of a log
+const controls = /[\u0000-\u001f\u007f]/
+
+const instant = text(value => instantMs(value) !== undefined, 'an RFC 3339 instant, like 2026-01-31T09:05:00Z')
+
+const checks: Record<Exclude<keyof EnqueueOptions, 'tx' | 'queue'>, Check> = {
+  id: text(value => idPattern.test(value), '1–128 printable ASCII characters without spaces and braces'),
+  priority: whole(0, prioritiesMax),
+  maxRetries: whole(0, retriesMax),
+  backoff: backoffFault,
+  timeoutMs: whole(1, dayMs),
+  delayMs: whole(0, yearMs),
+  at: instant,
+  deadline: instant,
+  uniqueFor: whole(1, yearMs),
+  uniqueKey: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
+  headers: headersFault,
+}
+const names = ['queue', ...Object.keys(checks)]
+
+/** Throws OptionInvalid with everything that is wrong. Whether there is such a queue is asked elsewhere. */
+export function checkOptions(options: EnqueueOptions): void {
+  let problems: FieldProblem[] = none
+  for (const name in options) {
+    const value = options[name as keyof EnqueueOptions]
+    if (value === undefined || name === 'tx' || name === 'queue') continue
+    const check = Object.hasOwn(checks, name) ? checks[name as keyof typeof checks] : undefined
+    const detail = check ? check(value) : `is no option${hint(name)}`
+    if (detail !== undefined) problems = [...problems, { pointer: name, detail }]
+  }
+  const { delayMs, at, uniqueFor, uniqueKey } = options
+  if (delayMs !== undefined && at !== undefined) problems = [...problems, { pointer: 'at', detail: 'and delayMs: say one' }]
+  if (uniqueKey !== undefined && uniqueFor === undefined)
+    problems = [...problems, { pointer: 'uniqueKey', detail: 'says what is unique; say with uniqueFor for how long' }]
+  if (problems.length > 0) throw queueErrors.OptionInvalid({ problems })
+}
+
+const none: FieldProblem[] = []
+
+function hint(name: string): string {
+  const near = nearest(name, names)
+  return near ? `; did you mean ${near}?` : `; options are ${names.join(', ')}`
+}
+
+function backoffFault(value: unknown): string | undefined {
+  const { minMs, maxMs, factor, ...rest } = (value ?? {}) as Partial<Backoff>
+  const fits =
+    isWhole(minMs, 0, dayMs) &&
+    isWhole(maxMs, minMs, dayMs) &&
+    typeof factor === 'number' &&
+    factor >= 1 &&
+    factor <= factorMax &&
+    Object.keys(rest).length === 0
+  return fits ? undefined : `must be { minMs: 0–${dayMs}, maxMs: minMs–${dayMs}, factor: 1–${factorMax} }`
+}
+
+function headersFault(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'must be an object of texts'
+  const headers = Object.entries(value as Record<string, unknown>)
+  if (headers.length > headersMax) return `are ${headers.length}; at most ${headersMax} are handed on`
+  let bytes = 0
+  for (const [name, held] of headers) {
+    if (!headerName.test(name)) return 'have names of 1–64 small letters, digits and _ . -, beginning with a letter or digit'
+    if (typeof held !== 'string' || controls.test(held) || !held.isWellFormed())
+      return `hold texts without control characters; ${name} is none`
+    bytes += name.length + Buffer.byteLength(held)
+  }
+  return bytes > headersBytesMax ? `are ${bytes} bytes; at most ${headersBytesMax} are handed on` : undefined
+}
+
+const instantPattern = /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+
+/** Milliseconds since 1970 of an RFC 3339 instant, or undefined when it is none: a day that there is not is none. */
+export function instantMs(value: string): number | undefined {
+  const day = instantPattern.exec(value)?.[1]
+  if (day === undefined) return undefined
+  const ms = Date.parse(value)
+  const dayMs = Date.parse(day)
+  return Number.isNaN(ms) || !new Date(dayMs).toISOString().startsWith(day) ? undefined : ms
+}
+
+/** How long until it may start, by the clock of this process. @throws OptionInvalid when `at` is further away than a year */
+export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
+  if (at === undefined) return delayMs ?? 0
+  const aheadMs = Math.max(0, (instantMs(at) ?? 0) - clock.nowMs())
+  if (aheadMs > yearMs) throw queueErrors.OptionInvalid({ problems: [{ pointer: 'at', detail: 'must not be more than a year ahead' }] })
+  return aheadMs
+}
+
+const nothingSaid: EnvelopeOptions = Object.freeze({})
+
+/** What of it goes with the task: only what was said, so that the defaults of a newer version hold for what waits. */
+export function saidOf({ maxRetries, backoff, timeoutMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+  if (maxRetries === undefined && backoff === undefined && timeoutMs === undefined && deadline === undefined) return nothingSaid
+  const deadlineMs = deadline === undefined ? undefined : instantMs(deadline)
+  return {
+    ...(maxRetries !== undefined && { maxRetries }),
+    ...(backoff && { backoff }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(deadlineMs !== undefined && { deadlineMs }),
+  }
+}

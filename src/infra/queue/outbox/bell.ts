@@ -1,0 +1,61 @@
+import type { RedisConnection, RedisServer } from '../../redis'
+
+/** Tells relays that there is something in the outbox. Words may get lost: relays look by themselves, too. */
+export interface Bell {
+  /** Does not wait, and never fails. */
+  ring(): void
+  /** Calls `heard` when somebody rings, in this process or another. @returns what ends it */
+  listen(heard: () => void): () => void
+}
+
+const publishLimitMs = 1000
+const subscribeLimitMs = 2000
+
+export function createBell(server: RedisServer, prefix: string): Bell {
+  const channel = `${prefix}:outbox`
+  const listeners = new Set<() => void>()
+  let speaker: RedisConnection | undefined
+  let isSpeaking = false
+  let isAgain = false
+
+  /** Those who ring while one is under way are heard with the next. */
+  async function speak(): Promise<void> {
+    if (isSpeaking) {
+      isAgain = true
+      return
+    }
+    isSpeaking = true
+    speaker ??= server.connect('outbox')
+    do {
+      isAgain = false
+      await speaker.call(publishLimitMs, 'PUBLISH', channel, '').catch(() => {})
+    } while (isAgain)
+    isSpeaking = false
+  }
+
+  return {
+    ring() {
+      // Where a relay is at hand, it takes what is there; others need not know.
+      for (const heard of listeners) heard()
+      if (listeners.size === 0) void speak()
+    },
+    listen(heard) {
+      listeners.add(heard)
+      const listener = server.connect('outbox-bell')
+      listener.onChange(async runId => {
+        if (runId === undefined) return
+        try {
+          await listener.subscribe(subscribeLimitMs, channel, heard)
+          // Whatever was said before nobody was told.
+          heard()
+        } catch {
+          listener.reconnect()
+        }
+      })
+      return () => {
+        listeners.delete(heard)
+        void listener.close()
+      }
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import type { EnqueueReply, NewTask } from '../driver'
+import { states } from './rows'
+import { atTail, type Session } from './session'
+
+/** The condition and its parameters come last: an id is refused while it is remembered. */
+const insertion = `insert into "queueTask" ("queue", "id", "state", "priority", "line", "at", "isIdKept", "uniqueKey", "uniqueUntil", "envelope")
+  select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+  where not exists (select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?11)
+  on conflict ("queue", "id") do nothing`
+
+export async function enqueue(session: Session, queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
+  const replies: EnqueueReply[] = []
+  for (const task of tasks) replies.push(await enqueueOne(session, queue, task))
+  if (replies.some(({ status }) => status === 'enqueued')) session.wake(queue)
+  return replies
+}
+
+async function enqueueOne(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+  const { tx, nowMs } = session
+  const { id, isIdKept, priority, delayMs, unique, envelope } = task
+  if (unique) {
+    const taken = await whoHas(session, queue, id, unique.key)
+    if (taken) return taken
+  }
+  const summary = await session.of(queue)
+  const isScheduled = delayMs > 0
+  const atMs = nowMs + delayMs
+  const { changes } = await tx.run(insertion, [
+    queue,
+    id,
+    isScheduled ? states.scheduled : states.waiting,
+    priority,
+    isScheduled ? 0 : summary.tail + 1,
+    atMs,
+    isIdKept ? 1 : 0,
+    unique?.key ?? null,
+    unique ? nowMs + unique.forMs : null,
+    envelope,
+    nowMs,
+  ])
+  if (changes === 0) return { id, status: 'duplicate' }
+  summary.enqueued++
+  if (isScheduled) {
+    summary.scheduled++
+    if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
+  } else {
+    summary.waiting++
+    atTail(summary)
+  }
+  return { id, status: 'enqueued' }
+}
+
+/** @returns the reply when the key, or the id itself, is taken; a key that was held for its whole time is taken away before */
+async function whoHas({ tx, nowMs }: Session, queue: string, id: string, key: string): Promise<EnqueueReply | undefined> {
+  const known = await tx.first(
+    `select 1 from "queueTask" where "queue" = ?1 and "id" = ?2
+      union all select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?3`,
+    [queue, id, nowMs],
+  )
+  if (known) return { id, status: 'duplicate' }
+  const holder = await tx.first('select "id", "uniqueUntil" from "queueTask" where "queue" = ? and "uniqueKey" = ?', [queue, key])
+  if (!holder) return undefined
+  if (Number(holder['uniqueUntil']) > nowMs) return { id: String(holder['id']), status: 'unique' }
+  await tx.run('update "queueTask" set "uniqueKey" = null, "uniqueUntil" = null where "queue" = ? and "uniqueKey" = ?', [queue, key])
+  return undefined
+}

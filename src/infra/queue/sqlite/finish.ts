@@ -1,0 +1,103 @@
+import type { SqlRow } from '@/core/database'
+import type { Finish, FinishStatus } from '../driver'
+import { bury, end } from './ending'
+import { finisherOf, states, withError } from './rows'
+import { atHead, atTail, type Session, type Summary } from './session'
+
+export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
+  const statuses: FinishStatus[] = []
+  for (const each of said) statuses.push(await finishOne(session, queue, each))
+  return statuses
+}
+
+async function finishOne(session: Session, queue: string, said: Finish): Promise<FinishStatus> {
+  if (said.outcome === 'done' && (await isDone(session, queue, said))) return 'ok'
+  const row = await session.tx.first(
+    `select "seq", "id", "state", "attempt", "nonce", "failures", "crashes", "isCancelled", "isIdKept", "finisher", "errors"
+      from "queueTask" where "queue" = ? and "id" = ?`,
+    [queue, said.id],
+  )
+  if (!row) return 'gone'
+  const isHeld = row['state'] === states.active && row['attempt'] === said.attempt && row['nonce'] === said.nonce
+  if (!isHeld) return row['finisher'] === finisherOf(said, said.outcome) ? 'ok' : 'stale'
+  await apply(session, queue, row, said)
+  return 'ok'
+}
+
+/** How nearly all end, in one statement. */
+async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
+  const { changes } = await session.tx.run(
+    `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
+      and "isIdKept" = 0`,
+    [queue, id, attempt, nonce],
+  )
+  if (changes === 0) return false
+  const summary = await session.of(queue)
+  summary.active--
+  summary.done++
+  return true
+}
+
+async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
+  const summary = await session.of(queue)
+  if (said.outcome === 'done' || said.outcome === 'cancelled' || row['isCancelled'] === 1) {
+    await end(session, queue, { seq: Number(row['seq']), id: said.id, isIdKept: row['isIdKept'] === 1 })
+    summary.active--
+    summary[said.outcome === 'done' ? 'done' : 'cancelled']++
+    return
+  }
+  const failed = said.outcome === 'retry' || (said.outcome === 'dead' && said.isFailure) ? 1 : 0
+  const failures = Number(row['failures']) + failed
+  summary.failed += failed
+  const finisher = finisherOf(said, said.outcome)
+  const errors =
+    'error' in said ? withError(row['errors'], { ms: session.nowMs, attempt: said.attempt, message: said.error }) : (row['errors'] ?? null)
+  if (said.outcome === 'dead') {
+    const task = { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors: String(errors), finisher }
+    await bury(session, summary, task)
+    return
+  }
+  await leave(session, summary, { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
+  session.wake(queue)
+}
+
+function placeOf(said: Finish): Place {
+  if (said.outcome === 'release') return 'head'
+  return 'delayMs' in said && said.delayMs > 0 ? { delayMs: said.delayMs } : 'tail'
+}
+
+/** Where a task goes that is to be worked on again. */
+export type Place = 'head' | 'tail' | { delayMs: number }
+
+/** Takes an active task from its worker. A finisher of null leaves the one before. */
+export async function leave(
+  { tx, nowMs }: Session,
+  summary: Summary,
+  task: { seq: number; failures: number; crashes: number; errors: string | SqlRow[string]; finisher: string | null },
+  place: Place,
+): Promise<void> {
+  const isScheduled = typeof place === 'object'
+  const atMs = isScheduled ? nowMs + place.delayMs : nowMs
+  const line = place === 'head' ? atHead(summary) : place === 'tail' ? atTail(summary) : 0
+  await tx.run(
+    `update "queueTask" set "state" = ?, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
+      "nonce" = null, "worker" = null where "seq" = ?`,
+    [
+      isScheduled ? states.scheduled : states.waiting,
+      line,
+      atMs,
+      task.failures,
+      task.crashes,
+      task.errors ?? null,
+      task.finisher,
+      task.seq,
+    ],
+  )
+  summary.active--
+  if (isScheduled) {
+    summary.scheduled++
+    if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
+  } else {
+    summary.waiting++
+  }
+}

@@ -1,0 +1,62 @@
+import type { SqlRow } from '@/core/database'
+import { type BeatReply, type Held, type ReapReply, type ReapRule, reapMax } from '../driver'
+import { bury, end, purge } from './ending'
+import { leave } from './finish'
+import { states, withError } from './rows'
+import type { Session, Summary } from './session'
+
+/** How many ids are forgotten in a call, beside its own work. */
+const purgedMax = 1000
+
+export async function beat({ tx, nowMs }: Session, queue: string, leaseMs: number, held: readonly Held[]): Promise<BeatReply> {
+  const reply: BeatReply = { lost: [], cancelled: [] }
+  for (const { id, attempt, nonce } of held) {
+    const row = await tx.first(
+      `update "queueTask" set "at" = max("at", ?) where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ?
+        and "state" = ${states.active} returning "isCancelled"`,
+      [nowMs + leaseMs, queue, id, attempt, nonce],
+    )
+    if (!row) reply.lost.push(id)
+    else if (row['isCancelled'] === 1) reply.cancelled.push(id)
+  }
+  return reply
+}
+
+export async function reap(session: Session, queue: string, { leaseMs, crashesMax }: ReapRule): Promise<ReapReply> {
+  const { tx, nowMs } = session
+  const summary = await session.of(queue)
+  // Noted now and then though nothing else is written, so that a process that starts can tell that somebody has been here.
+  if (summary.active > 0 && nowMs - summary.clockMs > leaseMs / 4) summary.clockMs = nowMs
+  const over = await tx.all(
+    `select "seq", "id", "attempt", "failures", "crashes", "isCancelled", "isIdKept", "errors" from "queueTask"
+      where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
+    [queue, nowMs],
+  )
+  const reply: ReapReply = { again: [], poisoned: [], more: over.length > reapMax }
+  for (const row of over.slice(0, reapMax)) await reapOne(session, summary, row, crashesMax, reply)
+  if (reply.again.length > 0) session.wake(queue)
+  await purge(tx, nowMs, purgedMax)
+  return reply
+}
+
+async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesMax: number, reply: ReapReply): Promise<void> {
+  const id = String(row['id'])
+  const seq = Number(row['seq'])
+  if (row['isCancelled'] === 1) {
+    await end(session, summary.queue, { seq, id, isIdKept: row['isIdKept'] === 1 })
+    summary.active--
+    summary.cancelled++
+    return
+  }
+  const crashes = Number(row['crashes']) + 1
+  const task = { seq, failures: Number(row['failures']), crashes, finisher: null }
+  summary.crashed++
+  if (crashes > crashesMax) {
+    const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: 'poison' })
+    await bury(session, summary, { ...task, errors })
+    reply.poisoned.push(id)
+    return
+  }
+  await leave(session, summary, { ...task, errors: row['errors'] ?? null }, crashes === 1 ? 'head' : { delayMs: 2 ** crashes * 1000 })
+  reply.again.push(id)
+}

@@ -1,0 +1,125 @@
+import type { Database, SqlRow, SqlValue } from '@/core/database'
+import type { QueueStats, TaskState } from '@/core/queue/admin'
+import { queueErrors } from '@/core/queue/queue'
+import type { StoredTask } from '../driver'
+import { end } from './ending'
+import { shownColumns, states, storedTask } from './rows'
+import { atTail, type Session, summaryOf } from './session'
+
+/** What operators do. */
+
+const find = (tx: Database, queue: string, id: string): Promise<SqlRow | undefined> =>
+  tx.first('select "seq", "id", "state", "isIdKept" from "queueTask" where "queue" = ? and "id" = ?', [queue, id])
+
+const endingOf = (row: SqlRow) => ({ seq: Number(row['seq']), id: String(row['id']), isIdKept: row['isIdKept'] === 1 })
+
+export async function cancel(session: Session, queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'> {
+  const row = await find(session.tx, queue, id)
+  if (!row) return 'absent'
+  if (row['state'] === states.dead) return 'dead'
+  if (row['state'] === states.active) {
+    await session.tx.run('update "queueTask" set "isCancelled" = 1 where "seq" = ?', [row['seq'] ?? null])
+    session.cancelling(queue, id)
+    return 'cancelling'
+  }
+  await removeResting(session, queue, row)
+  const summary = await session.of(queue)
+  summary.cancelled++
+  return 'cancelled'
+}
+
+export async function retry(session: Session, queue: string, id: string): Promise<'retried' | 'alive' | 'absent'> {
+  const row = await find(session.tx, queue, id)
+  if (!row) return 'absent'
+  if (row['state'] !== states.dead) return 'alive'
+  const summary = await session.of(queue)
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "failures" = 0, "crashes" = 0
+      where "seq" = ?`,
+    [atTail(summary), session.nowMs, row['seq'] ?? null],
+  )
+  summary.dead--
+  summary.waiting++
+  session.wake(queue)
+  return 'retried'
+}
+
+export async function remove(session: Session, queue: string, id: string): Promise<'removed' | 'active' | 'absent'> {
+  const row = await find(session.tx, queue, id)
+  if (!row) return 'absent'
+  if (row['state'] === states.active) return 'active'
+  await removeResting(session, queue, row)
+  return 'removed'
+}
+
+async function removeResting(session: Session, queue: string, row: SqlRow): Promise<void> {
+  const summary = await session.of(queue)
+  await end(session, queue, endingOf(row))
+  if (row['state'] === states.waiting) summary.waiting--
+  if (row['state'] === states.scheduled) summary.scheduled--
+  if (row['state'] === states.dead) summary.dead--
+  summary.nextDueMs = undefined
+}
+
+export async function show(db: Database, queue: string, id: string): Promise<StoredTask | undefined> {
+  const row = await db.first(`select ${shownColumns} from "queueTask" where "queue" = ? and "id" = ?`, [queue, id])
+  return row && storedTask(row)
+}
+
+/** By which two columns the tasks of a state are in order, and how an index knows them. */
+const orders: Record<TaskState, { by: readonly ['priority', 'line'] | readonly ['at', 'id']; isDown?: true; among: string }> = {
+  waiting: { by: ['priority', 'line'], among: `"state" = ${states.waiting}` },
+  scheduled: { by: ['at', 'id'], among: `"state" = ${states.scheduled} and "state" > 0` },
+  active: { by: ['at', 'id'], among: `"state" = ${states.active} and "state" > 0` },
+  dead: { by: ['at', 'id'], isDown: true, among: `"state" = ${states.dead} and "state" > 0` },
+}
+
+export async function list(
+  db: Database,
+  queue: string,
+  { state, count, cursor }: { state: TaskState; count: number; cursor: string | undefined },
+): Promise<{ tasks: StoredTask[]; cursor?: string }> {
+  const { by, isDown, among } = orders[state]
+  const [direction, beyond] = isDown ? ['desc', '<'] : ['asc', '>']
+  const from = cursor === undefined ? [] : readCursor(cursor)
+  const after = cursor === undefined ? '' : `and ("${by[0]}", "${by[1]}") ${beyond} (?, ?)`
+  const rows = await db.all(
+    `select ${shownColumns} from "queueTask" where "queue" = ? and ${among} ${after}
+      order by "${by[0]}" ${direction}, "${by[1]}" ${direction} limit ?`,
+    [queue, ...from, count + 1],
+  )
+  const shown = rows.slice(0, count)
+  const last = shown.at(-1)
+  return {
+    tasks: shown.map(storedTask),
+    ...(last && rows.length > count ? { cursor: JSON.stringify([last[by[0]], last[by[1]]]) } : {}),
+  }
+}
+
+function readCursor(text: string): SqlValue[] {
+  try {
+    const values = JSON.parse(text) as unknown
+    if (Array.isArray(values) && values.length === 2 && values.every(each => typeof each === 'number' || typeof each === 'string'))
+      return values
+  } catch {
+    // Said below.
+  }
+  throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a page before has said.' }] })
+}
+
+export async function stats(db: Database, queue: string, nowMs: number): Promise<Omit<QueueStats, 'queue'>> {
+  const summary = summaryOf(queue, await db.first('select * from "queueSummary" where "queue" = ?', [queue]))
+  const first = await db.first(
+    `select "at" from "queueTask" where "queue" = ? and "state" = ${states.waiting} order by "priority", "line" limit 1`,
+    [queue],
+  )
+  const { waiting, scheduled, active, dead, enqueued, done, failed, crashed, died, cancelled } = summary
+  return {
+    waiting,
+    scheduled,
+    active,
+    dead,
+    ...(first ? { oldestWaitingMs: Math.max(0, nowMs - Number(first['at'])) } : {}),
+    total: { enqueued, done, failed, crashed, dead: died, cancelled },
+  }
+}

@@ -1,0 +1,77 @@
+import { toTimestamp } from '@/core/clock'
+import type { SqlRow } from '@/core/database'
+import type { TaskError, TaskState } from '@/core/queue/admin'
+import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
+
+/**
+ * A task is one row of "queueTask":
+ *
+ * - `line`: its place among those of its priority that wait. `at`: since when it could have been started, of a waiting one; when it
+ *   may start, of a scheduled one; until when it is held, of an active one; when it ended, of a dead one.
+ * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
+ * - `uniqueKey`: taken from it when it dies, and when it has had the key for as long as it may.
+ * - `errors`: JSON, `[[ms, attempt, message], …]`.
+ *
+ * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
+ * SQLite compiles a query with an order and `= ?` or `limit ?` anew each time it is run, which `+?` keeps it from.
+ */
+export const states = { waiting: 0, scheduled: 1, active: 2, dead: 3 } as const
+const stateNames: readonly TaskState[] = ['waiting', 'scheduled', 'active', 'dead']
+
+/** The columns that make a `StoredTask`. */
+export const shownColumns = [
+  'id',
+  'state',
+  'priority',
+  'line',
+  'at',
+  'attempt',
+  'failures',
+  'crashes',
+  'isCancelled',
+  'worker',
+  'errors',
+  'envelope',
+]
+  .map(name => `"${name}"`)
+  .join(', ')
+
+export function storedTask(row: SqlRow): StoredTask {
+  const state = stateNames[Number(row['state'])] ?? 'waiting'
+  return {
+    id: String(row['id']),
+    state,
+    priority: Number(row['priority']),
+    envelope: String(row['envelope']),
+    attempt: Number(row['attempt']),
+    failures: Number(row['failures']),
+    crashes: Number(row['crashes']),
+    isCancelled: row['isCancelled'] === 1,
+    ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
+    ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
+    errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),
+  }
+}
+
+type KeptError = [ms: number, attempt: number, message: string]
+
+const messageMax = 1000
+
+/** @returns the column with one more error, the oldest dropped when there are too many */
+export function withError(errors: unknown, error: { ms: number; attempt: number; message: string }): string {
+  const kept = readErrors(errors)
+  kept.push([error.ms, error.attempt, error.message.slice(0, messageMax)])
+  return JSON.stringify(kept.slice(-errorsMax))
+}
+
+function readErrors(column: unknown): KeptError[] {
+  if (typeof column !== 'string') return []
+  try {
+    return JSON.parse(column) as KeptError[]
+  } catch {
+    return []
+  }
+}
+
+/** What is kept of who ended an attempt, so that the same said again is known. */
+export const finisherOf = ({ attempt, nonce }: Held, outcome: Finish['outcome']): string => `${attempt} ${nonce} ${outcome}`

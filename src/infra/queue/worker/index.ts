@@ -1,0 +1,109 @@
+import { hostname } from 'node:os'
+import { type Clock, systemClock } from '@/core/clock'
+import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
+import type { TaskHandler } from '@/core/queue/task'
+import type { Service } from '@/core/service'
+import type { QueueDriver } from '../driver'
+import type { Skills } from './claims'
+import { createHeartbeats, type HeartbeatSource } from './heartbeats'
+import { type WorkerLimits, workerLimits } from './limits'
+import { queueMeters, type QueueMeters } from './meters'
+import { createPool, type Pool } from './pool'
+import { startReaper } from './reaper'
+
+export type { HeartbeatSource } from './heartbeats'
+
+export interface WorkerOptions {
+  driver: QueueDriver
+  /** The queues that this process works, and how many of their tasks at a time. */
+  queues: Readonly<Record<string, { concurrency: number }>>
+  /** What is done with the tasks. One of another name becomes a dead letter. */
+  handlers: readonly TaskHandler[]
+  /** The same in all processes. */
+  leaseMs: number
+  /** How long what runs may go on after `stop`; then it is told to end. See `graceMsOf`. */
+  graceMs: number
+  heartbeats: HeartbeatSource
+  log: Log
+  metrics: Metrics
+  clock?: Clock
+  random?: () => number
+  limits?: Partial<WorkerLimits>
+}
+
+/** What remains of the deadline of a shutdown for tasks to end by themselves. */
+export const graceMsOf = (deadlineMs: number): number =>
+  Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - marginMs)
+/** The heartbeats stop last. */
+const marginMs = 500
+
+/**
+ * Does the tasks of queues. It starts with the queue reachable or not; what it claimed it has begun, until `stop`, which claims
+ * no more, waits `graceMs` for what runs, tells it then to end and gives the rest back to the queue, uncounted.
+ */
+export function createWorker(options: WorkerOptions): Service {
+  const { driver, queues, handlers, leaseMs, graceMs, heartbeats: source, log, metrics } = options
+  const { clock = systemClock, random = Math.random, limits = {} } = options
+  const pools = new Map<string, Pool>()
+  const gauges: (() => void)[] = []
+  let stopReapers: (() => Promise<void>)[] = []
+  let stopping: Promise<void> | undefined
+
+  const heartbeats = createHeartbeats(source, {
+    ...{ leaseMs, log, metrics, random },
+    tell: news => pools.get(news.queue)?.heard(news),
+    holds: () => [...pools.values()].flatMap(pool => pool.holds()),
+  })
+  const all = Object.entries(queues).map(([queue, { concurrency }]) => {
+    const meters = queueMeters(metrics, queue)
+    const pool = createPool({
+      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random },
+      worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
+      skills: skillsOf(handlers, meters),
+      limits: { ...workerLimits, ...limits },
+    })
+    pools.set(queue, pool)
+    return { queue, pool, meters }
+  })
+  const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
+
+  async function stop(): Promise<void> {
+    const reaping = stopReapers.map(end => end())
+    await Promise.all([...reaping, ...all.map(({ pool }) => pool.stop(graceMs))])
+    await heartbeats.stop()
+    for (const end of gauges) end()
+  }
+
+  return {
+    name: 'worker',
+    async start() {
+      gauges.push(
+        metrics.gauge(
+          { name: 'bingo_tasks_running', help: 'Attempts that run in this process.' },
+          sumOf(pool => pool.running),
+        ),
+        metrics.gauge(
+          { name: 'bingo_tasks_stuck', help: 'Those of them that go on though they were told to end.' },
+          sumOf(pool => pool.stuck),
+        ),
+      )
+      await heartbeats.start()
+      if (stopping) return
+      for (const { pool } of all) pool.start()
+      stopReapers = all.map(({ queue, pool, meters }) => startReaper({ driver, queue, leaseMs, meters, log, random, found: pool.wake }))
+    },
+    stop() {
+      stopping ??= stop()
+      return stopping
+    },
+  }
+}
+
+/** The worker's name has 64 characters at most, with the number of the process. */
+const hostMaxChars = 48
+
+function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters): Skills {
+  const skills = new Map(handlers.map(handler => [handler.task.name, { ...handler, meters: meters.ofTask(handler.task.name) }]))
+  return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
+}

@@ -1,0 +1,67 @@
+import type { Log } from '@/core/log'
+import type { QueueDriver } from '../driver'
+import { crashesMax, idsLoggedMax, jittered, reapEveryMs } from './limits'
+import type { QueueMeters } from './meters'
+
+export interface ReaperOptions {
+  driver: QueueDriver
+  queue: string
+  leaseMs: number
+  meters: QueueMeters
+  log: Log
+  random: () => number
+  /** Tasks wait again. */
+  found(): void
+}
+
+/**
+ * Takes tasks back from workers that are not heard of any more, now and then. Every worker does, so that the last one left does.
+ * @returns what ends it; resolves when no call is under way
+ */
+export function startReaper({ driver, queue, leaseMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
+  const rule = { leaseMs, crashesMax }
+  let isStopped = false
+  let isAway = false
+  let reaping: Promise<void> = Promise.resolve()
+  let timer = setTimeout(reap, jittered(reapEveryMs(leaseMs), random))
+
+  function reap(): void {
+    reaping = reapAll().finally(() => {
+      if (!isStopped) timer = setTimeout(reap, jittered(reapEveryMs(leaseMs), random))
+    })
+  }
+
+  async function reapAll(): Promise<void> {
+    try {
+      while (!isStopped) {
+        const { again, poisoned, more } = await driver.reap(queue, rule)
+        isAway = false
+        say(again, poisoned)
+        if (!more) return
+      }
+    } catch (thrown) {
+      // Comes by itself again; the claims say loudly enough that the queue is away.
+      if (!isAway) log.warn('tasks of workers that are gone cannot be taken back', { queue, err: thrown })
+      isAway = true
+    }
+  }
+
+  function say(again: readonly string[], poisoned: readonly string[]): void {
+    if (again.length > 0) {
+      meters.reaped.add(again.length)
+      log.info('tasks were taken back from workers that are not heard of', fieldsOf(again))
+      found()
+    }
+    if (poisoned.length > 0) {
+      meters.poisoned.add(poisoned.length)
+      log.warn('tasks that no worker survives have become dead letters', fieldsOf(poisoned))
+    }
+  }
+  const fieldsOf = (ids: readonly string[]) => ({ queue, count: ids.length, ids: ids.slice(0, idsLoggedMax) })
+
+  return async () => {
+    isStopped = true
+    clearTimeout(timer)
+    await reaping
+  }
+}

@@ -1,0 +1,200 @@
+import { type TaskState, taskStates } from '@/core/queue/admin'
+import type { EnqueueReply, ExchangeReply, Finish, Held, QueueDriver, StoredTask } from '@/infra/queue/driver'
+import type { Call } from './trace'
+
+/**
+ * What holds of a queue after every call, whatever was called before it. Each looks only at what the driver itself says; none knows
+ * of the model. Numbered as in the design; those that are about schedules, pausing and speed are tested elsewhere.
+ */
+interface Invariant {
+  name: string
+  says: string
+  /** @returns what is wrong */
+  broken(moment: Moment): string[]
+}
+
+/** One call, what there was before it, and what after it. */
+export interface Moment {
+  call: Call
+  reply: unknown
+  before: Snapshot
+  after: Snapshot
+  /** By the clock of the store, before and after the call. */
+  beganMs: number
+  endedMs: number
+  ledger: Ledger
+}
+
+export interface Snapshot {
+  tasks: Record<TaskState, StoredTask[]>
+  stats: Awaited<ReturnType<QueueDriver['stats']>>
+}
+
+/** What has been so far. */
+export interface Ledger {
+  removed: number
+  /** What was accepted of the end of each attempt. */
+  ended: Map<string, Finish['outcome']>
+  /** The attempts that were given of each task, while it is there. */
+  attempts: Map<string, number>
+  keys: Map<string, { id: string; untilMs: number }>
+}
+export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map() })
+
+export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
+  const [waiting, scheduled, active, dead] = await Promise.all(taskStates.map(async state => (await driver.list(queue, state, 1000)).tasks))
+  if (!waiting || !scheduled || !active || !dead) throw new Error('a list is missing')
+  return { tasks: { waiting, scheduled, active, dead }, stats: await driver.stats(queue) }
+}
+
+const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
+const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
+const alive = ['waiting', 'scheduled', 'active'] as const
+const attemptOf = ({ id, attempt, nonce }: Held) => `${id} ${attempt} ${nonce}`
+
+/** Each end that was said in a call, with the answer. */
+function saidOf({ call, reply }: Moment): { said: Finish; status: string | undefined }[] {
+  if (call.is !== 'exchange') return []
+  return (call.exchange.finish ?? []).map((said, i) => ({ said, status: (reply as ExchangeReply).finished[i] }))
+}
+
+function acceptedOf({ call, reply }: Moment) {
+  if (call.is !== 'enqueue') return []
+  return call.tasks.filter((_, i) => (reply as EnqueueReply[])[i]?.status === 'enqueued')
+}
+
+/** What was given that was not held by the same claim before. */
+function givenOf({ call, reply, before }: Moment) {
+  if (call.is !== 'exchange' || !call.exchange.claim) return []
+  const was = new Map(before.tasks.active.map(({ id, attempt }) => [id, attempt]))
+  return (reply as ExchangeReply).claimed.filter(({ id, attempt }) => was.get(id) !== attempt)
+}
+
+/** I1 */
+function nothingIsLost({ after, ledger }: Moment): string[] {
+  const { total, waiting, scheduled, active, dead } = after.stats
+  const known = waiting + scheduled + active + dead + total.done + total.cancelled + ledger.removed
+  return known === total.enqueued ? [] : [`${total.enqueued} were accepted, and ${known} are known of`]
+}
+
+/** I1 */
+function nothingComesBack(moment: Moment): string[] {
+  const may = new Set([...idsIn(moment.before), ...acceptedOf(moment).map(({ id }) => id)])
+  return idsIn(moment.after).filter(id => !may.has(id))
+}
+
+/** I2 */
+function eachIsInOnePlace({ after }: Moment): string[] {
+  const ids = idsIn(after)
+  return ids.filter((id, i) => ids.indexOf(id) !== i)
+}
+
+/** I3 */
+function eachHasItsEnvelope({ after }: Moment): string[] {
+  return everything(after).flatMap(({ id, envelope }) => (envelope === undefined ? [id] : []))
+}
+
+/** I4 */
+function whatRunsHasAnOwner({ after }: Moment): string[] {
+  const isOwned = ({ worker, atMs, attempt }: StoredTask) => Boolean(worker) && atMs !== undefined && attempt > 0
+  const orphans = after.tasks.active.filter(task => !isOwned(task))
+  const owned = taskStates.filter(state => state !== 'active').flatMap(state => after.tasks[state].filter(({ worker }) => worker))
+  return [...orphans, ...owned].map(({ id }) => id)
+}
+
+/** I5 */
+function anAttemptEndsOnce(moment: Moment): string[] {
+  const { before, after, ledger } = moment
+  const ended = new Map(ledger.ended)
+  const first: Finish[] = []
+  const wrong: string[] = []
+  for (const { said, status } of saidOf(moment)) {
+    if (status !== 'ok') continue
+    const was = ended.get(attemptOf(said))
+    if (was === undefined) first.push(said)
+    else if (was !== said.outcome) wrong.push(`${attemptOf(said)}: ${was}, then ${said.outcome}`)
+    ended.set(attemptOf(said), said.outcome)
+  }
+  const done = first.filter(({ outcome }) => outcome === 'done').length
+  const counted = after.stats.total.done - before.stats.total.done
+  if (counted !== done) wrong.push(`${done} were done for the first time, and ${counted} were counted`)
+  const failed = first.filter(said => said.outcome === 'retry' || (said.outcome === 'dead' && said.isFailure)).length
+  if (after.stats.total.failed - before.stats.total.failed > failed) wrong.push(`only ${failed} failed`)
+  return wrong
+}
+
+/** I6 */
+function theStaleChangeNothing(moment: Moment): string[] {
+  const { call, reply, before, after } = moment
+  const said = saidOf(moment)
+  const isStale =
+    (call.is === 'exchange' && !call.exchange.claim && said.every(({ status }) => status !== 'ok')) ||
+    (call.is === 'beat' && (reply as { lost: string[] }).lost.length === call.held.length)
+  const { oldestWaitingMs: _, ...was } = before.stats
+  const { oldestWaitingMs: __, ...is } = after.stats
+  return isStale && !Bun.deepEquals([before.tasks, was], [after.tasks, is]) ? [`${JSON.stringify(call)} changed something`] : []
+}
+
+/** I7 */
+function noneStartsBeforeItsTime(moment: Moment): string[] {
+  const due = new Map(moment.before.tasks.scheduled.map(({ id, atMs }) => [id, atMs ?? 0]))
+  return givenOf(moment).flatMap(({ id }) => ((due.get(id) ?? 0) > moment.endedMs ? [id] : []))
+}
+
+/** I9 */
+function aKeyHasOneHolder(moment: Moment): string[] {
+  const keys = new Map(moment.ledger.keys)
+  return acceptedOf(moment).flatMap(({ id, unique }) => {
+    if (!unique) return []
+    const holder = keys.get(unique.key)
+    keys.set(unique.key, { id, untilMs: Number.POSITIVE_INFINITY })
+    return holder && holder.untilMs > moment.endedMs ? [`${unique.key} was ${holder.id}'s when ${id} got it`] : []
+  })
+}
+
+/** I14 */
+function theDeadStay({ call, before, after }: Moment): string[] {
+  const still = new Set(idsIn(after, ['dead']))
+  const mayGo = call.is === 'retry' || call.is === 'remove' ? call.id : undefined
+  return idsIn(before, ['dead']).filter(id => !still.has(id) && id !== mayGo)
+}
+
+function attemptsGrow(moment: Moment): string[] {
+  return givenOf(moment).flatMap(({ id, attempt }) => (attempt > (moment.ledger.attempts.get(id) ?? 0) ? [] : [`${id} ${attempt}`]))
+}
+
+export const invariants: readonly Invariant[] = [
+  { name: 'I1', says: 'what was accepted is alive or dead, has ended, or was removed', broken: nothingIsLost },
+  { name: 'I1', says: 'what has ended does not come back', broken: nothingComesBack },
+  { name: 'I2', says: 'a task is in one state', broken: eachIsInOnePlace },
+  { name: 'I3', says: 'each task that is listed has its envelope', broken: eachHasItsEnvelope },
+  { name: 'I4', says: 'what runs, and only that, has a worker and a time until which it is held', broken: whatRunsHasAnOwner },
+  { name: 'I5', says: 'one end is accepted of an attempt', broken: anAttemptEndsOnce },
+  { name: 'I6', says: 'who is stale changes nothing', broken: theStaleChangeNothing },
+  { name: 'I7', says: 'no task starts before its time', broken: noneStartsBeforeItsTime },
+  { name: 'I9', says: 'a unique key has one holder', broken: aKeyHasOneHolder },
+  { name: 'I14', says: 'dead letters go only when they are told to', broken: theDeadStay },
+  { name: 'attempts', says: 'each start of a task has a higher number than all before it', broken: attemptsGrow },
+]
+
+/** @throws Error when one does not hold */
+export function check(moment: Moment): void {
+  if (moment.call.is === 'remove' && moment.reply === 'removed') moment.ledger.removed++
+  for (const { name, says, broken } of invariants) {
+    const wrong = broken(moment)
+    if (wrong.length > 0) throw new Error(`${name} does not hold: ${says}. ${wrong.join('; ')}`)
+  }
+  enter(moment)
+}
+
+/** Writes the call down. */
+function enter(moment: Moment): void {
+  const { after, beganMs, ledger } = moment
+  for (const { said, status } of saidOf(moment)) if (status === 'ok') ledger.ended.set(attemptOf(said), said.outcome)
+  for (const { id, attempt } of givenOf(moment)) ledger.attempts.set(id, attempt)
+  for (const { id, unique } of acceptedOf(moment)) if (unique) ledger.keys.set(unique.key, { id, untilMs: beganMs + unique.forMs })
+  const there = new Set(idsIn(after))
+  for (const id of ledger.attempts.keys()) if (!there.has(id)) ledger.attempts.delete(id)
+  const living = new Set(idsIn(after, alive))
+  for (const [key, { id }] of ledger.keys) if (!living.has(id)) ledger.keys.delete(key)
+}

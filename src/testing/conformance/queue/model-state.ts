@@ -1,0 +1,88 @@
+import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
+import type { Claimed, Finish, Held, StoredTask } from '@/infra/queue/driver'
+
+/** A task as the model remembers it. */
+export interface ModelTask {
+  id: string
+  isIdKept: boolean
+  priority: number
+  envelope: string
+  uniqueKey: string | undefined
+  state: TaskState
+  /** When it may start, until when it is held, when it ended; of a waiting one since when it waits. */
+  atMs: number
+  attempt: number
+  failures: number
+  crashes: number
+  isCancelled: boolean
+  worker: string
+  /** Of the claim that has it. */
+  nonce: string
+  /** What was said last of how an attempt ended, and by whom. */
+  ended: (Held & { outcome: Finish['outcome'] }) | undefined
+  errors: TaskError[]
+}
+
+export interface ModelQueue {
+  tasks: Map<string, ModelTask>
+  /** Ids that wait, of each priority, the next first. */
+  lines: string[][]
+  /** Until when an id is remembered. */
+  kept: Map<string, number>
+  keys: Map<string, { id: string; untilMs: number }>
+  /** What each claim got. */
+  claims: Map<string, string[]>
+  total: QueueStats['total']
+  listeners: Set<{ wake(): void; cancelled(id: string): void }>
+}
+
+const priorities = 10
+
+export const newQueue = (): ModelQueue => ({
+  ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
+})
+
+export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
+  task?.state === 'active' && task.attempt === attempt && task.nonce === nonce
+export const isSame = ({ ended }: ModelTask, { attempt, nonce, outcome }: Finish) =>
+  ended?.attempt === attempt && ended.nonce === nonce && ended.outcome === outcome
+
+export function wake({ listeners }: ModelQueue) {
+  for (const listener of listeners) listener.wake()
+}
+
+/** Waiting ones as their lines say, the others by their time, then by id; dead ones the other way round. */
+export function inOrder({ tasks, lines }: ModelQueue, state: TaskState): ModelTask[] {
+  if (state === 'waiting') return lines.flat().map(id => tasks.get(id) as ModelTask)
+  const sorted = [...tasks.values()].filter(task => task.state === state).toSorted((a, b) => a.atMs - b.atMs || (a.id < b.id ? -1 : 1))
+  return state === 'dead' ? sorted.toReversed() : sorted
+}
+
+export function leaveLine({ lines }: ModelQueue, { id, priority }: ModelTask) {
+  lines[priority] = (lines[priority] as string[]).filter(each => each !== id)
+}
+
+export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[] {
+  if (task?.state !== 'active' || task.nonce !== nonce) return []
+  const { id, attempt, failures, crashes, envelope } = task
+  return [{ id, attempt, failures, crashes, envelope }]
+}
+
+export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
+  if (!task) return undefined
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  return {
+    ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
+    ...(state === 'active' ? { worker } : {}),
+    ...(state === 'waiting' ? {} : { atMs }),
+  }
+}
+
+export function page(tasks: readonly ModelTask[], count: number, from: number) {
+  const next = from + count
+  return {
+    tasks: tasks.slice(from, next).flatMap(task => storedOf(task) ?? []),
+    ...(next < tasks.length ? { cursor: String(next) } : {}),
+  }
+}

@@ -1,0 +1,287 @@
+import { type Clock, toTimestamp } from '@/core/clock'
+import type { QueueStats, TaskState } from '@/core/queue/admin'
+import { queueErrors } from '@/core/queue/queue'
+import {
+  type Claim,
+  type Claimed,
+  type EnqueueReply,
+  errorsMax,
+  type Exchange,
+  type Finish,
+  type FinishStatus,
+  type Held,
+  keptIdMs,
+  type NewTask,
+  type QueueDriver,
+  type ReapRule,
+  reapMax,
+} from '@/infra/queue/driver'
+import {
+  claimedOf,
+  inOrder,
+  isHolder,
+  isSame,
+  leaveLine,
+  type ModelQueue,
+  type ModelTask,
+  newQueue,
+  page,
+  storedOf,
+  wake,
+} from './model-state'
+
+/**
+ * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
+ * what the drivers are compared with, so it is written to be read, not to be fast.
+ */
+export interface ModelStore {
+  /** A client of the store, as a process has one. */
+  open(): QueueDriver
+  /** What there is of a queue besides counters and remembered ids: tasks and unique keys. */
+  leftovers(queue: string): string[]
+}
+
+const messageMax = 1000
+const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
+
+export function modelStore(clock: Clock): ModelStore {
+  const queues = new Map<string, ModelQueue>()
+
+  function queueOf(name: string): ModelQueue {
+    const found = queues.get(name) ?? newQueue()
+    queues.set(name, found)
+    return found
+  }
+
+  function enqueue(queue: ModelQueue, tasks: readonly NewTask[]): EnqueueReply[] {
+    return tasks.map(task => enqueueOne(queue, task))
+  }
+
+  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+    const nowMs = clock.nowMs()
+    if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
+    const other = unique && queue.keys.get(unique.key)
+    if (other && other.untilMs > nowMs) return { id: other.id, status: 'unique' }
+    if (unique) queue.keys.set(unique.key, { id, untilMs: nowMs + unique.forMs })
+    const task: ModelTask = {
+      ...{ id, isIdKept, priority, envelope, uniqueKey: unique?.key, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
+      ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+    }
+    queue.tasks.set(id, task)
+    if (delayMs > 0) schedule(task, delayMs)
+    else wait(queue, task, 'tail')
+    queue.total.enqueued++
+    return { id, status: 'enqueued' }
+  }
+
+  function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
+    const finished = finish.map(each => finishOne(queue, each))
+    const claimed = claim ? take(queue, claim) : []
+    const nextDueMs = nextDue(queue)
+    return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
+  }
+
+  function finishOne(queue: ModelQueue, said: Finish): FinishStatus {
+    const task = queue.tasks.get(said.id)
+    if (!task) return 'gone'
+    if (!isHolder(task, said)) return isSame(task, said) ? 'ok' : 'stale'
+    task.ended = said
+    if (said.outcome === 'done') {
+      queue.total.done++
+      end(queue, task)
+      return 'ok'
+    }
+    if (task.isCancelled || said.outcome === 'cancelled') {
+      endCancelled(queue, task)
+      return 'ok'
+    }
+    if (said.outcome === 'release') wait(queue, task, 'head')
+    if (said.outcome === 'snooze' || said.outcome === 'retry') {
+      if (said.delayMs > 0) schedule(task, said.delayMs)
+      else wait(queue, task, 'tail')
+    }
+    if (said.outcome === 'retry' || (said.outcome === 'dead' && said.isFailure)) {
+      task.failures++
+      queue.total.failed++
+    }
+    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error)
+    if (said.outcome === 'dead') bury(queue, task)
+    return 'ok'
+  }
+
+  function take(queue: ModelQueue, { nonce, count, worker, leaseMs }: Claim): Claimed[] {
+    const before = queue.claims.get(nonce)
+    if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
+    const nowMs = clock.nowMs()
+    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
+    const taken = inOrder(queue, 'waiting').slice(0, count)
+    for (const task of taken) {
+      leaveLine(queue, task)
+      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce })
+    }
+    if (taken.length > 0)
+      queue.claims.set(
+        nonce,
+        taken.map(({ id }) => id),
+      )
+    return taken.flatMap(task => claimedOf(task, nonce))
+  }
+
+  function nextDue(queue: ModelQueue): number | undefined {
+    if (inOrder(queue, 'waiting').length > 0) return 0
+    const next = inOrder(queue, 'scheduled')[0]
+    return next && Math.max(0, next.atMs - clock.nowMs())
+  }
+
+  function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
+    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
+    const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
+    for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
+    return {
+      lost: held.filter(each => !isMine(each)).map(({ id }) => id),
+      cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
+    }
+  }
+
+  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+    const nowMs = clock.nowMs()
+    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const again: string[] = []
+    const poisoned: string[] = []
+    for (const task of over.slice(0, reapMax)) {
+      if (task.isCancelled) {
+        endCancelled(queue, task)
+        continue
+      }
+      task.crashes++
+      queue.total.crashed++
+      if (task.crashes > crashesMax) {
+        keepError(task, 'poison')
+        bury(queue, task)
+        poisoned.push(task.id)
+      } else {
+        if (task.crashes === 1) wait(queue, task, 'head')
+        else schedule(task, crashPauseMs(task.crashes))
+        again.push(task.id)
+      }
+    }
+    return { again, poisoned, more: over.length > reapMax }
+  }
+
+  function cancel(queue: ModelQueue, id: string) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'dead') return 'dead'
+    if (task.state !== 'active') {
+      endCancelled(queue, task)
+      return 'cancelled'
+    }
+    task.isCancelled = true
+    for (const listener of queue.listeners) listener.cancelled(id)
+    return 'cancelling'
+  }
+
+  function retry(queue: ModelQueue, id: string) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state !== 'dead') return 'alive'
+    Object.assign(task, { failures: 0, crashes: 0 })
+    wait(queue, task, 'tail')
+    return 'retried'
+  }
+
+  function remove(queue: ModelQueue, id: string) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active') return 'active'
+    end(queue, task)
+    return 'removed'
+  }
+
+  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
+    const line = queue.lines[task.priority] as string[]
+    if (place === 'head') line.unshift(task.id)
+    else line.push(task.id)
+    Object.assign(task, { state: 'waiting', atMs: sinceMs })
+    wake(queue)
+  }
+
+  function schedule(task: ModelTask, delayMs: number) {
+    Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
+  }
+
+  function keepError(task: ModelTask, message: string) {
+    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: message.slice(0, messageMax) }
+    task.errors = [...task.errors, error].slice(-errorsMax)
+  }
+
+  /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
+  function bury(queue: ModelQueue, task: ModelTask) {
+    Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
+    queue.total.dead++
+    forget(queue, task)
+  }
+
+  function endCancelled(queue: ModelQueue, task: ModelTask) {
+    queue.total.cancelled++
+    end(queue, task)
+  }
+
+  function end(queue: ModelQueue, task: ModelTask) {
+    leaveLine(queue, task)
+    queue.tasks.delete(task.id)
+    forget(queue, task)
+  }
+
+  function forget(queue: ModelQueue, { id, isIdKept, uniqueKey }: ModelTask) {
+    if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
+    if (uniqueKey !== undefined && queue.keys.get(uniqueKey)?.id === id) queue.keys.delete(uniqueKey)
+  }
+
+  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
+    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
+    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
+    return {
+      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
+      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
+    }
+  }
+
+  function open(): QueueDriver {
+    let isClosed = false
+    const mine: (() => void)[] = []
+    const on = async <T>(name: string, work: (queue: ModelQueue) => T): Promise<T> => {
+      if (isClosed) throw queueErrors.QueueUnavailable()
+      return work(queueOf(name))
+    }
+    return {
+      async enqueue(name, tasks, tx) {
+        if (tx) throw new Error('the model is in no database')
+        return on(name, queue => enqueue(queue, tasks))
+      },
+      exchange: (name, said) => on(name, queue => exchange(queue, said)),
+      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
+      reap: (name, rule) => on(name, queue => reap(queue, rule)),
+      cancel: (name, id) => on(name, queue => cancel(queue, id)),
+      retry: (name, id) => on(name, queue => retry(queue, id)),
+      remove: (name, id) => on(name, queue => remove(queue, id)),
+      show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
+      list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
+      stats: name => on(name, stats),
+      fsck: name => on(name, () => ({ findings: [] })),
+      watch(name, listener) {
+        const { listeners } = queueOf(name)
+        listeners.add(listener)
+        mine.push(() => listeners.delete(listener))
+        return () => listeners.delete(listener)
+      },
+      ping: () => on('', () => {}),
+      async close() {
+        isClosed = true
+        for (const end of mine) end()
+      },
+    }
+  }
+
+  return { open, leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()] }
+}

@@ -1,0 +1,142 @@
+import { expect } from 'bun:test'
+import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
+import { heldOf, longMs } from './fixture'
+import type { QueueStore } from './stores'
+import { check, newLedger, type Snapshot, snapshot } from './invariants'
+import { modelStore } from './model'
+import { type Call, callOf, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'
+
+/** Where time is real, what the store says of it may be so far from what the model says. */
+const realToleranceMs = 30_000
+/** Where time is real, the shortest of times are over after this. */
+const realPauseMs = 3
+let count = 0
+
+/**
+ * Plays steps on a driver and on the model: their answers are the same, so is what there is after each, and the invariants hold. In
+ * the end everything that is still there is brought to its end, and nothing is left.
+ */
+export async function playBeside(store: QueueStore, steps: readonly Step[]): Promise<void> {
+  const queue = `model-${++count}-${crypto.randomUUID().slice(0, 8)}`
+  let nowMs = 0
+  const model = modelStore({ nowMs: () => nowMs }).open()
+  const clients: [QueueDriver, QueueDriver] = [store.driver, store.rival]
+  const opened: QueueDriver[] = []
+  const memory = newMemory()
+  const ledger = newLedger()
+  /** The last attempt that was given of each task, also of workers that have died since. */
+  const given = new Map<string, Held>()
+  const toleranceMs = store.isTimeReal ? realToleranceMs : 0
+
+  async function callBoth(call: Call): Promise<void> {
+    const real = clients[call.by]
+    const before = await snapshot(real, queue)
+    const beganMs = await store.nowMs()
+    const reply = call.is === 'reap' ? await reapTrusting(real, call.rule) : await make(real, queue, call)
+    const endedMs = await store.nowMs()
+    // Where time is real it has gone on since; but no time that was said ends between two steps.
+    nowMs = call.is === 'reap' ? endedMs : beganMs
+    const expected = await make(model, queue, call)
+    expectSame(call, reply, expected, toleranceMs)
+    const after = await snapshot(clients[1 - call.by] as QueueDriver, queue)
+    nowMs = await store.nowMs()
+    expectSameState(after, await snapshot(model, queue), toleranceMs)
+    check({ call, reply, before, after, beganMs, endedMs, ledger })
+    remember(memory, call, reply)
+    for (const each of memory.claimed) given.set(each.id, each)
+    if (store.isTimeReal) await store.advance(realPauseMs)
+  }
+
+  /** A reaper that does not trust the clock yet takes nothing for the time of one lease. */
+  async function reapTrusting(driver: QueueDriver, rule: { leaseMs: number; crashesMax: number }): Promise<ReapReply> {
+    const reply = await driver.reap(queue, rule)
+    if (reply.again.length + reply.poisoned.length > 0) return reply
+    await store.advance(rule.leaseMs + 1)
+    return driver.reap(queue, rule)
+  }
+
+  async function play(step: Step): Promise<void> {
+    if (step.is === 'pass') return store.advance(step.ms)
+    if (step.is === 'crash') return forget(memory, step.worker)
+    if (step.is === 'restart') {
+      if (opened.includes(clients[0])) await clients[0].close()
+      clients[0] = await store.open()
+      opened.push(clients[0])
+      forgetCalls(memory, 0)
+      return
+    }
+    const call = callOf(memory, step, (await snapshot(model, queue)).tasks)
+    if (call) await callBoth(call)
+  }
+
+  /** I8: when nothing fails any more every task comes to its end, and I3: nothing is left of any. */
+  async function bringToAnEnd(): Promise<void> {
+    const id = (task: { id: string }) => task.id
+    for (let round = 0; round < roundsMax; round++) {
+      const { waiting, scheduled, active } = (await snapshot(clients[0], queue)).tasks
+      if (waiting.length + scheduled.length + active.length === 0) break
+      if (store.isTimeReal) {
+        const finish = active.flatMap(({ id }) => given.get(id) ?? []).map(each => ({ ...heldOf(each), outcome: 'done' as const }))
+        await callBoth({ is: 'exchange', by: 0, exchange: { finish } })
+        for (const each of scheduled.map(id)) await callBoth({ is: 'cancel', by: 0, id: each })
+      } else {
+        await store.advance(longMs + 1)
+        await callBoth({ is: 'reap', by: 1, rule: { leaseMs: 1, crashesMax: 3 } })
+      }
+      const claim = { worker: 'one:1', nonce: `last-${String(round).padStart(11, '0')}`, count: 100, leaseMs: longMs }
+      const { claimed } = (await make(clients[0], queue, { is: 'exchange', by: 0, exchange: {} })) as ExchangeReply
+      expect(claimed).toEqual([])
+      await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
+      const mine = (await snapshot(clients[0], queue)).tasks.active
+      const finish = mine.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce, outcome: 'done' as const }))
+      await callBoth({ is: 'exchange', by: 0, exchange: { finish } })
+    }
+    for (const each of (await snapshot(clients[0], queue)).tasks.dead.map(id)) await callBoth({ is: 'remove', by: 0, id: each })
+    expect((await snapshot(clients[0], queue)).tasks).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
+    expect((await clients[0].fsck(queue, { fix: false, leaseMs: 1 })).findings).toEqual([])
+    if (!store.isTimeReal) await store.advance(longMs)
+    expect(await store.leftovers(queue)).toEqual([])
+  }
+
+  try {
+    for (const step of steps) await play(step)
+    await bringToAnEnd()
+  } finally {
+    if (opened.includes(clients[0])) await clients[0].close()
+  }
+}
+
+const roundsMax = 10
+
+function expectSame(call: Call, reply: unknown, expected: unknown, toleranceMs: number): void {
+  if (call.is === 'exchange') {
+    const { nextDueMs, ...rest } = reply as ExchangeReply
+    const { nextDueMs: expectedMs, ...expectedRest } = expected as ExchangeReply
+    expect(rest).toEqual(expectedRest)
+    if (call.exchange.claim) expectNear(nextDueMs, expectedMs, toleranceMs)
+  } else {
+    expect([call.is, reply]).toEqual([call.is, expected])
+  }
+}
+
+function expectNear(ms: number | undefined, expectedMs: number | undefined, toleranceMs: number): void {
+  if (ms === undefined || expectedMs === undefined || toleranceMs === 0) expect(ms).toBe(expectedMs)
+  else expect(Math.abs(ms - expectedMs)).toBeLessThanOrEqual(toleranceMs)
+}
+
+function expectSameState(real: Snapshot, model: Snapshot, toleranceMs: number): void {
+  const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapshot) => ({
+    stats: { ...stats, isAnyWaiting: oldestWaitingMs !== undefined },
+    tasks: Object.entries(tasks).map(([state, all]) => [
+      state,
+      all.map(({ atMs: _, errors, ...task }) => ({ ...task, errors: errors.map(({ at: __, ...error }) => error) })),
+    ]),
+  })
+  expect(timeless(real)).toEqual(timeless(model))
+  const times = ({ tasks, stats }: Snapshot) => [
+    stats.oldestWaitingMs,
+    ...Object.values(tasks).flatMap(all => all.flatMap(({ atMs, errors }) => [atMs, ...errors.map(({ at }) => Date.parse(at))])),
+  ]
+  const expected = times(model)
+  for (const [i, ms] of times(real).entries()) expectNear(ms, expected[i], toleranceMs)
+}

@@ -1,0 +1,27 @@
+import { describe } from 'bun:test'
+import { cancelSuite } from './cancel'
+import { claimSuite } from './claim'
+import { deadSuite } from './dead'
+import { enqueueSuite } from './enqueue'
+import { finishSuite } from './finish'
+import type { TestQueue } from './fixture'
+import { inspectSuite } from './inspect'
+import { leaseSuite } from './lease'
+import { uniqueSuite } from './unique'
+import { watchSuite } from './watch'
+
+/** What a driver of the queue promises, on whichever store. */
+export function queueSuite(newQueue: () => TestQueue): void {
+  const suites = {
+    enqueue: enqueueSuite,
+    'a unique key': uniqueSuite,
+    claim: claimSuite,
+    'the end of an attempt': finishSuite,
+    cancel: cancelSuite,
+    'a lease': leaseSuite,
+    'a dead letter': deadSuite,
+    'what operators see': inspectSuite,
+    'what workers are told': watchSuite,
+  }
+  for (const [name, suite] of Object.entries(suites)) describe(name, () => suite(newQueue))
+}
