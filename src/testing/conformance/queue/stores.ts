@@ -3,7 +3,7 @@ import { type QueueDriver, keptIdMs } from '@/infra/queue/driver'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
-import { type Backing, openBacking } from '../../backings'
+import { type Backing, openBacking, type RedisName } from '../../backings'
 import { fakeLog, fakeMetrics } from '../../fakes'
 import { openAgain } from '../fixture'
 import { openRedisQueue } from '@/infra/queue/redis/open'
@@ -34,13 +34,14 @@ export interface QueueStore {
 }
 
 export type QueueStoreName = 'model' | 'sqlite' | RedisName
-/** Servers that the Redis driver works with. */
-type RedisName = 'redis'
 
 const openers: Record<QueueStoreName, () => Promise<QueueStore>> = {
   model: openModel,
   sqlite: openSqlite,
   redis: () => openOnRedis('redis'),
+  redis8: () => openOnRedis('redis8'),
+  valkey: () => openOnRedis('valkey'),
+  redisCluster: () => openOnRedis('redisCluster'),
 }
 export const queueStoreNames = Object.keys(openers) as QueueStoreName[]
 export const openQueueStore = (name: QueueStoreName): Promise<QueueStore> => openers[name]()
@@ -119,10 +120,11 @@ const redisTimeoutMs = 5000
 /** Each process has connections of its own; the clock is the server's, which nobody moves. */
 async function openOnRedis(name: RedisName): Promise<QueueStore> {
   const url = (await sharedServer(name))?.url ?? ''
+  const isCluster = name === 'redisCluster'
   const prefix = `test-${crypto.randomUUID().slice(0, 8)}`
   const closers: (() => Promise<void>)[] = []
   async function openProcess(): Promise<QueueDriver> {
-    const server = openRedis(url, { log: fakeLog() })
+    const server = openRedis(url, { log: fakeLog(), isCluster })
     const queue = await openRedisQueue({ server, prefix, timeoutMs: redisTimeoutMs, log: fakeLog(), metrics: fakeMetrics() })
     closers.push(async () => {
       await queue.close()
@@ -130,7 +132,7 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     })
     return queue
   }
-  const behind = openRedis(url, { log: fakeLog() })
+  const behind = openRedis(url, { log: fakeLog(), isCluster })
   const connection = behind.connect('test')
   await until(() => connection.runId !== undefined)
   const say = (...[command, ...args]: [string, ...(string | number)[]]) => connection.call(redisTimeoutMs, command, ...args)

@@ -62,10 +62,12 @@ local function finish(i)
     end
     if why then note(id, attempt, why) end
   end
-  if outcome == 'l' then
+  if outcome == 'l' or delay == 0 then
     local priority = call('GETRANGE', B .. 'e:' .. id, 0, 0)
-    call('HSET', s, 'a', attempt, 'l', held)
-    if priority ~= '' then wait_first(id, priority) end
+    if delay then call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'r', hex(now))
+    else call('HSET', s, 'a', attempt, 'l', held) end
+    if priority == '' then return 'o' end
+    if delay then wait_last(id, priority) else wait_first(id, priority) end
   elseif delay then
     local run = now + delay
     call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'r', hex(run))
