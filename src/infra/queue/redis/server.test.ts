@@ -110,6 +110,26 @@ describeOnRedis('a Redis that must not be used, or takes no writes', () => {
     expect((await driver.enqueue(queue, [newTask()]))[0]?.status).toBe('enqueued')
   }, 30_000)
 
+  test('one claim takes some megabytes at most, and the next takes the rest', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver } = subject
+    const envelope = 'x'.repeat(250_000)
+    for (let i = 0; i < 10; i++) {
+      await driver.enqueue(
+        queue,
+        Array.from({ length: 10 }, () => newTask({ envelope })),
+      )
+    }
+    const first = await driver.exchange(queue, { claim: { worker: 'w', nonce: 'n'.repeat(16), count: 100, leaseMs: 30_000 } })
+    expect(first.claimed.length).toBeGreaterThan(10)
+    expect(first.claimed.length).toBeLessThan(60)
+    expect(first.nextDueMs).toBe(0)
+    let rest = 0
+    while (rest < 100 - first.claimed.length) rest += (await claim(driver, queue)).tasks.length
+    expect(await driver.stats(queue)).toMatchObject({ waiting: 0, active: 100 })
+  })
+
   test('a waiting task with a payload of 200 bytes takes less than 400 bytes, and one key', async () => {
     await using server = await startOwn('redis')
     await using subject = await openSubject(server.url, { prefix: 'bingo' })

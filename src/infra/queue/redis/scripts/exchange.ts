@@ -84,6 +84,9 @@ for i = 1, finishes do statuses[i] = finish(i) end
 flush()
 `
 
+/** One claim takes no more tasks when their envelopes have so many bytes together: the rest is for the next. */
+const claimBytesMax = 4 * 1024 * 1024
+
 /**
  * Those that a list names, from its right. What is elsewhere too, or named twice, or has no envelope, is only dropped from the list.
  * Where a task belongs its hash says; whether it is there, its set.
@@ -126,7 +129,7 @@ end
 local function take(lease, life, keeps_nothing_too)
   local now_hex, first_owner = hex(now), '1:' .. nonce .. ' 0 ' .. worker
   local seen, record, owners, leases, trims, cancelled, void, revived = {}, {}, {}, {}, {}, {}, {}, {}
-  local left, looks = wanted, wanted + 1000
+  local left, looks, bytes, portion = wanted, wanted + 1000, 0, 50
   local function consider(id, entry, has_hashes)
     if not entry then
       void[#void + 1] = id
@@ -158,12 +161,12 @@ local function take(lease, life, keeps_nothing_too)
     end
     if attempt == 1 and sub(entry, 2, 2) == '0' then owners[2 * n] = first_owner
     else owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks_of(entry), worker) end
-    left = left - 1
+    left, bytes = left - 1, bytes + #entry
   end
   for priority = 0, 9 do
     local line, seen_here = B .. 'p' .. priority, 0
     while left > 0 and looks > 0 do
-      local named = call('LRANGE', line, -seen_here - math.min(left, 200), -seen_here - 1)
+      local named = call('LRANGE', line, -seen_here - math.min(left, portion), -seen_here - 1)
       local found = #named
       if found == 0 then break end
       local entry_keys, hash_keys = {}, {}
@@ -181,6 +184,9 @@ local function take(lease, life, keeps_nothing_too)
         end
       end
       seen_here, looks = seen_here + found, looks - found
+      if bytes > ${claimBytesMax} then looks = 0 end
+      portion = math.max(1, math.min(200, math.floor(${claimBytesMax} * #record / math.max(bytes, 1))))
+      if #record == 0 then portion = 200 end
     end
     if seen_here > 0 then trims[#trims + 1] = { line, seen_here } end
     if left <= 0 or looks <= 0 then break end
