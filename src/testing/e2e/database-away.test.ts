@@ -1,5 +1,5 @@
 import { expect } from 'bun:test'
-import { testOn } from '../backings'
+import { besideMysql, testOn } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
 import { newSignUp, send } from '../http-client'
 import { createTestDatabase, freePort, type Server, sharedServer } from '../servers'
@@ -70,7 +70,7 @@ async function startBehindRelay(): Promise<{ bingo: RunningBingo; relay: Relay; 
   url.port = String(relay.port)
   const env = {
     BINGO_DATABASE_URL: url.href,
-    BINGO_AUTH_KEY: Buffer.from(Array.from({ length: 32 }, (_, i) => i * 5 + 3)).toString('hex'),
+    ...besideMysql((await sharedServer('redis')) as Server),
     BINGO_DATABASE_QUERY_TIMEOUT_MS: String(queryTimeoutMs),
     BINGO_SHUTDOWN_DEADLINE_MS: '3000',
   }

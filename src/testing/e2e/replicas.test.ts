@@ -1,9 +1,9 @@
 import { expect } from 'bun:test'
-import { testOn } from '../backings'
+import { besideMysql, testOn } from '../backings'
 import { startBingo } from '../bingo'
 import { newSignUp, send } from '../http-client'
 import { say, startReplication } from '../replication'
-import type { OwnServer } from '../servers'
+import { type OwnServer, type Server, sharedServer } from '../servers'
 
 const startedWithinMs = 60_000
 
@@ -17,10 +17,11 @@ testOn(
     try {
       await say(primary, 'create database shop')
       await servers.caughtUp(replica)
+      const redis = (await sharedServer('redis')) as Server
       const env = {
         BINGO_DATABASE_URL: `${primary.url}/shop`,
         BINGO_DATABASE_REPLICA_URLS: `${replica.url}/shop`,
-        BINGO_AUTH_KEY: Buffer.from(Array.from({ length: 32 }, (_, i) => i * 5 + 3)).toString('hex'),
+        ...besideMysql(redis),
       }
       const bingo = await startBingo({ env, args: ['--migrate'] })
       const users = `${bingo.url}/api/v1/users`
