@@ -22,6 +22,8 @@ export interface RedisConnection {
   onChange(hook: (runId: string | undefined) => void): void
   /** @throws RedisTimeout, or Error when Redis cannot be reached or refuses; either way it may have been done */
   call(limitMs: number, command: string, ...args: (string | number)[]): Promise<unknown>
+  /** The same of each server that has keys of its own: of one, unless it is a cluster. Throws like `call`. */
+  callEach(limitMs: number, command: string, ...args: (string | number)[]): Promise<unknown[]>
   /**
    * Runs a Lua script, sent once to each server. Throws like `call`.
    * @param late takes an answer that came after the limit
@@ -153,6 +155,7 @@ function connect(url: string, name: string, log: Log, closed: () => void): Redis
       if (runId !== undefined) hook(runId)
     },
     call,
+    callEach: async (...said) => [await call(...said)],
     run: (limitMs, script, keys, args, late) => within(limitMs, run(script, keys, args), late),
     async subscribe(limitMs, channel, take) {
       takers.set(channel, take)

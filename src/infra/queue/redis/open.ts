@@ -1,0 +1,153 @@
+import { exitCodes, StartError } from '@/core/error'
+import type { Log } from '@/core/log'
+import type { Metrics } from '@/core/metrics'
+import type { RedisScript, RedisServer } from '../../redis'
+import type { EnqueueReply, Exchange, NewTask, QueueDriver } from '../driver'
+import { type Batches, createBatches } from './batches'
+import { createLink } from './link'
+import { linkMetrics } from './metrics'
+import { beatScript } from './scripts/beat'
+import { enqueueScript } from './scripts/enqueue'
+import { exchangeScript } from './scripts/exchange'
+import { fsckStep } from './fsck'
+import { listScript, probeScript, showScript, statsScript } from './scripts/look'
+import { cancelScript, removeScript, retryScript } from './scripts/operate'
+import { reapScript } from './scripts/reap'
+import { createWatch, type Watch } from './wake'
+import { enqueueReplies, exchangeReply, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
+
+export interface RedisQueueOptions {
+  server: RedisServer
+  /** First word of the keys. */
+  prefix: string
+  /** How long one call may take, with what is said again when no answer came. */
+  timeoutMs: number
+  log: Log
+  metrics: Metrics
+}
+
+/** How long opening waits for Redis. */
+const openLimitMs = 2000
+/** So many nonces of a process are remembered by the server at a time, for claims whose reply is lost. */
+const noncesMax = 128
+
+/**
+ * The queue on Redis lists. Opens also when Redis cannot be reached, and works as soon as it can.
+ * @throws StartError when the server answers and must not be used: it may throw tasks away, or is too old
+ */
+export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }: RedisQueueOptions): Promise<QueueDriver> {
+  const connection = server.connect('queue')
+  const link = createLink({ connection, timeoutMs, log, metrics: linkMetrics(metrics) })
+  const first = await link.firstCheck(openLimitMs)
+  if (first?.problem) {
+    await link.close()
+    throw new StartError(`redis.url: ${first.problem}`, exitCodes.configuration)
+  }
+  if (!first) log.warn('Redis does not answer; the task queue works as soon as it does')
+
+  const batches = new Map<string, Batches>()
+  const watches = new Map<string, Set<Watch>>()
+  const nonces = new Map<string, string[]>()
+
+  const ask = async (script: RedisScript, queue: string, ...args: (string | number)[]): Promise<unknown> =>
+    (await link.ask(script, metaKeyOf(prefix, queue), () => args)).reply
+
+  async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
+    const words = tasks.flatMap(wordsOfTask)
+    const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
+    const replies = enqueueReplies(tasks, reply)
+    if (!isAgain) return replies
+    // An id that nobody else may have used is there because an earlier time has done it.
+    return replies.map(({ id, status }, i) => ({ id, status: status === 'duplicate' && !tasks[i]?.isIdKept ? 'enqueued' : status }))
+  }
+
+  /** The nonce that is the oldest of more than are remembered. */
+  function remember(queue: string, nonce: string): string {
+    const known = nonces.get(queue) ?? []
+    nonces.set(queue, known)
+    if (!known.includes(nonce)) known.push(nonce)
+    return known.length > noncesMax ? (known.shift() ?? '') : ''
+  }
+
+  async function exchange(queue: string, { finish = [], claim }: Exchange) {
+    const finishes = [finish.length, ...finish.flatMap(wordsOfFinish)]
+    const forgotten = claim ? remember(queue, claim.nonce) : ''
+    const rememberedMs = Math.max(claim?.leaseMs ?? 0, 2 * timeoutMs)
+    const { reply, isAgain } = await link.ask(exchangeScript, metaKeyOf(prefix, queue), again =>
+      claim ? [...finishes, ...wordsOfClaim(claim, rememberedMs, again, forgotten)] : finishes,
+    )
+    const said = exchangeReply(reply)
+    if (!isAgain) return said
+    // What has ended is gone, and an earlier time may have ended it.
+    const finished = said.finished.map((status, i) => (status === 'gone' && isEnd(finish[i]?.outcome) ? 'ok' : status))
+    return { ...said, finished }
+  }
+
+  return {
+    enqueue(queue, tasks, tx) {
+      if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
+      const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
+      batches.set(queue, batch)
+      return batch.add(tasks)
+    },
+    async exchange(queue, said) {
+      const watching = said.claim ? [...(watches.get(queue) ?? [])] : []
+      for (const watch of watching) watch.claiming()
+      let isFull = false
+      try {
+        const reply = await exchange(queue, said)
+        isFull = reply.claimed.length >= (said.claim?.count ?? 1)
+        return reply
+      } finally {
+        for (const watch of watching) watch.claimed(isFull)
+      }
+    },
+    async beat(queue, leaseMs, held) {
+      const reply = await ask(beatScript, queue, leaseMs, ...held.flatMap(({ id, attempt, nonce }) => [id, attempt, nonce]))
+      const [lost, cancelled] = reply as [string[], string[]]
+      return { lost, cancelled }
+    },
+    async reap(queue, { leaseMs, crashesMax }) {
+      const [again, poisoned, more] = (await ask(reapScript, queue, leaseMs, crashesMax)) as [string[], string[], number]
+      return { again, poisoned, more: more === 1 }
+    },
+    cancel: async (queue, id) => (await ask(cancelScript, queue, id)) as 'cancelled' | 'cancelling' | 'dead' | 'absent',
+    retry: async (queue, id) => (await ask(retryScript, queue, id)) as 'retried' | 'alive' | 'absent',
+    remove: async (queue, id) => (await ask(removeScript, queue, id)) as 'removed' | 'active' | 'absent',
+    async show(queue, id) {
+      const reply = await ask(showScript, queue, id)
+      return reply ? storedTask(reply) : undefined
+    },
+    async list(queue, state, count, cursor) {
+      const [place = '', offset = '', id = ''] = cursor === undefined ? [] : cursor.split(' ')
+      const reply = await ask(listScript, queue, state, count, place, offset, id)
+      const [tasks, ...next] = reply as [unknown[], ...string[]]
+      return { tasks: tasks.map(storedTask), ...(next.length > 0 ? { cursor: next.join(' ') } : {}) }
+    },
+    async stats(queue) {
+      const reply = await ask(statsScript, queue)
+      const [waiting, scheduled, active, dead, oldestWaitingMs, counters] = reply as [number, number, number, number, number, string[]]
+      const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
+      const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
+      return { waiting, scheduled, active, dead, total, ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }) }
+    },
+    fsck: (queue, options) => fsckStep((script, ...args) => ask(script, queue, ...args), options),
+    watch(queue, listener) {
+      const watch = createWatch(server.connect(`queue-${queue}`), prefix, queue, listener)
+      const watching = watches.get(queue) ?? new Set()
+      watches.set(queue, watching.add(watch))
+      return () => {
+        if (watching.delete(watch)) void watch.close()
+      }
+    },
+    async ping() {
+      await ask(probeScript, '')
+    },
+    async close() {
+      await Promise.all([...watches.values()].flatMap(some => [...some].map(watch => watch.close())))
+      await link.close()
+    },
+  }
+}
+
+const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'

@@ -1,0 +1,114 @@
+import { redisScript } from '../../../redis'
+import { shared, whenThereIsRoom } from './shared'
+
+/**
+ * ARGV of each task: id; priority and flags, and a `d` when it is delayed; unique key, if any, and envelope; the delay in ms when it
+ * is delayed; how long it is unique in ms when it has a unique key. Returns 0 when all were enqueued, else of each 0, 1 for a
+ * duplicate, or the id of the other with its unique key.
+ *
+ * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
+ * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
+ */
+export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}
+local n, at, argc = 0, 1, #ARGV
+local ids, keys, kinds, rests, delays, lives, probes = {}, {}, {}, {}, {}, {}, {}
+-- Most tasks of a call are of one kind.
+local known_kinds, lines, now_hex = {}, {}, hex(now)
+local function kind_of(head)
+  local priority, flags = sub(head, 1, 1), sub(head, 2, 2)
+  lines[priority] = lines[priority] or {}
+  local kind = {
+    line = lines[priority],
+    start = sub(head, 1, 2),
+    ready = sub(head, 1, 2) .. now_hex,
+    is_delayed = sub(head, 3, 3) == 'd',
+    is_unique = flags > '1',
+    is_kept = flags == '1' or flags == '3',
+  }
+  known_kinds[head] = kind
+  return kind
+end
+while at <= argc do
+  n = n + 1
+  local id, head = ARGV[at], ARGV[at + 1]
+  local kind, key = known_kinds[head] or kind_of(head), B .. 'e:' .. id
+  ids[n], keys[n], kinds[n], rests[n] = id, key, kind, ARGV[at + 2]
+  at = at + 3
+  if kind.is_delayed then
+    delays[n] = ARGV[at]
+    at = at + 1
+  end
+  if kind.is_unique then
+    lives[n] = ARGV[at]
+    at = at + 1
+  end
+  if kind.is_kept then probes[#probes + 1] = B .. 'd:' .. id end
+end
+
+local found = 0
+local function probe(...) found = found + call('EXISTS', ...) end
+many(keys, probe, 200)
+many(probes, probe, 200)
+local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
+
+local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
+local replies
+local function refuse(i, reply)
+  if not replies then
+    replies = {}
+    for j = 1, n do replies[j] = 0 end
+  end
+  replies[i] = reply
+end
+local function holder_of(key)
+  local holder = taken[key]
+  if holder then return holder end
+  holder = call('GET', B .. 'u:' .. key)
+  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and holder
+end
+-- @returns whether nobody else has it
+local function take(i, id, key)
+  local holder = holder_of(key)
+  if holder then
+    refuse(i, holder)
+    return false
+  end
+  taken[key] = id
+  unique[#unique + 1] = { B .. 'u:' .. key, id, lives[i] }
+  return true
+end
+for i = 1, n do
+  local id, kind = ids[i], kinds[i]
+  if seen[id] or (found > 0 and is_known(id, keys[i])) then
+    refuse(i, 1)
+  elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
+    seen[id] = true
+    entries[last + 1] = keys[i]
+    if kind.is_delayed then
+      local run = now + delays[i]
+      later[#later + 1] = run
+      later[#later + 1] = id
+      entries[last + 2] = kind.start .. hex(run) .. rests[i]
+    else
+      kind.line[#kind.line + 1] = id
+      entries[last + 2] = kind.ready .. rests[i]
+    end
+    last = last + 2
+  end
+end
+
+if last > 0 then
+  local is_waiting = false
+  for priority, line in pairs(lines) do
+    is_waiting = is_waiting or #line > 0
+    many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
+  end
+  many(later, function(...) call('ZADD', SCH, ...) end, 200)
+  for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
+  many(entries, function(...) call('MSET', ...) end, 200)
+  call('HINCRBY', META, 'enqueued', last / 2)
+  if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
+  if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
+end
+return replies or 0
+`)

@@ -1,0 +1,56 @@
+import { redisScript } from '../../../redis'
+import { moves, shared, whenFull } from './shared'
+
+/** Longer lines are not searched, since that would hold up the server: the id stays in its line, void, until its turn comes. */
+const searchedMax = 100_000
+
+/** What takes a task that nobody works on out of the queue. */
+const takeOut = `
+local id = ARGV[1]
+local head = head_of(id)
+local function is_in(set) return call('ZSCORE', set, id) end
+local function take_out()
+  forget(id, marks_of(head), true)
+  flush()
+  call('ZREM', SCH, id)
+  call('ZREM', DEAD, id)
+  local line = B .. 'p' .. sub(head, 1, 1)
+  if call('LLEN', line) <= ${searchedMax} then call('LREM', line, 0, id) end
+end
+`
+
+/** ARGV: id. */
+export const cancelScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
+if head == '' then return 'absent' end
+if is_in(ACT) then
+  call('HSET', B .. 's:' .. id, 'c', 1)
+  call('PUBLISH', CHANNEL, id)
+  return 'cancelling'
+end
+if is_in(DEAD) then return 'dead' end
+count('cancelled')
+take_out()
+return 'cancelled'
+`)
+
+/** ARGV: id. */
+export const removeScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
+if is_in(ACT) then return 'active' end
+if head == '' then
+  call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+  return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+end
+take_out()
+return 'removed'
+`)
+
+/** ARGV: id. */
+export const retryScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
+if head == '' then return 'absent' end
+if not is_in(DEAD) then return 'alive' end
+wait_last(id, sub(head, 1, 1))
+call('ZREM', DEAD, id)
+call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
+wake()
+return 'retried'
+`)

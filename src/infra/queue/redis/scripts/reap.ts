@@ -1,0 +1,73 @@
+import { redisScript } from '../../../redis'
+import { reapMax } from '../../driver'
+import { moves, shared, whenFull } from './shared'
+
+/** A clock is not said to have jumped ahead when the reapers may as well have been away. */
+const aheadMinMs = 10_000
+/** Less is a clock that is being set right. */
+const backMinMs = 1000
+
+/**
+ * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, and 1 when there may
+ * be more.
+ *
+ * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
+ * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
+ * jump ahead, and costs one lease.
+ */
+export const reapScript = redisScript(`${whenFull}${shared}${moves}
+local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
+local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack')
+local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)
+local is_back, is_ahead = last - now > ${backMinMs}, now - last > math.max(lease / 2, ${aheadMinMs})
+if is_back or is_ahead or (m[1] and m[1] ~= run) then after = now + lease end
+call('HSET', META, 'run', run, 'clock', string.format('%.0f', now), 'reapAfter', string.format('%.0f', after))
+if is_back then call('HSET', META, 'isSetBack', 1) end
+if is_back or m[4] then
+  local far = call('ZRANGE', ACT, '(' .. string.format('%.0f', now + lease), '+inf', 'BYSCORE', 'LIMIT', 0, ${reapMax})
+  for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
+  if #far == 0 then call('HDEL', META, 'isSetBack') end
+end
+if now < after then return { {}, {}, 0 } end
+
+local again, poisoned = {}, {}
+local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
+for _, id in ipairs(ids) do
+  local head, s = head_of(id), B .. 's:' .. id
+  leaving[#leaving + 1] = id
+  if head == '' then
+    forget(id, nil, true)
+  else
+    local h = call('HMGET', s, 'k', 'x', 'c', 'z', 'r', 'a')
+    if h[3] then
+      forget(id, marks_of(head), true)
+      count('cancelled')
+    elseif not h[1] or h[1] == '' then
+      -- Half of a step that was torn: how the attempt ended is known, or that it never began.
+      settle(id, head, h[4], h[5])
+      again[#again + 1] = id
+    else
+      local crashes = (h[2] or 0) + 1
+      count('crashed')
+      if crashes > crashes_max then
+        note(id, h[6], 'poison')
+        call('HSET', s, 'k', '', 'w', '', 'x', crashes, 'z', string.format('%.0f', now))
+        add(dying, now, id)
+        free(id, marks_of(head))
+        count('dead')
+        poisoned[#poisoned + 1] = id
+      else
+        again[#again + 1] = id
+        local run_at = crashes == 1 and now or now + 2 ^ crashes * 1000
+        call('HSET', s, 'k', '', 'w', '', 'x', crashes, 'r', hex(run_at))
+        if crashes == 1 then wait_first(id, sub(head, 1, 1)) else add(later, run_at, id) end
+      end
+    end
+  end
+end
+flush()
+if is_waiting then wake() end
+tell_next()
+return { again, poisoned, #ids == ${reapMax} and 1 or 0 }
+`)

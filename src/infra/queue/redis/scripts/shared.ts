@@ -1,0 +1,120 @@
+import { keptIdMs } from '../../driver'
+
+/**
+ * What all scripts of the queue share.
+ *
+ * Keys of a queue, `<prefix>:{<queue>}:<suffix>`, all in one slot of a cluster. KEYS[1] is the first; the others are made from it.
+ *
+ *     m        hash    counters, and what the reaper knows of the server
+ *     p0…p9    list    ids that wait, by priority; in at the left, out at the right
+ *     sch      zset    id → ms from when it may start
+ *     act      zset    id → ms until when its worker has it
+ *     dead     zset    id → ms when it ended
+ *     e:<id>   string  the head, and the envelope: a task exists as long as this does
+ *     s:<id>   hash    from the first claim on; fields below
+ *     x:<id>   list    the last errors
+ *     u:<key>  string  the id that has a unique key; void when that task is gone
+ *     d:<id>   string  an id that is kept, after its task has ended
+ *     cl:<nonce> string  the ids that a claim took
+ *     w        list    a token when something waits, for whoever blocks on it
+ *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
+ *
+ * The head of an envelope: a digit for the priority, a digit of flags (1 the id is kept, 2 it has a unique key), from when it could
+ * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters.
+ *
+ * Fields of s: `a` attempts, `k` the nonce of the claim that has it, empty when none has, `w` its worker, `f` failures, `x` crashes,
+ * `c` cancelled, `g` flags and unique key where there are any, `r` from when it may start after its first attempt, as in the head,
+ * `z` since when it is dead, `l` who said last how an attempt ended.
+ *
+ * Redis logs what a script writes, but a log that was torn in the midst of one may be replayed half (queue.md of the design notes
+ * shows how). So each prefix of the writes of each script leaves no task lost or stuck:
+ * - a script reads and decides first, then writes, and nothing that it writes can be refused;
+ * - what moves is added where it goes before it is removed from where it was, and the hash says before both where it belongs;
+ * - a name without an envelope is void, wherever it is found;
+ * - a list may name a task that is elsewhere or that it names twice: whoever comes upon it there drops it.
+ */
+export const shared = `
+local call, sub = redis.call, string.sub
+local B = sub(KEYS[1], 1, -2)
+local META, ACT, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'sch', B .. 'dead', B .. 'w', B .. 'c'
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function hex(ms) return string.format('%011x', ms) end
+-- Lua's stack is short, so many arguments go in portions.
+local function many(list, each, portion)
+  for i = 1, #list, portion do each(unpack(list, i, math.min(i + portion - 1, #list))) end
+end
+`
+
+/** What a task leaves where it was and where it goes, gathered by a script and written at its end, in this order. */
+export const moves = `
+local trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+local is_waiting = false
+local function head_of(id) return call('GETRANGE', B .. 'e:' .. id, 0, 34) end
+local function marks_of(head)
+  local flags = sub(head, 2, 2)
+  if flags == '0' then return nil end
+  return flags == '1' and flags or flags .. sub(head, 14, 35)
+end
+local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
+local function free(id, marks)
+  if marks and #marks > 1 then freed[#freed + 1] = { id, B .. 'u:' .. sub(marks, 2) } end
+end
+-- The task ends, and nothing is left of it.
+local function forget(id, marks, has_errors)
+  if marks and sub(marks, 1, 1) ~= '2' then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
+  free(id, marks)
+  trash[#trash + 1] = B .. 'e:' .. id
+  trash[#trash + 1] = B .. 's:' .. id
+  if has_errors then trash[#trash + 1] = B .. 'x:' .. id end
+end
+local function add(list, score, id)
+  list[#list + 1] = score
+  list[#list + 1] = id
+end
+local function note(id, attempt, message)
+  call('RPUSH', B .. 'x:' .. id, string.format('%.0f %s ', now, attempt) .. message)
+  call('LTRIM', B .. 'x:' .. id, -10, -1)
+end
+local function wait_first(id, priority)
+  call('RPUSH', B .. 'p' .. priority, id)
+  is_waiting = true
+end
+local function wait_last(id, priority)
+  call('LPUSH', B .. 'p' .. priority, id)
+  is_waiting = true
+end
+-- Where a task belongs that nobody has.
+local function settle(id, head, z, r)
+  if z and z ~= '' then return add(dying, z, id) end
+  local ready = r and r ~= '' and r or sub(head, 3, 13)
+  if ready > hex(now) then add(later, tonumber(ready, 16), id) else wait_last(id, sub(head, 1, 1)) end
+end
+local function flush()
+  many(trash, function(...) call('UNLINK', ...) end, 200)
+  many(later, function(...) call('ZADD', SCH, ...) end, 200)
+  many(dying, function(...) call('ZADD', DEAD, ...) end, 200)
+  many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
+  for _, each in ipairs(freed) do
+    if call('GET', each[2]) == each[1] then call('DEL', each[2]) end
+  end
+  for what, by in pairs(counts) do call('HINCRBY', META, what, by) end
+end
+-- One token is enough: who takes it and leaves something puts another.
+local function wake()
+  if call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
+end
+-- Whoever waits for a later time is told of an earlier one.
+local function tell_next()
+  if #later == 0 then return end
+  local first = call('ZRANGE', SCH, 0, 0)[1]
+  for i = 2, #later, 2 do
+    if later[i] == first then return call('PUBLISH', CHANNEL, '') end
+  end
+end
+`
+
+/** Only what needs no memory may be done when the server is full: all but enqueueing, so that what is there can still be worked off. */
+export const whenFull = '#!lua flags=allow-oom\n'
+export const whenThereIsRoom = '#!lua\n'
+export const readOnly = '#!lua flags=no-writes,allow-oom\n'

@@ -1,0 +1,113 @@
+import type { TaskError, TaskState } from '@/core/queue/admin'
+import type { Claim, Claimed, EnqueueReply, ExchangeReply, Finish, FinishStatus, NewTask, StoredTask } from '../driver'
+
+/** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
+type Word = string | number
+
+export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:m`
+export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
+export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
+
+/** The longest head: priority, flags, time, unique key. */
+const headLength = 13
+const uniqueKeyLength = 22
+
+export function wordsOfTask({ id, isIdKept, priority, delayMs, unique, envelope }: NewTask): Word[] {
+  const isDelayed = delayMs > 0
+  const words: Word[] = [id, `${priority}${(isIdKept ? 1 : 0) + (unique ? 2 : 0)}${isDelayed ? 'd' : ''}`]
+  words.push(unique ? unique.key + envelope : envelope)
+  if (isDelayed) words.push(delayMs)
+  if (unique) words.push(unique.forMs)
+  return words
+}
+
+/** @param reply 0 for all, else a word for each */
+export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): EnqueueReply[] {
+  if (!Array.isArray(reply)) return tasks.map(({ id }) => ({ id, status: 'enqueued' }))
+  return tasks.map(({ id }, i) => {
+    const word = reply[i] as number | string
+    if (typeof word === 'string') return { id: word, status: 'unique' }
+    return { id, status: word === 0 ? 'enqueued' : 'duplicate' }
+  })
+}
+
+/** Longer messages are cut. */
+const errorCharactersMax = 1000
+const cut = (message: string) => message.slice(0, errorCharactersMax)
+
+export function wordsOfFinish(finish: Finish): Word[] {
+  const { id, attempt, nonce } = finish
+  switch (finish.outcome) {
+    case 'done':
+      return [id, attempt, nonce, 'd']
+    case 'release':
+      return [id, attempt, nonce, 'l']
+    case 'cancelled':
+      return [id, attempt, nonce, 'c']
+    case 'snooze':
+      return [id, attempt, nonce, 's', finish.delayMs]
+    case 'retry':
+      return [id, attempt, nonce, 'r', finish.delayMs, cut(finish.error)]
+    case 'dead':
+      return [id, attempt, nonce, finish.isFailure ? 'x' : 'y', cut(finish.error)]
+  }
+}
+
+/**
+ * @param rememberedMs how long the nonce gets the same tasks again
+ * @param remembersNothingToo also when it gets none
+ */
+export const wordsOfClaim = (
+  { worker, nonce, count, leaseMs }: Claim,
+  rememberedMs: number,
+  remembersNothingToo: boolean,
+  forgotten: string,
+): Word[] => [worker, nonce, count, leaseMs, rememberedMs, remembersNothingToo ? 1 : 0, forgotten]
+
+const statuses: Record<string, FinishStatus> = { o: 'ok', s: 'stale', g: 'gone' }
+
+export function exchangeReply(reply: unknown): ExchangeReply {
+  const [letters, dueMs, words] = reply as [string, number, string[]]
+  const claimed: Claimed[] = []
+  for (let i = 0; i < words.length; i += 3) {
+    const [id = '', entry = '', counters = ''] = words.slice(i, i + 3)
+    const [attempt, failures, crashes] = counters.split(' ').map(Number) as [number, number, number]
+    claimed.push({ id, attempt, failures, crashes, envelope: envelopeOf(entry) })
+  }
+  const finished = [...letters].map(letter => statuses[letter] as FinishStatus)
+  return dueMs < 0 ? { finished, claimed } : { finished, claimed, nextDueMs: dueMs }
+}
+
+/** Flags of 2 and 3 say that there is a unique key. */
+const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength : headLength)
+
+export function storedTask(reply: unknown): StoredTask {
+  const [id, state, at, entry, pairs, errors] = reply as [string, TaskState, string, string, unknown, string[]]
+  const fields = fieldsOf(pairs)
+  const task: StoredTask = {
+    id,
+    state,
+    priority: entry === '' ? 0 : Number(entry[0]),
+    envelope: entry === '' ? undefined : envelopeOf(entry),
+    attempt: Number(fields['a'] ?? 0),
+    failures: Number(fields['f'] ?? 0),
+    crashes: Number(fields['x'] ?? 0),
+    isCancelled: fields['c'] !== undefined,
+    errors: errors.map(errorOf),
+  }
+  if (fields['w']) task.worker = fields['w']
+  if (at !== '') task.atMs = Number(at)
+  return task
+}
+
+function fieldsOf(pairs: unknown): Record<string, string> {
+  const list = pairs as string[]
+  const fields: Record<string, string> = {}
+  for (let i = 0; i + 1 < list.length; i += 2) fields[list[i] as string] = list[i + 1] as string
+  return fields
+}
+
+function errorOf(text: string): TaskError {
+  const [at = '', attempt = ''] = text.split(' ', 2)
+  return { at: new Date(Number(at)).toISOString(), attempt: Number(attempt), message: text.slice(at.length + attempt.length + 2) }
+}
