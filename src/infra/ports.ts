@@ -104,7 +104,7 @@ export const openConfiguredDatabase = (config: Config, observers: Observers, cac
   openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
-const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
+export const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
   redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log })
 
 /** Where reads go to replicas, an actor's next request may come to another process. */

@@ -53,15 +53,12 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
     return { queue, admin, driver, relay: undefined, close: () => driver.close() }
   }
   if (!server) throw new Error('the task queue is in Redis, and there is none')
-  const driver = await openRedisDriver({ server, prefix, timeoutMs, log, metrics })
+  const { openRedisQueue } = await import('./redis/open')
+  const driver = await openRedisQueue({ server, prefix, timeoutMs, log, metrics })
   const bell = createBell(server, prefix)
   const outbox = createOutboxRows(db, bell.ring)
   const queue = createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes })
   const admin = createQueueAdmin({ driver, outbox, queues, seal, leaseMs })
   const relay = createRelay({ rows: outbox, driver, bell, log, metrics })
   return { queue, admin, driver, relay, close: () => driver.close() }
-}
-
-async function openRedisDriver(_: object): Promise<QueueDriver> {
-  throw new Error('not yet')
 }
