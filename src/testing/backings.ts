@@ -1,7 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import type { DatabaseName, ServerName } from './installations'
-import { createTestDatabase, dropKeys, isAvailable, type Server, sharedServer } from './servers'
+import type { DatabaseName } from './installations'
+import { createTestDatabase, dropKeys, isAvailable, redisNames, type Server, type ServerName, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -51,10 +51,11 @@ export const besideMysql = ({ url }: Pick<Server, 'url'>) => ({
   BINGO_MAIL_URL: nowhere,
 })
 
-/** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
-export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
-  if (isAvailable(name)) test(title, work, timeoutMs)
-  else refuseOrSkip(name, title)
+/** A test that needs servers. Where one is missing the test is skipped loudly; under `CI=true` that is an error. */
+export function testOn(names: ServerName | readonly ServerName[], title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
+  const missing = [names].flat().find(name => !isAvailable(name))
+  if (missing === undefined) test(title, work, timeoutMs)
+  else refuseOrSkip(missing, title)
 }
 
 function refuseOrSkip(name: string, title: string): void {
@@ -68,10 +69,27 @@ function refuseOrSkip(name: string, title: string): void {
   }
 }
 
-/** A suite that needs Redis. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function describeOnRedis(title: string, suite: () => void): void {
-  if (isAvailable('redis')) describe(title, suite)
-  else refuseOrSkip('redis', title)
+/** A suite that needs a server, or none. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function describeOn(name: ServerName | undefined, title: string, suite: () => void): void {
+  if (name === undefined || isAvailable(name)) describe(title, suite)
+  else refuseOrSkip(name, title)
+}
+
+export const describeOnRedis = (title: string, suite: () => void): void => describeOn('redis', title, suite)
+
+export type RedisName = (typeof redisNames)[number]
+
+/** Runs a suite once for each server that speaks Redis; where one is missing, as above. */
+export function onEachRedis(
+  title: string,
+  suite: (open: () => Promise<{ url: string; isCluster: boolean }>, name: RedisName) => void,
+): void {
+  for (const name of redisNames) {
+    describeOn(name, `${title} on ${name}`, () => {
+      beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
+      suite(async () => ({ url: (await sharedServer(name))?.url ?? '', isCluster: name === 'redisCluster' }), name)
+    })
+  }
 }
 
 /**

@@ -195,7 +195,7 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     )
   })
   for (const name of ['mariadb', 'mysql'] as const)
-    testOn(name, `old tables on ${name}: 1, with the command that brings them up to date`, async () => {
+    testOn([name, 'redis'], `old tables on ${name}: 1, with the command that brings them up to date`, async () => {
       const backing = (await openBacking(name)) as Backing
       const { env = {} } = backing.options
       expectRemedy(

@@ -8,7 +8,7 @@ import { type OwnServer, type Server, sharedServer } from '../servers'
 const startedWithinMs = 60_000
 
 testOn(
-  'mariadb',
+  ['mariadb', 'redis'],
   'a process with replicas reads from them, stays ready without the primary, and stops when told to',
   async () => {
     const servers = await startReplication('mariadb', 1)

@@ -201,7 +201,7 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     await runBingo(['migrate', 'down'], { env })
     expect(await failed('stats')).toMatchObject({ code: 1, stderr: expect.stringContaining("run 'bingo migrate up'") })
   })
-  testOn('mariadb', 'a Redis that is not there: 1, soon, with the variable that names it', async () => {
+  testOn(['mariadb', 'redis'], 'a Redis that is not there: 1, soon, with the variable that names it', async () => {
     const backing = (await openBacking('mariadb')) as Backing
     const env = { ...backing.options.env, BINGO_REDIS_URL: `redis://:hunter2@127.0.0.1:${freePort()}` }
     await runBingo(['migrate', 'up'], { env })

@@ -78,7 +78,7 @@ test('the payload of a task says who and why, and the request and trace go with 
 })
 
 testOn(
-  'redis',
+  ['mariadb', 'redis'],
   'while Redis is away sign-ups are answered, a process that only works queues is not ready, and the welcomes come afterwards',
   async () => {
     await using redis = await startOwn('redis')
