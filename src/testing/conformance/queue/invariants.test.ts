@@ -17,7 +17,7 @@ onEachQueueStore('whatever is done with a queue', store => {
       const { isTimeReal } = store()
       await fc.assert(
         fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
-        { numRuns: isTimeReal ? runs.real : runs.moved },
+        { numRuns: isTimeReal ? runs.real : runs.moved, interruptAfterTimeLimit: limitMs / 2 },
       )
     },
     limitMs,

@@ -43,7 +43,8 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     expectSameState(after, await snapshot(model, queue), toleranceMs)
     check({ call, reply, before, after, beganMs, endedMs, ledger })
     remember(memory, call, reply)
-    for (const each of memory.claimed) given.set(each.id, each)
+    const nonce = call.is === 'exchange' ? call.exchange.claim?.nonce : undefined
+    if (nonce) for (const { id, attempt } of (reply as ExchangeReply).claimed) given.set(id, { id, attempt, nonce })
     if (store.isTimeReal) await store.advance(realPauseMs)
   }
 
