@@ -239,9 +239,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         expect(Object.keys(worked).filter(id => !(id in runs))).toEqual([])
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
-        const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|dead|d:.*|cl:.*)$/.test(each) && !deadNow.includes(each.slice(2)),
-        )
+        const left = (await subject.keysOf(queue)).filter(each => !/^(m|w|dead|d:.*|cl:.*)$/.test(each) && !deadNow.includes(each.slice(2)))
         expect([where, left]).toEqual([where, []])
       }
     }, 60_000)
