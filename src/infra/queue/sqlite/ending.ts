@@ -39,7 +39,7 @@ export async function bury(
   task: { seq: number; failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
   await tx.run(
-    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = ?,
+    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueKey" = null, "uniqueUntil" = null where "seq" = ?`,
     [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )

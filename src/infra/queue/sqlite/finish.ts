@@ -80,7 +80,7 @@ export async function leave(
   const atMs = isScheduled ? nowMs + place.delayMs : nowMs
   const line = place === 'head' ? atHead(summary) : place === 'tail' ? atTail(summary) : 0
   await tx.run(
-    `update "queueTask" set "state" = ?, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = ?,
+    `update "queueTask" set "state" = ?, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "nonce" = null, "worker" = null where "seq" = ?`,
     [
       isScheduled ? states.scheduled : states.waiting,
