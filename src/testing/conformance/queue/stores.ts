@@ -74,16 +74,16 @@ async function openSqlite(): Promise<QueueStore> {
   let nowMs = beginMs
   const clock = { nowMs: () => nowMs }
   const backing = (await openBacking('sqlite')) as Backing
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver & { db: Database }> {
     const db = await openAgain(backing)
     await migrateUp(db, migrations)
     const queue = openSqliteQueue({ db, log: fakeLog(), metrics: fakeMetrics(), clock })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await db.close()
     })
-    return { ...queue, db }
+    return { ...queue, db, close }
   }
   const [driver, rival] = [await openProcess(), await openProcess()]
   return {
@@ -104,7 +104,7 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += leftMs
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await backing.dispose()
     },
   }
@@ -117,15 +117,15 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
   const url = (await sharedServer(name))?.url ?? ''
   const options = { log: fakeLog(), isCluster: name === 'redisCluster' }
   const prefix = `test-${crypto.randomUUID().slice(0, 8)}`
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver> {
     const server = openRedis(url, options)
     const queue = await openRedisQueue({ server, prefix, timeoutMs: redisTimeoutMs, log: fakeLog(), metrics: fakeMetrics() })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await server.close()
     })
-    return queue
+    return { ...queue, close }
   }
   const behind = openRedis(url, options)
   const connection = behind.connect('test')
@@ -166,8 +166,26 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
       await say('DEL', key)
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await behind.close()
+    },
+  }
+}
+
+/** What is still open when a store is closed. */
+function closers() {
+  const open = new Set<() => Promise<void>>()
+  return {
+    /** @returns what closes it, once */
+    add(close: () => Promise<void>): () => Promise<void> {
+      const once = async () => {
+        if (open.delete(once)) await close()
+      }
+      open.add(once)
+      return once
+    },
+    async all() {
+      for (const close of [...open]) await close()
     },
   }
 }

@@ -86,8 +86,8 @@ const who = fc.record<Who>({
   ),
 })
 
-/** Steps of a queue. @param times which it may name */
-export function steps(times: Times, most: number): fc.Arbitrary<Step[]> {
+/** @param times which they may name; @param most and @param least how many */
+export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[]> {
   const delayMs = pick(times.delays)
   const unique = fc.option(fc.record({ key: fc.constantFrom(...keys), forMs: pick(times.delays.filter(ms => ms > 0)) }), {
     nil: undefined,
@@ -135,7 +135,7 @@ export function steps(times: Times, most: number): fc.Arbitrary<Step[]> {
     { weight: 1, arbitrary: fc.record({ is: fc.constant('crash' as const), worker: fc.constantFrom(...workers) }) },
     { weight: 1, arbitrary: fc.constant({ is: 'restart' as const }) },
   )
-  return fc.array(step, { minLength: 1, maxLength: most, size: 'max' })
+  return fc.array(step, { minLength: least, maxLength: most, size: 'max' })
 }
 
 /** What processes remember while a trace is played. */
