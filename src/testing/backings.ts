@@ -1,7 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import type { DatabaseName, ServerName } from './installations'
-import { createTestDatabase, isAvailable, sharedServer } from './servers'
+import type { DatabaseName } from './installations'
+import { createTestDatabase, isAvailable, redisNames, type ServerName, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -49,10 +49,27 @@ function refuseOrSkip(name: string, title: string): void {
   }
 }
 
-/** A suite that needs Redis. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function describeOnRedis(title: string, suite: () => void): void {
-  if (isAvailable('redis')) describe(title, suite)
-  else refuseOrSkip('redis', title)
+/** A suite that needs a server, or none. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function describeOn(name: ServerName | undefined, title: string, suite: () => void): void {
+  if (name === undefined || isAvailable(name)) describe(title, suite)
+  else refuseOrSkip(name, title)
+}
+
+export const describeOnRedis = (title: string, suite: () => void): void => describeOn('redis', title, suite)
+
+export type RedisName = (typeof redisNames)[number]
+
+/** Runs a suite once for each server that speaks Redis; where one is missing, as above. */
+export function onEachRedis(
+  title: string,
+  suite: (open: () => Promise<{ url: string; isCluster: boolean }>, name: RedisName) => void,
+): void {
+  for (const name of redisNames) {
+    describeOn(name, `${title} on ${name}`, () => {
+      beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
+      suite(async () => ({ url: (await sharedServer(name))?.url ?? '', isCluster: name === 'redisCluster' }), name)
+    })
+  }
 }
 
 /**

@@ -14,7 +14,7 @@ import { listScript, probeScript, showScript, statsScript } from './scripts/look
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
-import { enqueueReplies, exchangeReply, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
+import { enqueueReplies, exchangeReply, heldOf, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
 
 export interface RedisQueueOptions {
   server: RedisServer
@@ -91,19 +91,23 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       return batch.add(tasks)
     },
     async exchange(queue, said) {
-      const watching = said.claim ? [...(watches.get(queue) ?? [])] : []
+      const watching = [...(watches.get(queue) ?? [])]
+      if (!said.claim) {
+        for (const watch of watching) watch.freed()
+        return exchange(queue, said)
+      }
       for (const watch of watching) watch.claiming()
       let isFull = false
       try {
         const reply = await exchange(queue, said)
-        isFull = reply.claimed.length >= (said.claim?.count ?? 1)
+        isFull = reply.claimed.length >= said.claim.count
         return reply
       } finally {
         for (const watch of watching) watch.claimed(isFull)
       }
     },
     async beat(queue, leaseMs, held) {
-      const reply = await ask(beatScript, queue, leaseMs, ...held.flatMap(({ id, attempt, nonce }) => [id, attempt, nonce]))
+      const reply = await ask(beatScript, queue, leaseMs, ...held.flatMap(each => [each.id, heldOf(each)]))
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },
