@@ -45,6 +45,19 @@ export function finishSuite(newQueue: () => TestQueue): void {
         expect([await show('a'), (await driver.stats(name)).total]).toEqual(before)
       })
 
+      if (leads === 'waiting') {
+        test('said again is known, and changes nothing, though the task was given to somebody since', async () => {
+          const { enqueue, claimOne, finish, show } = newQueue()
+          await enqueue({ id: 'a' })
+          const held = await claimOne()
+          await finish(held, how)
+          await claimOne()
+          const before = await show('a')
+          expect(await finish(held, how)).toBe('ok')
+          expect([await show('a')]).toEqual([before])
+        })
+      }
+
       test('said twice in one call is said once', async () => {
         const { enqueue, claimOne, driver, name, show } = newQueue()
         await enqueue({ id: 'a' })

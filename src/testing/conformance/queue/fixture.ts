@@ -3,10 +3,10 @@ import type { TaskState } from '@/core/queue/admin'
 import type { Claim, Claimed, EnqueueReply, Finish, FinishStatus, Held, NewTask, QueueDriver, StoredTask } from '@/infra/queue/driver'
 import { describeOn } from '../../backings'
 import { sharedServer } from '../../servers'
-import { openQueueStore, type QueueStore, queueStoreNames, serverOf } from './stores'
+import { openQueueStore, type QueueStore, type QueueStoreName, queueStoreNames, serverOf } from './stores'
 
 /** Runs a suite once for each store. Where its server is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function onEachQueueStore(title: string, suite: (store: () => QueueStore) => void): void {
+export function onEachQueueStore(title: string, suite: (store: () => QueueStore, name: QueueStoreName) => void): void {
   for (const name of queueStoreNames) {
     const server = serverOf(name)
     describeOn(server, `${title} on ${name}`, () => {
@@ -17,7 +17,7 @@ export function onEachQueueStore(title: string, suite: (store: () => QueueStore)
         store = await openQueueStore(name)
       })
       afterAll(() => store.close())
-      suite(() => store)
+      suite(() => store, name)
     })
   }
 }

@@ -3,12 +3,12 @@ import { type QueueDriver, keptIdMs } from '@/infra/queue/driver'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
-import { type Backing, openBacking } from '../../backings'
+import { type Backing, openBacking, type RedisName } from '../../backings'
 import { fakeLog, fakeMetrics } from '../../fakes'
 import { openAgain } from '../fixture'
 import { openRedisQueue } from '@/infra/queue/redis/open'
 import { openRedis } from '@/infra/redis'
-import { sharedServer } from '../../servers'
+import { redisNames, sharedServer } from '../../servers'
 import { until } from '../cache-fixture'
 import { modelStore } from './model'
 
@@ -34,19 +34,15 @@ export interface QueueStore {
 }
 
 export type QueueStoreName = 'model' | 'sqlite' | RedisName
-/** Servers that the Redis driver works with. */
-type RedisName = 'redis'
-
-const openers: Record<QueueStoreName, () => Promise<QueueStore>> = {
-  model: openModel,
-  sqlite: openSqlite,
-  redis: () => openOnRedis('redis'),
-}
-export const queueStoreNames = Object.keys(openers) as QueueStoreName[]
-export const openQueueStore = (name: QueueStoreName): Promise<QueueStore> => openers[name]()
+export const queueStoreNames: readonly QueueStoreName[] = ['model', 'sqlite', ...redisNames]
 
 /** The server that a store needs, if any. */
 export const serverOf = (name: QueueStoreName): RedisName | undefined => (name === 'model' || name === 'sqlite' ? undefined : name)
+
+export function openQueueStore(name: QueueStoreName): Promise<QueueStore> {
+  if (name === 'model') return openModel()
+  return name === 'sqlite' ? openSqlite() : openOnRedis(name)
+}
 
 /** So long ago at most the task ended whose id is to be forgotten. */
 const keptSlackMs = 60_000
@@ -78,16 +74,16 @@ async function openSqlite(): Promise<QueueStore> {
   let nowMs = beginMs
   const clock = { nowMs: () => nowMs }
   const backing = (await openBacking('sqlite')) as Backing
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver & { db: Database }> {
     const db = await openAgain(backing)
     await migrateUp(db, migrations)
     const queue = openSqliteQueue({ db, log: fakeLog(), metrics: fakeMetrics(), clock })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await db.close()
     })
-    return { ...queue, db }
+    return { ...queue, db, close }
   }
   const [driver, rival] = [await openProcess(), await openProcess()]
   return {
@@ -108,7 +104,7 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += leftMs
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await backing.dispose()
     },
   }
@@ -119,18 +115,19 @@ const redisTimeoutMs = 5000
 /** Each process has connections of its own; the clock is the server's, which nobody moves. */
 async function openOnRedis(name: RedisName): Promise<QueueStore> {
   const url = (await sharedServer(name))?.url ?? ''
+  const options = { log: fakeLog(), isCluster: name === 'redisCluster' }
   const prefix = `test-${crypto.randomUUID().slice(0, 8)}`
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver> {
-    const server = openRedis(url, { log: fakeLog() })
+    const server = openRedis(url, options)
     const queue = await openRedisQueue({ server, prefix, timeoutMs: redisTimeoutMs, log: fakeLog(), metrics: fakeMetrics() })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await server.close()
     })
-    return queue
+    return { ...queue, close }
   }
-  const behind = openRedis(url, { log: fakeLog() })
+  const behind = openRedis(url, options)
   const connection = behind.connect('test')
   await until(() => connection.runId !== undefined)
   const say = (...[command, ...args]: [string, ...(string | number)[]]) => connection.call(redisTimeoutMs, command, ...args)
@@ -169,8 +166,26 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
       await say('DEL', key)
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await behind.close()
+    },
+  }
+}
+
+/** What is still open when a store is closed. */
+function closers() {
+  const open = new Set<() => Promise<void>>()
+  return {
+    /** @returns what closes it, once */
+    add(close: () => Promise<void>): () => Promise<void> {
+      const once = async () => {
+        if (open.delete(once)) await close()
+      }
+      open.add(once)
+      return once
+    },
+    async all() {
+      for (const close of [...open]) await close()
     },
   }
 }
