@@ -14,7 +14,7 @@ import { listScript, probeScript, showScript, statsScript } from './scripts/look
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
-import { enqueueReplies, exchangeReply, heldOf, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
+import { enqueueReplies, exchangeReply, heldOf, metaKeyOf, storedTask, wakeKeyOf, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
 
 export interface RedisQueueOptions {
   server: RedisServer
@@ -137,7 +137,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     fsck: (queue, options) => fsckStep((script, ...args) => ask(script, queue, ...args), options),
     watch(queue, listener) {
-      const watch = createWatch(server.connect(`queue-${queue}`), prefix, queue, listener)
+      const watch = createWatch({
+        connection: server.connect(`queue-${queue}`),
+        prefix,
+        queue,
+        listener,
+        // When it is lost: others look by themselves now and then.
+        giveBack: () => void connection.call(timeoutMs, 'LPUSH', wakeKeyOf(prefix, queue), 1).catch(() => {}),
+      })
       const watching = watches.get(queue) ?? new Set()
       watches.set(queue, watching.add(watch))
       return () => {
