@@ -1,3 +1,4 @@
+import { AppError } from '@/core/error'
 import { Redis } from 'ioredis'
 import type { Claimed, Finish, NewTask, QueueDriver } from '@/infra/queue/driver'
 import { openRedisQueue } from '@/infra/queue/redis/open'
@@ -50,7 +51,10 @@ export async function openSubject(
 }
 
 /** 22 characters, as bingo makes them. */
-export const newId = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url').replaceAll('-', 'a')
+export const newId = (): string =>
+  Buffer.from(crypto.getRandomValues(new Uint8Array(16)))
+    .toString('base64url')
+    .replaceAll('-', 'a')
 export const newNonce = (): string => newId().slice(0, 16)
 export const newKey = newId
 
@@ -66,7 +70,12 @@ export const newTask = (said: Partial<NewTask> = {}): NewTask => ({
 export const leaseMs = 30_000
 
 /** Claims under a nonce of its own. */
-export async function claim(driver: QueueDriver, queue: string, count = 100, lease = leaseMs): Promise<{ tasks: Claimed[]; nonce: string }> {
+export async function claim(
+  driver: QueueDriver,
+  queue: string,
+  count = 100,
+  lease = leaseMs,
+): Promise<{ tasks: Claimed[]; nonce: string }> {
   const nonce = newNonce()
   const { claimed } = await driver.exchange(queue, { claim: { worker: 'test:1', nonce, count, leaseMs: lease } })
   return { tasks: claimed, nonce }
@@ -95,3 +104,10 @@ export async function checkAll(driver: QueueDriver, queue: string, fix = false):
   } while (cursor !== undefined)
   return found
 }
+
+/** Whether a call was refused as the contract says: not by another error, and not by silence. */
+export const isUnavailable = (call: Promise<unknown>): Promise<boolean> =>
+  call.then(
+    () => false,
+    thrown => thrown instanceof AppError && thrown.code === 'Unavailable.QueueUnavailable' && thrown.retryAfterSeconds !== undefined,
+  )

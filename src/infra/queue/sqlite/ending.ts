@@ -32,7 +32,7 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
     [nowMs, most],
   )
 
-/** Makes a dead letter of an active task. */
+/** Makes a dead letter of an active task. A finisher of null leaves the one before. */
 export async function bury(
   { tx, nowMs }: Session,
   summary: Summary,

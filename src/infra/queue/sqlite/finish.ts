@@ -69,7 +69,7 @@ function placeOf(said: Finish): Place {
 /** Where a task goes that is to be worked on again. */
 export type Place = 'head' | 'tail' | { delayMs: number }
 
-/** Takes an active task from its worker. */
+/** Takes an active task from its worker. A finisher of null leaves the one before. */
 export async function leave(
   { tx, nowMs }: Session,
   summary: Summary,

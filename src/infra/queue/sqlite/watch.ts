@@ -30,7 +30,7 @@ export function watchersOf(db: OpenDatabase, log: Log): Watchers {
 
 function createWatchers(db: OpenDatabase, log: Log): Watchers {
   const listeners = new Map<string, Set<Listener>>()
-  /** Cancellations that the last look has seen, so that each is said once. */
+  /** Cancellations that were there at the last look, or were told since, so that the next does not tell them again. */
   let seen = new Set<string>()
   let timer: Timer | undefined
   let hasChanged = () => false
@@ -81,7 +81,11 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
     },
     tell({ woken, cancelling }) {
       for (const queue of woken) each(queue, listener => listener.wake())
-      for (const { queue, id } of cancelling) each(queue, listener => listener.cancelled(id))
+      for (const { queue, id } of cancelling) {
+        if (seen.size >= cancelledMax) seen.clear()
+        seen.add(keyOf({ queue, id }))
+        each(queue, listener => listener.cancelled(id))
+      }
     },
   }
 }
