@@ -17,7 +17,11 @@ onEachQueueStore('whatever is done with a queue', (store, name) => {
       const { isTimeReal } = store()
       await fc.assert(
         fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
-        { numRuns: isTimeReal ? (name === 'redis' ? runs.real : runs.others) : runs.moved, interruptAfterTimeLimit: limitMs / 2 },
+        {
+          numRuns: isTimeReal ? (name === 'redis' ? runs.real : runs.others) : runs.moved,
+          noBias: true,
+          interruptAfterTimeLimit: limitMs / 2,
+        },
       )
     },
     limitMs,

@@ -1,6 +1,6 @@
 import { expect } from 'bun:test'
 import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
-import { heldOf, longMs } from './fixture'
+import { findingsOf, heldOf, longMs } from './fixture'
 import type { QueueStore } from './stores'
 import { check, newLedger, type Snapshot, snapshot, timeless } from './invariants'
 import { modelStore } from './model'
@@ -97,13 +97,14 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     }
     for (const each of (await snapshot(clients[0], queue)).tasks.dead.map(id)) await callBoth({ is: 'remove', by: 0, id: each })
     expect((await snapshot(clients[0], queue)).tasks).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
-    expect((await clients[0].fsck(queue, { fix: false, leaseMs: 1 })).findings).toEqual([])
+    expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)
     expect(await store.leftovers(queue)).toEqual([])
   }
 
   try {
     for (const step of steps) await play(step)
+    expect(await findingsOf(clients[1], queue, false)).toEqual([])
     await bringToAnEnd()
   } finally {
     if (opened.includes(clients[0])) await clients[0].close()
