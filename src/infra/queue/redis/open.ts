@@ -94,7 +94,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   return {
-    enqueue(queue, tasks, tx) {
+    async enqueue(queue, tasks, tx) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
       const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
       batches.set(queue, batch)
