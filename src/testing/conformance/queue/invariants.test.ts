@@ -16,10 +16,9 @@ onEachQueueStore('whatever is done with a queue', (store, name) => {
     async () => {
       const { isTimeReal } = store()
       await fc.assert(
-        fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
+        fc.asyncProperty(fc.noBias(steps(isTimeReal ? realTimes : movedTimes, stepsMost)), each => playBeside(store(), each)),
         {
           numRuns: isTimeReal ? (name === 'redis' ? runs.real : runs.others) : runs.moved,
-          noBias: true,
           interruptAfterTimeLimit: limitMs / 2,
         },
       )
