@@ -1,9 +1,10 @@
 import { defineRole } from '@/core/role'
+import { user } from '@/modules/user'
 
 export const scheduler = defineRole({
   name: 'scheduler',
   summary: 'Fires schedules and works the task queue.',
-  modules: [],
+  modules: [user],
   serves: [],
   works: { default: { concurrency: 32 }, mail: { concurrency: 8 } },
 })

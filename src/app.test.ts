@@ -3,8 +3,10 @@ import { Glob } from 'bun'
 import { roles } from '@roles'
 import { everyone } from '@/core/access'
 import { type Controller, controller } from '@/core/controller'
-import { buildModules } from '@/core/module'
+import { type AnyModule, buildModules, defineModule } from '@/core/module'
 import type { Ports } from '@/core/ports'
+import { defineTask, handle } from '@/core/queue/task'
+import { defineRole, type Role, withConcurrency, worksOf } from '@/core/role'
 import { secret, Type } from '@/core/schema'
 import { type AnyTable, defineTable } from '@/core/table'
 import { modulesOf, tablesOf } from './app'
@@ -99,4 +101,66 @@ test('every table that a module defines is one of its tables, so that it is migr
   expect(defined).toContain('user')
   expect(tablesOf(roles).map(({ name }) => name)).toEqual(expect.arrayContaining(defined))
   expect(tablesIn({ things: defineTable('thing', {}), Thing: Type.Object({}), name: 'thing' })).toHaveLength(1)
+})
+
+/** What keeps tasks from being worked; an empty list when nothing does. */
+function idleTasks(roles: readonly Role[]): string[] {
+  const faults = roles.flatMap(({ name, works = {} }) =>
+    Object.entries(works).flatMap(([queue, { concurrency }]) => [
+      ...(/^[a-z][a-z0-9-]{0,63}$/.test(queue) ? [] : [`${name} works a queue that cannot be named ${JSON.stringify(queue)}`]),
+      ...(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 9999
+        ? []
+        : [`${name} works ${concurrency} of ${queue} at a time`]),
+    ]),
+  )
+  const isWorked = (module: AnyModule, queue: string) => roles.some(({ works = {}, modules }) => queue in works && modules.includes(module))
+  for (const module of modulesOf(roles)) {
+    for (const { name, defaults } of module.tasks ?? [])
+      if (!isWorked(module, defaults.queue))
+        faults.push(`no role that works the queue ${defaults.queue} has the module ${module.name}, which does ${name}`)
+  }
+  const names = modulesOf(roles).flatMap(({ tasks = [] }) => tasks.map(({ name }) => name))
+  return [...faults, ...names.filter((name, i) => names.indexOf(name) !== i).map(name => `two tasks are named ${name}`)]
+}
+
+test('every task of every module waits in a queue that some role with its handler works', () => {
+  expect(modulesOf(roles).flatMap(({ tasks = [] }) => tasks).length).toBeGreaterThan(0)
+  expect(idleTasks(roles)).toEqual([])
+})
+
+test('that check bites', () => {
+  const task = defineTask('a.do', Type.Object({}), { queue: 'slow' })
+  const module = defineModule({
+    name: 'a',
+    needs: [],
+    tasks: [task],
+    create: () => ({ biz: {}, faces: { tasks: [handle(task, async () => {})] } }),
+  })
+  const role = (works: Role['works'], modules: AnyModule[] = [module]) =>
+    defineRole({ name: 'r', summary: 'R', modules, serves: [], ...(works && { works }) })
+  expect(idleTasks([role({ slow: { concurrency: 1 } })])).toEqual([])
+  expect(idleTasks([role(undefined)])).toHaveLength(1)
+  expect(idleTasks([role({ other: { concurrency: 1 } })])).toHaveLength(1)
+  expect(idleTasks([role(undefined), role({ slow: { concurrency: 1 } }, [])])).toHaveLength(1)
+  expect(idleTasks([role({ slow: { concurrency: 0 } })])).toHaveLength(1)
+  expect(idleTasks([role({ slow: { concurrency: 1 }, 'A b': { concurrency: 1 } })])).toHaveLength(1)
+  const again = defineModule({ ...module, name: 'b' })
+  expect(idleTasks([role({ slow: { concurrency: 1 } }, [module, again])])).toHaveLength(1)
+})
+
+test('a process works the queues of its roles, as many tasks at a time as they say or its settings', () => {
+  const one = defineRole({
+    name: 'one',
+    summary: '',
+    modules: [],
+    serves: [],
+    works: { mail: { concurrency: 2 }, slow: { concurrency: 3 } },
+  })
+  const two = defineRole({ name: 'two', summary: '', modules: [], serves: [], works: { mail: { concurrency: 8 } } })
+  const works = worksOf([one, two])
+  expect(works).toEqual({ mail: { concurrency: 8 }, slow: { concurrency: 3 } })
+  const queues = ['mail', 'slow', 'bot']
+  expect(withConcurrency(works, queues, ['slow:16', 'bot:4'])).toEqual({ mail: { concurrency: 8 }, slow: { concurrency: 16 } })
+  for (const said of [['mial:4'], ['mail:1', 'mail:2']])
+    expect(() => withConcurrency(works, queues, said)).toThrow(expect.objectContaining({ exitCode: 78 }))
 })

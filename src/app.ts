@@ -1,15 +1,17 @@
 import { type Config, opsPort } from '@/core/config/settings'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared } from '@/core/module'
-import type { Ports } from '@/core/ports'
-import type { Role } from '@/core/role'
-import type { Readiness, Service } from '@/core/service'
+import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared, tasksDeclared } from '@/core/module'
+import type { PortName, Ports } from '@/core/ports'
+import { type Role, withConcurrency, worksOf } from '@/core/role'
+import { type Readiness, type Service, together } from '@/core/service'
 import { httpApp } from './infra/http/app'
 import { docsRoutes, type OpenApiDocument, openApiDocument } from './infra/http/docs'
 import { createHealth, type Health, type ReadinessCheck } from './infra/http/health'
 import { opsServer } from './infra/http/ops'
 import { lastResort } from './infra/http/problem'
+import type { OpenQueue } from './infra/queue/open'
+import { createWorker, graceMsOf } from './infra/queue/worker'
 import { bunBodyLimitBytes, idleTimeoutSeconds, type ListeningService, type ListenOptions, listeningService } from './infra/http/server'
 
 /** The HTTP face of a role: where it listens, what its paths begin with, and whether it documents itself. */
@@ -43,22 +45,38 @@ export interface Surroundings {
   metrics: Metrics
   readiness: Readiness
   version: string
+  /** The queue that was opened, when some module or role needs one. */
+  queue?: OpenQueue | undefined
+  /** All queues that some role works, whether one of this process does or not. */
+  queues: readonly string[]
 }
 
-/** What a process runs, in the order of starting: the ops server first and stopped last, then a server for each face. */
+/**
+ * What a process runs, in the order of starting: the ops server first and stopped last, then what hands over tasks of transactions,
+ * then a server for each face and what works the queues, which are stopped together.
+ */
 export interface App {
   services: Service[]
   ops: ListeningService
   servers: Partial<Record<FaceName, ListeningService>>
+  /** Queues that it works, and how many of their tasks at a time. */
+  works: Works
 }
+
+type Works = Readonly<Record<string, { concurrency: number }>>
 
 export const modulesOf = (roles: readonly Role[]): AnyModule[] => [...new Set(roles.flatMap(role => role.modules))]
 export const tablesOf = (roles: readonly Role[]) => tablesDeclared(modulesOf(roles))
-export const portsOf = (roles: readonly Role[]) => portsNeeded(modulesOf(roles))
+export const tasksOf = (roles: readonly Role[]) => tasksDeclared(modulesOf(roles))
+/** @param roles all that there are: what one enqueues another works */
+export const queuesOf = (roles: readonly Role[]): string[] => Object.keys(worksOf(roles))
+export const portsOf = (roles: readonly Role[]): Set<PortName> =>
+  new Set([...portsNeeded(modulesOf(roles)), ...(Object.keys(worksOf(roles)).length > 0 ? (['queue'] as const) : [])])
 
 /** Roles + ports → services. The one place where a face meets its server. */
 export function createApp(roles: readonly Role[], ports: Ports, checks: readonly ReadinessCheck[], surroundings: Surroundings): App {
-  const { config, log, metrics, readiness, version } = surroundings
+  const works = withConcurrency(worksOf(roles), surroundings.queues, surroundings.config.queue.concurrency)
+  const { config, log, metrics, readiness, version, queue } = surroundings
   const health = createHealth(readiness, checks, log)
   const ops = opsServer(
     { host: config.ops.host, port: opsPort(config, roles[0]?.name ?? ''), setting: 'ops.port' },
@@ -71,7 +89,21 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
       servers[face] ??= httpServer(face, facesOf(face, role, faces), health, surroundings)
     }
   }
-  return { services: [ops, ...Object.values(servers)], ops, servers }
+  const listening = Object.values(servers)
+  if (!queue || Object.keys(works).length === 0) return { services: [ops, together(listening)], ops, servers, works }
+  const relays = queue.relay ? [queue.relay] : []
+  const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
+  const working = createWorker({
+    driver: queue.driver,
+    queues: works,
+    handlers: [...new Set(handlers)],
+    leaseMs: config.queue.leaseMs,
+    graceMs: graceMsOf(config.shutdown.deadlineMs),
+    heartbeats: { config },
+    log,
+    metrics,
+  })
+  return { services: [ops, ...relays, together([...listening, working])], ops, servers, works }
 }
 
 /** The controllers of a role's modules under one face. */
@@ -81,11 +113,13 @@ const facesOf = (face: FaceName, role: Role, faces: ReadonlyMap<AnyModule, Faces
 type Controllers = ReturnType<typeof facesOf>
 
 function httpServer(face: FaceName, controllers: Controllers, health: Health, surroundings: Surroundings): ListeningService {
-  const { config, log, metrics, readiness, version } = surroundings
+  const { config, log, metrics, readiness, version, queue } = surroundings
   const { prefix, listen } = httpFaces[face]
   const info = infoOf(face, version)
   const docs = info && docsRoutes(info, () => openApiDocument(info, prefix, controllers))
-  const tools = { log, metrics, readiness, health, bodyLimitBytes: config.http.bodyLimitBytes, hasCallers: !!config.database.replicaUrls }
+  // Each request knows its own writes where replicas answer, and goes on in the tasks that it enqueues.
+  const hasCallers = queue !== undefined || config.database.replicaUrls !== undefined
+  const tools = { log, metrics, readiness, health, bodyLimitBytes: config.http.bodyLimitBytes, hasCallers }
   const app = httpApp(face, prefix, controllers, tools, docs)
   const options = listen(config)
   return listeningService(face, options, () => {

@@ -2,20 +2,22 @@ import { parseArguments, usage } from './cli/arguments'
 import type { Command } from './cli/command'
 import { configCommand } from './cli/config'
 import { healthcheckCommand } from './cli/healthcheck'
-import { helpText } from './cli/help'
+import { commandHelp, helpText } from './cli/help'
 import { migrateCommand } from './cli/migrate'
 import { openapiCommand } from './cli/openapi'
 import { rolesCommand } from './cli/roles'
 import { serve } from './cli/serve'
+import { taskCommand } from './cli/task'
 import { version } from './cli/version'
 import { AppError, exitCodes, StartError } from './core/error'
 
-const commands: readonly Command[] = [migrateCommand, configCommand, rolesCommand, openapiCommand, healthcheckCommand]
+const commands: readonly Command[] = [migrateCommand, configCommand, taskCommand, rolesCommand, openapiCommand, healthcheckCommand]
 
 async function main(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv)
+  const args = parseArguments(argv, name => commands.find(command => command.name === name)?.flags)
   if (args.switches.has('help')) {
-    process.stdout.write(helpText(commands))
+    const asked = commands.find(({ name }) => name === args.words[0])
+    process.stdout.write(asked ? commandHelp(asked) : helpText(commands))
     return exitCodes.ok
   }
   if (args.switches.has('version')) {
@@ -42,6 +44,7 @@ function explain(thrown: unknown): number {
   }
   if (thrown instanceof AppError) {
     console.error(`bingo: ${thrown.message}`)
+    for (const { pointer, detail } of thrown.problems) console.error(`  ${pointer ? `${pointer}: ` : ''}${detail}`)
     return exitCodes.failed
   }
   console.error('bingo: this is a fault in bingo; please report it.\n', thrown)

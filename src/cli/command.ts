@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type LoadedConfig, loadConfig } from '@/core/config/load'
 import { exitCodes, StartError } from '@/core/error'
-import type { Arguments } from './arguments'
+import type { Arguments, Flags } from './arguments'
 
 /** A subcommand. Data goes to stdout, messages to stderr. */
 export interface Command {
@@ -9,6 +9,10 @@ export interface Command {
   /** After the name, in the help: `status|up|down`. */
   usage: string
   summary: string
+  /** Of this command alone; they stand after its name. */
+  flags?: Flags
+  /** Command lines, each with what it does, for the help of this command. */
+  examples?: readonly (readonly [string, string])[]
   /** @returns the exit code */
   run(args: Arguments): Promise<number>
 }

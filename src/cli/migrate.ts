@@ -3,7 +3,7 @@ import { roles } from '@roles'
 import { tablesOf } from '@/app'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
-import { exitCodes } from '@/core/error'
+import { exitCodes, StartError } from '@/core/error'
 import type { DriverTools } from '@/infra/database/driver'
 import { type MigrationStatus, migrateDown, migrateUp, migrationStatus } from '@/infra/database/migrate'
 import { drift } from '@/infra/database/migrate/drift'
@@ -105,6 +105,16 @@ export const toolsOf = (config: Config): Pick<DriverTools, 'log' | 'metrics'> =>
   log: createLogOn(line => process.stderr.write(line), config.log.level),
   metrics: createMetrics({ version, roles: [] }),
 })
+
+/** @throws StartError when migrations of this executable are missing */
+export async function refuseOldTables(db: Database): Promise<void> {
+  const old = (await migrationStatus(db, migrations)).filter(({ state }) => state !== 'applied')
+  if (old.length === 0) return
+  const which = old.map(({ id, state }) => (state === 'pending' ? id : `${id} (${state})`)).join(', ')
+  throw new StartError(
+    `the database's tables are old: ${which} ${old.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
+  )
+}
 
 const onDatabase = <T>(config: Config, work: (db: Database) => Promise<T>): Promise<T> =>
   withMigrationDatabase(config, toolsOf(config), work)

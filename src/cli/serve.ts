@@ -1,14 +1,15 @@
-import { createApp, httpFaces, modulesOf, portsOf, tablesOf } from '@/app'
+import { roles as allRoles } from '@roles'
+import { createApp, httpFaces, portsOf, queuesOf, tablesOf, tasksOf } from '@/app'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
-import { StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
+import type { ReadinessCheck } from '@/infra/http/health'
 import { isEmbedded } from '@/infra/database/open'
-import { migrateUp, migrationStatus, needsMigrating } from '@/infra/database/migrate'
+import { migrateUp, needsMigrating } from '@/infra/database/migrate'
 import { drift } from '@/infra/database/migrate/drift'
 import { type MigrationProgress, progressLine } from '@/infra/database/migrate/progress'
 import { createLog } from '@/infra/log'
@@ -17,7 +18,7 @@ import { type OpenPorts, openPorts } from '@/infra/ports'
 import { migrations } from '@/migrations'
 import type { Arguments } from './arguments'
 import { configOf } from './command'
-import { withMigrationDatabase } from './migrate'
+import { refuseOldTables, withMigrationDatabase } from './migrate'
 import { rolesNamed } from './roles'
 import { version } from './version'
 
@@ -31,11 +32,12 @@ export async function serve(args: Arguments): Promise<number> {
   const readiness = new Readiness()
   const stop = stopOnSignals()
 
-  const opened = await openPorts(config, portsOf(roles), { log, metrics })
+  const queues = queuesOf(allRoles)
+  const opened = await openPorts(config, portsOf(roles), { log, metrics, tasks: tasksOf(roles), queues })
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
-    const checks = opened.db ? [{ name: 'database', check: opened.db.ping }] : []
-    const app = createApp(roles, opened.ports, checks, { config, log, metrics, readiness, version })
+    const { queue } = opened
+    const app = createApp(roles, opened.ports, checksOf(roles, opened), { config, log, metrics, readiness, version, queue, queues })
     const announcement: Service = {
       name: 'announcement',
       start: async () => announce(roles, config, app, log),
@@ -52,6 +54,18 @@ export async function serve(args: Arguments): Promise<number> {
   } finally {
     await log.close()
   }
+}
+
+/**
+ * What the next request needs. A server of requests goes on without Redis, since the outbox keeps what it enqueues; a process that
+ * only works queues cannot.
+ */
+function checksOf(roles: readonly Role[], { db, queue }: OpenPorts): ReadinessCheck[] {
+  const worksOnly = roles.some(role => role.works) && roles.every(role => role.serves.length === 0)
+  return [
+    ...(db ? [{ name: 'database', check: db.ping }] : []),
+    ...(queue && worksOnly ? [{ name: 'queue', check: () => queue.driver.ping() }] : []),
+  ]
 }
 
 /** Opened before anything starts, closed after everything else: within the same deadline, since a server may not answer any more. */
@@ -107,24 +121,22 @@ async function bringUpToDate(
     if (applied.length > 0) log.info('migrated', { applied })
     return
   }
-  const old = (await migrationStatus(db, migrations)).filter(({ state }) => state !== 'applied')
-  if (old.length === 0) return
-  const which = old.map(({ id, state }) => (state === 'pending' ? id : `${id} (${state})`)).join(', ')
-  throw new StartError(
-    `the database's tables are old: ${which} ${old.length === 1 ? 'is' : 'are'} not applied; run 'bingo migrate up', or start with --migrate`,
-  )
+  await refuseOldTables(db)
 }
 
 type RunningApp = ReturnType<typeof createApp>
 
 /** Says where everything is: one log line a role, and text for people at a terminal or who start it embedded. */
-function announce(roles: readonly Role[], config: Config, { ops, servers }: RunningApp, log: Log): void {
+function announce(roles: readonly Role[], config: Config, { ops, servers, works }: RunningApp, log: Log): void {
   for (const role of roles) {
     const listens = role.serves.flatMap(face => servers[face]?.url ?? [])
-    const serves = listens.length > 0 ? `serves ${listens.join(', ')}` : 'has no work yet besides health and metrics'
-    log.info(`${role.name} ${serves}`, { listens, ops: ops.url })
+    const queues = Object.keys(role.works ?? {})
+    const worked = queues.map(queue => `${queue} (${works[queue]?.concurrency} at a time)`)
+    const says = [...listens.map(url => `serves ${url}`), ...(worked.length > 0 ? [`works the queues ${worked.join(', ')}`] : [])]
+    const what = says.length > 0 ? says.join(', ') : 'has no work yet besides health and metrics'
+    log.info(`${role.name} ${what}`, { listens, ...(queues.length > 0 && { queues }), ops: ops.url })
   }
-  const isOpen = modulesOf(roles).length > 0
+  const isOpen = roles.some(role => role.serves.length > 0 && role.modules.length > 0)
   if (isOpen) log.warn('nobody has to log in yet: every route is open to whoever reaches its port')
   if (!process.stderr.isTTY && !isEmbedded(config)) return
   const pages = roles.flatMap(role =>

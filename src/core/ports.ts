@@ -1,8 +1,10 @@
 import type { Clock } from './clock'
 import type { Database } from './database'
 import type { Log } from './log'
+import type { Mailer } from './mailer'
 import type { Metrics } from './metrics'
 import type { Passwords } from './passwords'
+import type { Queue } from './queue/queue'
 
 /**
  * The outside world, as modules see it. A module lists the ones it needs and gets only those; a process opens only what its
@@ -14,6 +16,8 @@ export interface Ports {
   log: Log
   metrics: Metrics
   passwords: Passwords
+  queue: Queue
+  mailer: Mailer
 }
 
 export type PortName = keyof Ports

@@ -1,3 +1,4 @@
+import { exitCodes, StartError } from './error'
 import type { AnyModule, FaceName } from './module'
 
 /** What a process can be started as. A role is a list: it names modules, and which of their faces it serves. */
@@ -12,3 +13,37 @@ export interface Role {
 }
 
 export const defineRole = (role: Role): Role => role
+
+/** The queues that roles work, each with how many tasks at a time; the larger number where two of one process do. */
+export function worksOf(roles: readonly Role[]): Record<string, { concurrency: number }> {
+  const works: Record<string, { concurrency: number }> = {}
+  for (const role of roles) {
+    for (const [queue, { concurrency }] of Object.entries(role.works ?? {}))
+      works[queue] = { concurrency: Math.max(concurrency, works[queue]?.concurrency ?? 0) }
+  }
+  return works
+}
+
+/**
+ * The same with the numbers of the setting `queue.concurrency`, `mail:4`, in the place of the roles'. It may name queues that other
+ * processes work, since all may share a file.
+ * @param queues all that there are
+ * @throws StartError with exit code 78 for one that there is not, or that is said twice
+ */
+export function withConcurrency(
+  works: Record<string, { concurrency: number }>,
+  queues: readonly string[],
+  said: readonly string[] = [],
+): Record<string, { concurrency: number }> {
+  const refuse = (what: string) => new StartError(`queue.concurrency: ${what}; queues are ${queues.join(', ')}`, exitCodes.configuration)
+  const numbers = new Map<string, number>()
+  for (const one of said) {
+    const [queue = '', number = ''] = one.split(':')
+    if (!queues.includes(queue)) throw refuse(`no role works a queue ${JSON.stringify(queue)}`)
+    if (numbers.has(queue)) throw refuse(`${queue} is said twice`)
+    numbers.set(queue, Number(number))
+  }
+  return Object.fromEntries(
+    Object.entries(works).map(([queue, { concurrency }]) => [queue, { concurrency: numbers.get(queue) ?? concurrency }]),
+  )
+}

@@ -10,6 +10,21 @@ export interface Service {
   stop(): Promise<void>
 }
 
+/** Several that are started in their order and stopped at the same time: each then has the whole deadline. */
+export function together(services: readonly Service[]): Service {
+  return {
+    name: services.map(({ name }) => name).join(', '),
+    async start() {
+      for (const service of services) await service.start()
+    },
+    async stop() {
+      const ends = await Promise.allSettled(services.map(service => service.stop()))
+      const failed = ends.find(end => end.status === 'rejected')
+      if (failed) throw failed.reason
+    },
+  }
+}
+
 /** Where a process stands. `/readyz` answers 200 only while `ready`; servers say `Connection: close` once `draining`. */
 export class Readiness {
   state: 'starting' | 'ready' | 'draining' = 'starting'

@@ -1,62 +1,101 @@
 import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
+import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
+import type { Mailer } from '@/core/mailer'
 import type { PortName, Ports } from '@/core/ports'
+import type { Queue } from '@/core/queue/queue'
 import { createCipher, createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
 import { cacheMetrics } from './cache/metrics'
 import { memoryCache } from './cache/memory'
 import type { DriverTools, OpenDatabase } from './database/driver'
 import { isEmbedded, openDatabase } from './database/open'
+import { openMailer } from './mail/open'
 import { createPasswords } from './passwords'
+import { type OpenQueue, openQueue, type QueueSurroundings } from './queue/open'
 import type { RedisServer } from './redis'
 
-/** The ports of this process. The database is there only when a module needs it. */
+/** The ports of this process. What is not needed is not there. */
 export interface OpenPorts {
   ports: Ports
   db: OpenDatabase | undefined
+  queue: OpenQueue | undefined
   /** Lets what is under way finish, then closes all. */
   close(): Promise<void>
 }
 
 type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
+/** What a process with the port `queue` declares. */
+type Declared = Pick<QueueSurroundings, 'tasks' | 'queues'>
+
 /**
  * Opens what `needed` lists, and nothing else.
- * @throws StartError when the database cannot be opened; Redis may come later
+ * @throws StartError when the database cannot be opened, or something that is needed is not configured; Redis may come later
  */
-export async function openPorts(config: Config, needed: ReadonlySet<PortName>, { log, metrics }: Observers): Promise<OpenPorts> {
+export async function openPorts(
+  config: Config,
+  needed: ReadonlySet<PortName>,
+  { log, metrics, tasks = [], queues = [] }: Observers & Partial<Declared>,
+): Promise<OpenPorts> {
+  refuseMissing(config, needed)
   let db: OpenDatabase | undefined
-  const redis = needed.has('db') ? await openConfiguredRedis(config, log) : undefined
+  let queue: OpenQueue | undefined
+  // The queue is in the database, or its outbox is.
+  const needsDatabase = needed.has('db') || needed.has('queue')
+  const mailer = needed.has('mailer') ? openMailer(config) : undefined
+  const redis = needsDatabase ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
-  const cache = needed.has('db') ? await openCache(config, redis, () => db, { log, metrics }) : undefined
+  const cache = needsDatabase ? await openCache(config, redis, () => db, { log, metrics }) : undefined
   const close = async () => {
-    // The database first: what follows its last commits goes to the cache.
+    await queue?.close()
+    // Before what follows its last commits: that goes to the cache.
     await db?.close()
+    await mailer?.close()
     await cache?.close()
     await redis?.close()
   }
   try {
-    db = needed.has('db')
-      ? await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
-      : undefined
+    if (needsDatabase) {
+      db = await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
+      if (needed.has('queue')) queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks, queues })
+    }
   } catch (thrown) {
     await close()
     throw thrown
   }
   return {
     db,
+    queue,
     close,
     ports: {
       clock: systemClock,
       log,
       metrics,
       passwords: createPasswords(config.password, metrics),
-      // A module that did not list the port cannot reach for it: `create` is typed by `needs`.
+      // A module that did not list a port cannot reach for it: `create` is typed by `needs`.
       db: db as OpenDatabase,
+      queue: queue?.queue as Queue,
+      mailer: mailer as Mailer,
     },
   }
+}
+
+/** What SQLite goes without, and processes that share a MySQL do not. All that is missing is said at once. */
+function refuseMissing(config: Config, needed: ReadonlySet<PortName>): void {
+  if (isEmbedded(config)) return
+  const missing: string[] = []
+  if (needed.has('queue') && config.redis.url === undefined)
+    missing.push(
+      'redis.url is not set, and with MySQL the task queue is in Redis; set BINGO_REDIS_URL or BINGO_REDIS_URL_FILE to redis://:password@host:6379',
+    )
+  if (needed.has('mailer') && config.mail.url === undefined)
+    missing.push(
+      'mail.url is not set, and with MySQL messages go through a server; set BINGO_MAIL_URL or BINGO_MAIL_URL_FILE to smtp://user:password@host:587',
+    )
+  if (missing.length > 0) throw new StartError(missing.join('\n'), exitCodes.configuration)
 }
 
 /** @param cache absent where rows are changed by other means than stores, as migrations do */
@@ -64,8 +103,12 @@ export const openConfiguredDatabase = (config: Config, observers: Observers, cac
   openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
-const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
-  redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log, isCluster: redis.cluster })
+export async function openConfiguredRedis({ redis }: Config, log: Log): Promise<RedisServer | undefined> {
+  if (redis.url === undefined) return undefined
+  const { openRedis } = await import('./redis')
+  const sentinels = redis.sentinels && { addresses: redis.sentinels, name: redis.sentinelName }
+  return openRedis(redis.url, { log, isCluster: redis.cluster, sentinels })
+}
 
 /** Where reads go to replicas, an actor's next request may come to another process. */
 async function sharedPositions({ database }: Config, redis: RedisServer | undefined): Promise<Pick<DriverTools, 'writePositions'>> {

@@ -1,6 +1,9 @@
+import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
+import type { Mail, Mailer } from '@/core/mailer'
 import type { Metrics } from '@/core/metrics'
 import type { Passwords } from '@/core/passwords'
+import type { EnqueueOptions, Queue } from '@/core/queue/queue'
 
 /** Ports that keep what they were told, for tests that ask. */
 export interface FakeLog extends Log {
@@ -53,6 +56,32 @@ export function countingMetrics(): CountingMetrics {
 /** Hashes at once, and as anyone can see. */
 export function fakePasswords(): Passwords {
   return { hash: async password => `hash of ${password}`, verify: async (password, hash) => hash === `hash of ${password}` }
+}
+
+/** Keeps what is enqueued. */
+export function fakeQueue(): Queue & { enqueued: { task: string; payload: unknown; options: EnqueueOptions }[] } {
+  const enqueued: { task: string; payload: unknown; options: EnqueueOptions }[] = []
+  const keep = (task: { name: string }, payload: unknown, options: EnqueueOptions) => {
+    enqueued.push({ task: task.name, payload, options })
+    return { id: options.id ?? `task-${enqueued.length}`, status: 'enqueued' as const }
+  }
+  return {
+    enqueued,
+    enqueue: async (task, payload, options = {}) => keep(task, payload, options),
+    enqueueMany: async (task, items, shared = {}) => items.map(({ payload, ...options }) => keep(task, payload, { ...options, ...shared })),
+  }
+}
+
+/** Keeps what is sent. */
+export function fakeMailer(): Mailer & { sent: Mail[] } {
+  const sent: Mail[] = []
+  return { sent, send: async mail => void sent.push(mail) }
+}
+
+/** A database of which only transactions are used: each is this object again. */
+export const fakeDatabase = (): Database => {
+  const db = { tx: (work: (tx: Database) => Promise<unknown>) => work(db), inTransaction: true } as unknown as Database
+  return db
 }
 
 /** The value of a series, such as `bingo_database_statements_total{kind="read"}`; undefined when there is none. */

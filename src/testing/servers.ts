@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
 import { installations, type SingleName } from './installations'
 import { startCluster } from './redis-cluster'
@@ -165,4 +166,12 @@ export async function createTestDatabase(server: Server): Promise<TestDatabase> 
   }
   await say(`create database ${name}`)
   return { url: `${server.url}/${name}`, drop: () => say(`drop database ${name}`) }
+}
+
+/** Removes what an installation has left on a Redis that others use, too. */
+export async function dropKeys(server: Pick<Server, 'url'>, prefix: string): Promise<void> {
+  const redis = new Redis(server.url)
+  for await (const keys of redis.scanStream({ match: `${prefix}:*`, count: 1000 }))
+    if (keys.length > 0) await redis.unlink(...(keys as string[]))
+  redis.disconnect()
 }

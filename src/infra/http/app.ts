@@ -48,7 +48,7 @@ export function httpApp(
   more?: AnyElysia,
 ): AnyElysia {
   const record = requestRecord(name, log, metrics)
-  const gate = requestGate(readiness, { prefix, bodyLimitBytes })
+  const gate = requestGate(readiness, { prefix, bodyLimitBytes, hasCallers })
   let paths: ReturnType<typeof pathTable> | undefined
 
   function onRequest({ request, set, qi }: HookContext & { qi: number }) {

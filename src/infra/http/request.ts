@@ -1,3 +1,4 @@
+import { currentCaller } from '@/core/caller'
 import type { Readiness } from '@/core/service'
 import { checkBodyHeaders, readCounted, readWhole } from './body'
 import { routeErrors } from './problem'
@@ -15,13 +16,15 @@ export interface RequestLimits {
   /** Paths that begin so answer JSON and nothing else. */
   prefix: string
   bodyLimitBytes: number
+  /** Whether each request is a caller of its own, which then knows its id. */
+  hasCallers?: boolean | undefined
 }
 
 /**
  * Everything that is checked before a route is asked: what the caller accepts, the query, the headers of the body.
  * @returns a function that throws what the request is refused with
  */
-export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes }: RequestLimits) {
+export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes, hasCallers }: RequestLimits) {
   const nextId = requestIds()
   function readInChunks(this: Request) {
     return readCounted(this, bodyLimitBytes)
@@ -31,6 +34,7 @@ export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes }: Re
     request.startedMs = performance.now()
     const { headers, method } = request
     request.requestId = nextId(headers)
+    if (hasCallers) introduce(request.requestId, headers)
     if (readiness.state === 'draining') own['connection'] = 'close'
     if (headers.get('x-forwarded-proto') === 'https') own['strict-transport-security'] = transportSecurity
     if (!acceptsJson(headers) && pathOf(request.url).startsWith(prefix)) throw routeErrors.Accept()
@@ -40,6 +44,18 @@ export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes }: Re
     // Elysia's `parse: 'json'` calls it. Its own hook for parsers first opens the body as a stream, which costs a microsecond.
     ;(request as { json: () => Promise<unknown> }).json = hasLength ? readWhole : readInChunks
   }
+}
+
+/** A trace that somebody has begun (W3C Trace Context §3.2): four fields, of which neither id is all zeros. */
+const traceparent = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/
+
+/** What goes on with the tasks that the request enqueues. */
+function introduce(requestId: string, headers: Headers): void {
+  const caller = currentCaller()
+  if (!caller) return
+  caller.requestId = requestId
+  const trace = headers.get('traceparent')
+  if (trace !== null && traceparent.test(trace)) caller.traceparent = trace
 }
 
 export function pathOf(url: string): string {

@@ -260,7 +260,4 @@ describe('into a folder beside the database, where there is no server', () => {
     await mailer.close()
     await server.close()
   })
-  test('with MySQL there must be one', () => {
-    expect(() => openMailer({ mail: { from }, database: mysql })).toThrow('BINGO_MAIL_URL')
-  })
 })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type { Database } from '@/core/database'
+import { mailErrors } from '@/core/mailer'
 import type { Store } from '@/core/store'
 import { migrateUp } from '@/infra/database/migrate'
 import type { OpenDatabase } from '@/infra/database/driver'
@@ -7,7 +7,7 @@ import { createPasswords } from '@/infra/passwords'
 import { migrations } from '@/migrations'
 import { type Backing, onEachBacking } from '@/testing/backings'
 import { openAgain } from '@/testing/conformance/fixture'
-import { fakeMetrics, fakePasswords } from '@/testing/fakes'
+import { fakeDatabase, fakeMailer, fakeMetrics, fakePasswords, fakeQueue } from '@/testing/fakes'
 import { userBiz } from './biz'
 import { type UserRow, type UserTable, userErrors } from './schema'
 import { userStore } from './store'
@@ -28,12 +28,17 @@ const row: UserRow = {
 function withStore(fake: Partial<Store<UserTable>>) {
   const hashed: string[] = []
   const passwords = fakePasswords()
+  const queue = fakeQueue()
+  const mailer = fakeMailer()
+  const db = fakeDatabase()
   const biz = userBiz({
-    db: {} as Database,
+    db,
     users: () => fake as Store<UserTable>,
+    queue,
+    mailer,
     passwords: { ...passwords, hash: async password => passwords.hash(password).finally(() => hashed.push(password)) },
   })
-  return { biz, hashed }
+  return { biz, hashed, db, queue, mailer }
 }
 
 describe('the rules of accounts', () => {
@@ -69,6 +74,34 @@ describe('the rules of accounts', () => {
     expect(user).not.toHaveProperty('passwordHash')
     expect(JSON.stringify(user)).not.toContain('secret')
   })
+  test('whoever signs up is welcomed by a task that commits with the account, and names nobody', async () => {
+    const { biz, queue, db } = withStore({ refuseTaken: async () => {}, create: async () => row })
+    await biz.signUp(ada)
+    expect(queue.enqueued).toEqual([{ task: 'email.send', payload: { userId: row.id, purpose: 'welcome' }, options: { tx: db } }])
+  })
+  test('a name that is taken meanwhile welcomes nobody', async () => {
+    const create = async () => {
+      throw userErrors.EmailTaken()
+    }
+    const { biz, queue } = withStore({ refuseTaken: async () => {}, create })
+    await expect(biz.signUp(ada)).rejects.toMatchObject({ code: 'Conflict.EmailTaken' })
+    expect(queue.enqueued).toEqual([])
+  })
+  test('a message goes to the address that the user has by then, and never to one who is gone', async () => {
+    const { biz, mailer } = withStore({ get: async id => (id === row.id ? { ...row, email: 'new@example.com' } : undefined) as never })
+    expect(await biz.sendMessage(row.id, 'welcome', 'task-1')).toBeUndefined()
+    expect(await biz.sendMessage('another', 'welcome', 'task-2')).toBeUndefined()
+    expect(mailer.sent).toEqual([{ to: 'new@example.com', subject: 'Welcome', text: expect.stringContaining('Hello ada,'), key: 'task-1' }])
+  })
+  test('a message that the server refuses is given up, and one that it may take later is tried again', async () => {
+    const { biz, mailer } = withStore({ get: async () => row as never })
+    mailer.send = () => Promise.reject(mailErrors.MailRefused())
+    expect(await biz.sendMessage(row.id, 'welcome', 'k')).toMatchObject({ is: 'giveUp' })
+    mailer.send = () => Promise.reject(mailErrors.MailUnavailable())
+    await expect(biz.sendMessage(row.id, 'welcome', 'k')).rejects.toMatchObject({ code: 'Unavailable.MailUnavailable' })
+    mailer.send = () => Promise.reject(new TypeError('a fault of ours'))
+    await expect(biz.sendMessage(row.id, 'welcome', 'k')).rejects.toThrow('a fault of ours')
+  })
   test('a user who is not there is an error of ours', async () => {
     const { biz } = withStore({ get: async () => undefined, update: async () => undefined, delete: async () => false })
     for (const work of [() => biz.get('x'), () => biz.change('x', {}, {}), () => biz.remove('x', {})]) {
@@ -103,7 +136,7 @@ onEachBacking('accounts', open => {
 
   test('a life of an account', async () => {
     const passwords = createPasswords({ concurrency: 1, queueLimit: 10 }, fakeMetrics())
-    const biz = userBiz({ db, users: userStore, passwords })
+    const biz = userBiz({ db, users: userStore, passwords, queue: fakeQueue(), mailer: fakeMailer() })
     const made = await biz.signUp(ada)
     const kept = await userStore(db).get(made.id)
     expect(kept?.passwordHash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')

@@ -1,13 +1,22 @@
+import { AppError } from '@/core/error'
 import type { Ports } from '@/core/ports'
+import { giveUp, type TaskResult } from '@/core/queue/task'
 import type { Expected, ListOptions, Patch } from '@/core/store'
+import { messages } from './messages'
 import { weakness } from './password-rules'
-import { type SignUp, type User, userErrors, type UserPage, type UserPatch, type UserRow, type UserTable } from './schema'
+import { sendEmail, type SignUp, type User, userErrors, type UserPage, type UserPatch, type UserRow, type UserTable } from './schema'
 import type { userStore } from './store'
 
 export type UserBiz = ReturnType<typeof userBiz>
 
 /** Accounts: signing up, looking at them, changing and removing them. */
-export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'> & { users: typeof userStore }) {
+export function userBiz({
+  db,
+  users,
+  passwords,
+  queue,
+  mailer,
+}: Pick<Ports, 'db' | 'passwords' | 'queue' | 'mailer'> & { users: typeof userStore }) {
   async function signUp(input: SignUp): Promise<User> {
     const username = canonical(input.username)
     const email = canonical(input.email)
@@ -18,7 +27,12 @@ export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'
     // Hashed before any transaction: it takes long, and would hold the only writer of SQLite.
     const passwordHash = await passwords.hash(input.password)
     const nickname = input.nickname === undefined ? {} : { nickname: input.nickname }
-    return view(await users(db).create({ username, email, ...nickname, passwordHash, status: 'active' }))
+    const row = await db.tx(async tx => {
+      const made = await users(tx).create({ username, email, ...nickname, passwordHash, status: 'active' })
+      await queue.enqueue(sendEmail, { userId: made.id, purpose: 'welcome' }, { tx })
+      return made
+    })
+    return view(row)
   }
 
   async function get(id: string): Promise<User> {
@@ -40,7 +54,25 @@ export function userBiz({ db, users, passwords }: Pick<Ports, 'db' | 'passwords'
     if (!(await users(db).delete(id, expected))) throw userErrors.UserNotFound()
   }
 
-  return { signUp, get, list, change, remove }
+  /**
+   * Sends a user a message; one who is gone meanwhile gets none.
+   * @param key the same for each attempt at the same message
+   */
+  async function sendMessage(id: string, purpose: keyof typeof messages, key: string): Promise<TaskResult | undefined> {
+    const row = await users(db).get(id, { from: 'primary' })
+    if (!row) return undefined
+    try {
+      await mailer.send({ to: row.email, ...messages[purpose](row), key })
+      return undefined
+    } catch (thrown) {
+      // The server will not take it tomorrow either, and what is no message will be none.
+      const isFinal = thrown instanceof AppError && thrown.kind !== 'Unavailable'
+      if (isFinal) return giveUp(thrown.message)
+      throw thrown
+    }
+  }
+
+  return { signUp, get, list, change, remove, sendMessage }
 }
 
 /** One spelling for one account. Both are ASCII by their schemas, so lower case means the same everywhere. */

@@ -1,4 +1,5 @@
 import { defineErrors } from '@/core/error'
+import { defineTask } from '@/core/queue/task'
 import { Input, type Of, OneOf, secret, Type } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
@@ -84,6 +85,15 @@ export const UserPatch = Input(
   { description: 'What to change, as a JSON Merge Patch (RFC 7396).' },
 )
 export type UserPatch = Of<typeof UserPatch>
+
+/** Why a user is written to. */
+export const Purpose = OneOf(['welcome'], { description: 'Why a message is sent.' })
+
+/** Whom to write to, and why; whatever the message says is looked up when it is sent, since payloads are kept where many can read. */
+export const sendEmail = defineTask('email.send', Input({ userId: users.schema.properties.id, purpose: Purpose }), {
+  queue: 'mail',
+  timeoutMs: 120_000,
+})
 
 export const UserPage = Type.Object(
   {

@@ -1,9 +1,10 @@
 import { expect } from 'bun:test'
+import { besideMysql } from '../backings'
 import { startBingo } from '../bingo'
 import { until } from '../conformance/cache-fixture'
 import { newSignUp, type UserView } from '../http-client'
 import { say } from '../replication'
-import type { OwnServer } from '../servers'
+import { type OwnServer, type Server, sharedServer } from '../servers'
 import { recoveryLimitMs } from './audit'
 import { hangMs, isFull, limits, patienceMs } from './scene'
 
@@ -17,7 +18,7 @@ export async function requestFaults(title: string, primary: OwnServer): Promise<
   await say(primary, 'create database requests')
   const env = {
     BINGO_DATABASE_URL: `${primary.url}/requests`,
-    BINGO_AUTH_KEY: Buffer.from(Array.from({ length: 32 }, (_, i) => i * 3 + 5)).toString('hex'),
+    ...besideMysql((await sharedServer('redis')) as Server),
     BINGO_DATABASE_QUERY_TIMEOUT_MS: String(limits.queryTimeoutMs),
     BINGO_DATABASE_ACQUIRE_TIMEOUT_MS: String(limits.acquireTimeoutMs),
     BINGO_DATABASE_POOL_SIZE: String(limits.poolSize),

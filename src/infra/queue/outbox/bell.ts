@@ -1,4 +1,4 @@
-import type { RedisConnection, RedisServer } from '../../redis'
+import type { RedisServer } from '../../redis'
 
 /** Tells relays that there is something in the outbox. Words may get lost: relays look by themselves, too. */
 export interface Bell {
@@ -9,26 +9,29 @@ export interface Bell {
 }
 
 const publishLimitMs = 1000
+/** Under load each word is for all who commit within so long. */
+const pauseMs = 5
 const subscribeLimitMs = 2000
 
 export function createBell(server: RedisServer, prefix: string): Bell {
   const channel = `${prefix}:outbox`
   const listeners = new Set<() => void>()
-  let speaker: RedisConnection | undefined
+  // Made now, since what is said before it is there is lost.
+  const speaker = server.connect('outbox')
   let isSpeaking = false
   let isAgain = false
 
-  /** Those who ring while one is under way are heard with the next. */
+  /** The first is heard at once; those who ring soon after are heard together. */
   async function speak(): Promise<void> {
     if (isSpeaking) {
       isAgain = true
       return
     }
     isSpeaking = true
-    speaker ??= server.connect('outbox')
     do {
       isAgain = false
       await speaker.call(publishLimitMs, 'PUBLISH', channel, '').catch(() => {})
+      await Bun.sleep(pauseMs)
     } while (isAgain)
     isSpeaking = false
   }

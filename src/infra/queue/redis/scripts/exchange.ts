@@ -230,7 +230,7 @@ if lines > 0 then
 else
   if unfilled > 0 then call('DEL', WAKE) end
   local first = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')
-  if first[2] then due = math.max(0, first[2] - now) end
+  if first[2] then due = math.max(0, math.ceil(first[2] - now)) end
 end
 `
 

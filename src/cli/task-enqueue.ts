@@ -1,0 +1,157 @@
+import { statSync } from 'node:fs'
+import { AppError, exitCodes, StartError } from '@/core/error'
+import type { EnqueueItem, EnqueueOptions, Enqueued, Queue } from '@/core/queue/queue'
+import type { AnyTask } from '@/core/queue/task'
+import { usage } from './arguments'
+import { progressBar } from './progress-bar'
+import { printable } from './task-output'
+
+/** Tasks from the command line: one, or one for each line of a file. */
+export interface FromOptions {
+  /** For every line that does not say it itself. */
+  options: EnqueueOptions
+  isJson: boolean
+  lineMaxBytes: number
+}
+
+const batchMax = 1000
+
+export async function enqueueOne(queue: Queue, task: AnyTask, text: string, options: EnqueueOptions, isJson: boolean): Promise<number> {
+  say(await queue.enqueue(task, parsed(text, '--payload'), options), isJson)
+  return exitCodes.ok
+}
+
+/** @throws StartError with the line that is at fault; those of the batches before it are enqueued by then, and it says so */
+export async function enqueueFrom(
+  queue: Queue,
+  task: AnyTask,
+  from: string,
+  { options, isJson, lineMaxBytes }: FromOptions,
+): Promise<number> {
+  const { stream, totalBytes, name } = source(from)
+  const bar = progressBar(totalBytes)
+  const counts: Record<Enqueued['status'], number> = { enqueued: 0, duplicate: 0, unique: 0 }
+  let batch: Line[] = []
+  let readBytes = 0
+
+  async function flush(): Promise<void> {
+    const lines = batch
+    batch = []
+    if (lines.length === 0) return
+    const replies = await queue
+      .enqueueMany(
+        task,
+        lines.map(({ item }) => item),
+      )
+      .catch(thrown => {
+        throw explained(thrown, name, lines)
+      })
+    for (const reply of replies) {
+      counts[reply.status]++
+      say(reply, isJson)
+    }
+    bar.show(readBytes, `${counts.enqueued} enqueued`)
+  }
+
+  try {
+    for await (const { text, number, bytes } of linesOf(stream, lineMaxBytes, name)) {
+      readBytes += bytes
+      if (text.trim() === '') continue
+      batch.push({ number, item: { ...options, ...itemOf(text, `${name}:${number}`) } })
+      if (batch.length === batchMax) await flush()
+    }
+    await flush()
+  } finally {
+    bar.end()
+  }
+  const { enqueued, duplicate, unique } = counts
+  console.error(`bingo: ${enqueued} enqueued, ${duplicate} were there already, ${unique} not unique`)
+  return exitCodes.ok
+}
+
+interface Line {
+  number: number
+  item: EnqueueItem<unknown>
+}
+
+const say = ({ id, status }: Enqueued, isJson: boolean) => console.log(isJson ? JSON.stringify({ id, status }) : `${id}  ${status}`)
+
+function source(from: string): { stream: ReadableStream<Uint8Array>; totalBytes: number | undefined; name: string } {
+  if (from === '-') return { stream: Bun.stdin.stream(), totalBytes: undefined, name: 'standard input' }
+  const found = statSync(from, { throwIfNoEntry: false })
+  if (!found || found.isDirectory()) throw usage(`--from: there is no file ${JSON.stringify(from)}; say - for standard input`)
+  // Of a pipe nobody knows how long it is.
+  return { stream: Bun.file(from).stream(), totalBytes: found.isFile() ? found.size : undefined, name: from }
+}
+
+/** Lines with their numbers, from 1. @throws StartError for one that is longer than any payload */
+async function* linesOf(stream: ReadableStream<Uint8Array>, maxBytes: number, name: string) {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let parts: Uint8Array[] = []
+  let size = 0
+  let number = 1
+  const line = () => {
+    const bytes = Buffer.concat(parts)
+    parts = []
+    size = 0
+    try {
+      return { text: decoder.decode(bytes), number: number++, bytes: bytes.length + 1 }
+    } catch {
+      throw new StartError(`${name}:${number}: is not UTF-8; lines are JSON in UTF-8`)
+    }
+  }
+  for await (const chunk of stream) {
+    let start = 0
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+      parts.push(chunk.subarray(start, end))
+      start = end + 1
+      yield line()
+    }
+    parts.push(chunk.slice(start))
+    size += chunk.length - start
+    if (size > maxBytes)
+      throw new StartError(
+        `${name}:${number}: is longer than ${maxBytes} bytes; raise queue.payloadMaxBytes, or keep what is large elsewhere`,
+      )
+  }
+  if (size > 0) yield line()
+}
+
+/** A payload, or an object with a payload, and options beside it. */
+function itemOf(text: string, place: string): EnqueueItem<unknown> {
+  const value = parsed(text, place)
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'payload')) return { payload: value }
+  const { payload, options = {}, ...more } = value as { payload: unknown; options?: object }
+  if (Object.keys(more).length > 0 || typeof options !== 'object' || options === null) return { payload: value }
+  if (Object.hasOwn(options, 'payload') || Object.hasOwn(options, 'tx'))
+    throw new StartError(`${place}: options are not like that; they are delayMs, at, id and the like`)
+  return { payload, ...options }
+}
+
+function parsed(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (thrown) {
+    throw new StartError(`${place}: is no JSON: ${printable((thrown as Error).message)}`)
+  }
+}
+
+/** With the number of the line in the place of that of the item, and what has become of the others. */
+function explained(thrown: unknown, name: string, lines: readonly Line[]): unknown {
+  if (!(thrown instanceof AppError)) return thrown
+  const first = lines[0]?.number ?? 1
+  const rest = `tail -n +${first} ${name === 'standard input' ? 'FILE' : JSON.stringify(name)}`
+  const before =
+    first > 1 ? `; the lines before ${first} are enqueued: go on with '${rest} | bingo task enqueue … --from=-'` : '; nothing is enqueued'
+  // The queue has gone away meanwhile: some of this batch may be there.
+  if (thrown.kind === 'Unavailable') {
+    console.error(`bingo: ${name}: gave up in the lines ${first}–${lines.at(-1)?.number}${before}`)
+    return thrown
+  }
+  const at = /^\/(\d+)/.exec(thrown.problems[0]?.pointer ?? '')?.[1]
+  if (at === undefined) return thrown
+  const why = thrown.problems.map(({ pointer, detail }) =>
+    `${printable(pointer.replace(/^\/\d+\/(payload)?/, ''))}: ${printable(detail)}`.replace(/^: /, ''),
+  )
+  return new StartError(`${name}:${lines[Number(at)]?.number}: ${thrown.message} ${why.join('; ')}${before}`)
+}

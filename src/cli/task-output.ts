@@ -1,0 +1,47 @@
+import type { FsckFinding, QueueStats, TaskView } from '@/core/queue/admin'
+
+/** How tasks are shown to people. Programs get JSON. */
+const payloadShownMax = 100
+
+/** Text that somebody else has written, without what a terminal would obey. */
+export const printable = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+const timeOf = ({ deadAt, leaseUntil, runAt, enqueuedAt }: TaskView) => deadAt ?? leaseUntil ?? runAt ?? enqueuedAt ?? '–'
+
+/** One task on one line: `id  queue  state  time  task  attempts  payload`. */
+export function taskLine(task: TaskView): string {
+  const payload = 'payload' in task ? JSON.stringify(task.payload) : 'cannot be read'
+  const shown = payload.length > payloadShownMax ? `${payload.slice(0, payloadShownMax)}…` : payload
+  const line = [task.id, task.queue, task.state.padEnd(9), timeOf(task), task.task ?? '–', `attempt ${task.attempt}`, shown]
+  return printable(line.join('  '))
+}
+
+/** All that is known of one, a line for each. */
+export function taskBlock({ errors, payload, headers, ...task }: TaskView): string {
+  const values: [string, unknown][] = [...Object.entries(task), ['payload', payload], ['headers', headers]]
+  const lines = values.flatMap(([name, value]) => (value === undefined ? [] : [[name, textOf(value)] as const]))
+  const width = Math.max(...lines.map(([name]) => name.length))
+  const failed = errors.map(({ at, attempt, message }) => `  ${at}  attempt ${attempt}  ${printable(message)}`)
+  return [...lines.map(([name, text]) => `${name.padEnd(width)}  ${text}`), ...(failed.length > 0 ? ['errors', ...failed] : [])].join('\n')
+}
+
+const textOf = (value: unknown) => printable(typeof value === 'string' ? value : JSON.stringify(value))
+
+export function statsLines(all: readonly QueueStats[]): string[] {
+  const head = ['queue', 'waiting', 'scheduled', 'active', 'dead', 'oldest waits', 'enqueued', 'done', 'failed', 'crashed', 'cancelled']
+  const rows = all.map(({ queue, waiting, scheduled, active, dead, oldestWaitingMs, total }) => [
+    queue,
+    ...[waiting, scheduled, active, dead].map(String),
+    oldestWaitingMs === undefined ? '–' : `${(oldestWaitingMs / 1000).toFixed(1)} s`,
+    ...[total.enqueued, total.done, total.failed, total.crashed, total.cancelled].map(String),
+  ])
+  const widths = head.map((name, i) => Math.max(name.length, ...rows.map(row => row[i]?.length ?? 0)))
+  return [head, ...rows].map(row =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
+  )
+}
+
+export const findingLine = ({ queue, id, what, remedy, fixed }: FsckFinding): string =>
+  printable(`${queue}${id === undefined ? '' : `  ${id}`}  ${what}; ${fixed ? 'mended: ' : ''}${remedy}`)
