@@ -16,7 +16,7 @@ onEachQueueStore('whatever is done with a queue', (store, name) => {
     async () => {
       const { isTimeReal } = store()
       await fc.assert(
-        fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
+        fc.asyncProperty(fc.noBias(steps(isTimeReal ? realTimes : movedTimes, stepsMost)), each => playBeside(store(), each)),
         {
           numRuns: isTimeReal ? (name === 'redis' ? runs.real : runs.others) : runs.moved,
           interruptAfterTimeLimit: limitMs / 2,

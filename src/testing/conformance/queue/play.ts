@@ -1,15 +1,17 @@
 import { expect } from 'bun:test'
 import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
 import { findingsOf, heldOf, longMs } from './fixture'
-import type { QueueStore } from './stores'
 import { check, newLedger, type Snapshot, snapshot, timeless } from './invariants'
 import { modelStore } from './model'
+import type { QueueStore } from './stores'
 import { type Call, callOf, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'
 
 /** Where time is real, what the store says of it may be so far from what the model says. */
 const realToleranceMs = 30_000
 /** Where time is real, the shortest of times are over after this. */
 const realPauseMs = 3
+/** Within so many hours everything has come to its end that nobody holds up. */
+const roundsMax = 10
 let count = 0
 
 /**
@@ -73,30 +75,33 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     if (call) await callBoth(call)
   }
 
+  const finishAs = (held: readonly Held[]) =>
+    callBoth({ is: 'exchange', by: 0, exchange: { finish: held.map(each => ({ ...heldOf(each), outcome: 'done' })) } })
+
+  /** Whoever holds or waits for something long: where time is real, it is not waited for. */
+  async function letTimePass({ active, scheduled }: Snapshot['tasks']): Promise<void> {
+    if (store.isTimeReal) {
+      await finishAs(active.flatMap(({ id }) => given.get(id) ?? []))
+      for (const { id } of scheduled) await callBoth({ is: 'cancel', by: 0, id })
+    } else {
+      await store.advance(longMs + 1)
+      await callBoth({ is: 'reap', by: 1, rule: { leaseMs: 1, crashesMax: 3 } })
+    }
+  }
+
   /** I8: when nothing fails any more every task comes to its end, and I3: nothing is left of any. */
   async function bringToAnEnd(): Promise<void> {
-    const id = (task: { id: string }) => task.id
+    const there = async () => (await snapshot(clients[0], queue)).tasks
     for (let round = 0; round < roundsMax; round++) {
-      const { waiting, scheduled, active } = (await snapshot(clients[0], queue)).tasks
-      if (waiting.length + scheduled.length + active.length === 0) break
-      if (store.isTimeReal) {
-        const finish = active.flatMap(({ id }) => given.get(id) ?? []).map(each => ({ ...heldOf(each), outcome: 'done' as const }))
-        await callBoth({ is: 'exchange', by: 0, exchange: { finish } })
-        for (const each of scheduled.map(id)) await callBoth({ is: 'cancel', by: 0, id: each })
-      } else {
-        await store.advance(longMs + 1)
-        await callBoth({ is: 'reap', by: 1, rule: { leaseMs: 1, crashesMax: 3 } })
-      }
+      const tasks = await there()
+      if (tasks.waiting.length + tasks.scheduled.length + tasks.active.length === 0) break
+      await letTimePass(tasks)
       const claim = { worker: 'one:1', nonce: `last-${String(round).padStart(11, '0')}`, count: 100, leaseMs: longMs }
-      const { claimed } = (await make(clients[0], queue, { is: 'exchange', by: 0, exchange: {} })) as ExchangeReply
-      expect(claimed).toEqual([])
       await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
-      const mine = (await snapshot(clients[0], queue)).tasks.active
-      const finish = mine.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce, outcome: 'done' as const }))
-      await callBoth({ is: 'exchange', by: 0, exchange: { finish } })
+      await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
-    for (const each of (await snapshot(clients[0], queue)).tasks.dead.map(id)) await callBoth({ is: 'remove', by: 0, id: each })
-    expect((await snapshot(clients[0], queue)).tasks).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
+    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, id })
+    expect(await there()).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)
     expect(await store.leftovers(queue)).toEqual([])
@@ -110,8 +115,6 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     if (opened.includes(clients[0])) await clients[0].close()
   }
 }
-
-const roundsMax = 10
 
 function expectSame(call: Call, reply: unknown, expected: unknown, toleranceMs: number): void {
   if (call.is === 'exchange') {

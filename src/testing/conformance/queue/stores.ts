@@ -1,15 +1,15 @@
 import type { Database } from '@/core/database'
-import { type QueueDriver, keptIdMs } from '@/infra/queue/driver'
-import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { migrateUp } from '@/infra/database/migrate'
+import { keptIdMs, type QueueDriver } from '@/infra/queue/driver'
+import { openRedisQueue } from '@/infra/queue/redis/open'
+import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
+import { openRedis } from '@/infra/redis'
 import { migrations } from '@/migrations'
 import { type Backing, openBacking, type RedisName } from '../../backings'
 import { fakeLog, fakeMetrics } from '../../fakes'
-import { openAgain } from '../fixture'
-import { openRedisQueue } from '@/infra/queue/redis/open'
-import { openRedis } from '@/infra/redis'
 import { redisNames, sharedServer } from '../../servers'
 import { until } from '../cache-fixture'
+import { openAgain } from '../fixture'
 import { modelStore } from './model'
 
 /** A driver as tests use it: two processes of one store, a way to let time pass, and a look behind it. */
@@ -144,7 +144,7 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
     if (suffix === 'm' || suffix === 'w') return false
-    return !/^(d|cl):/.test(suffix) || Number(await say('PTTL', key)) < 0
+    return !/^(d|cl):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 
   const [driver, rival] = [await openProcess(), await openProcess()]

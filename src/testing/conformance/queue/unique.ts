@@ -113,15 +113,26 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
     })
   })
 
-  test('a dead letter that is tried again has its key no more', async () => {
-    const { enqueue, claimOne, finish, driver, name } = newQueue()
-    await enqueue({ id: 'first', unique })
-    await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
-    expect(await driver.retry(name, 'first')).toBe('retried')
-    expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'second', status: 'enqueued' }])
-    await finish(await claimOne(), { outcome: 'done' })
-    expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
-  })
+  const deaths: Record<string, (queue: TestQueue, held: Holding) => Promise<unknown>> = {
+    failed: ({ finish }, held) => finish(held, { outcome: 'dead', error: 'no', isFailure: true }),
+    'was poison': async ({ store, reap }) => {
+      await store.advance(5)
+      await reap(0)
+    },
+  }
+  for (const [why, die] of Object.entries(deaths)) {
+    test(`a dead letter that ${why} and is tried again has its key no more`, async () => {
+      const queue = newQueue()
+      const { trust, enqueue, claimOne, finish, driver, name } = queue
+      await trust()
+      await enqueue({ id: 'first', unique })
+      await die(queue, await claimOne({ leaseMs: 1 }))
+      expect(await driver.retry(name, 'first')).toBe('retried')
+      expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'second', status: 'enqueued' }])
+      await finish(await claimOne(), { outcome: 'done' })
+      expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
+    })
+  }
 
   test('a dead letter that is tried again does not take its key from another', async () => {
     const { enqueue, claimOne, finish, driver, name } = newQueue()

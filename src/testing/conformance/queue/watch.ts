@@ -23,10 +23,15 @@ export function watchSuite(newQueue: () => TestQueue): void {
     })
     // More than there is, since a process that got all that it asked for may have enough, and is not woken.
     for (const { id } of await queue.claim(1000)) await queue.driver.cancel(queue.name, id)
+    await quiet(heard)
+    return heard
+  }
+
+  /** What was said before has been heard, and is forgotten. */
+  async function quiet(heard: { wakes: number; cancelled: string[] }): Promise<void> {
     await Bun.sleep(50)
     heard.wakes = 0
     heard.cancelled = []
-    return heard
   }
 
   /** The one that waits. */
@@ -66,23 +71,21 @@ export function watchSuite(newQueue: () => TestQueue): void {
       expect(heard.cancelled).toEqual(['runs'])
       expect((await queue.driver.beat(queue.name, longMs, [heldOf(held)])).cancelled).toEqual(['runs'])
     })
-  }
 
-  test('a worker is woken when a dead letter is to be tried again, and when a task is released', async () => {
-    const queue = newQueue()
-    const heard = await watching(queue, queue.driver)
-    await queue.enqueue({ id: 'a' })
-    const held = await claimAll(queue)
-    await Bun.sleep(50)
-    heard.wakes = 0
-    await queue.rival.exchange(queue.name, { finish: [{ ...heldOf(held), outcome: 'release' }] })
-    await soon(() => heard.wakes > 0)
-    await queue.finish(await claimAll(queue), { outcome: 'dead', error: 'no', isFailure: false })
-    await Bun.sleep(50)
-    heard.wakes = 0
-    await queue.rival.retry(queue.name, 'a')
-    await soon(() => heard.wakes > 0)
-  })
+    test(`a worker is woken when ${where} process releases a task, or lets a dead letter be tried again`, async () => {
+      const queue = newQueue()
+      const heard = await watching(queue, queue.driver)
+      await queue.enqueue({ id: 'a' })
+      const held = await claimAll(queue)
+      await quiet(heard)
+      await enqueuer(queue).exchange(queue.name, { finish: [{ ...heldOf(held), outcome: 'release' }] })
+      await soon(() => heard.wakes > 0)
+      await queue.finish(await claimAll(queue), { outcome: 'dead', error: 'no', isFailure: false })
+      await quiet(heard)
+      await enqueuer(queue).retry(queue.name, 'a')
+      await soon(() => heard.wakes > 0)
+    })
+  }
 
   test('words of one queue are not heard in another, and nobody hears any when he has stopped listening', async () => {
     const [queue, other] = [newQueue(), newQueue()]
