@@ -40,7 +40,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   'swagger-ui-dist': /^src\/infra\/http\/docs\.ts$/,
   mysql2: /^src\/infra\/database\/mysql\//,
   'bun:sqlite': /^src\/infra\/database\/sqlite\//,
-  ioredis: /^src\/infra\/redis\.ts$/,
+  ioredis: /^src\/infra\/redis(-cluster)?\.ts$/,
   nodemailer: /^src\/infra\/mail\/nodemailer\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
 }

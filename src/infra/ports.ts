@@ -4,7 +4,6 @@ import type { Config } from '@/core/config/settings'
 import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Mailer } from '@/core/mailer'
-import type { Metrics } from '@/core/metrics'
 import type { PortName, Ports } from '@/core/ports'
 import type { Queue } from '@/core/queue/queue'
 import { createCipher, createSeal } from '@/core/seal'
@@ -49,7 +48,7 @@ export async function openPorts(
   const mailer = needed.has('mailer') ? openMailer(config) : undefined
   const redis = needsDatabase ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
-  const cache = needsDatabase ? await openCache(config, redis, () => db, metrics) : undefined
+  const cache = needsDatabase ? await openCache(config, redis, () => db, { log, metrics }) : undefined
   const close = async () => {
     await queue?.close()
     // Before what follows its last commits: that goes to the cache.
@@ -105,7 +104,7 @@ export const openConfiguredDatabase = (config: Config, observers: Observers, cac
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
 export const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
-  redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log })
+  redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log, isCluster: redis.cluster })
 
 /** Where reads go to replicas, an actor's next request may come to another process. */
 async function sharedPositions({ database }: Config, redis: RedisServer | undefined): Promise<Pick<DriverTools, 'writePositions'>> {
@@ -121,7 +120,7 @@ async function openCache(
   config: Config,
   redis: RedisServer | undefined,
   db: () => OpenDatabase | undefined,
-  metrics: Metrics,
+  { log, metrics }: Pick<Observers, 'log' | 'metrics'>,
 ): Promise<Cache | undefined> {
   const { memoryBytes, timeoutMs } = config.cache
   if (isEmbedded(config)) {
@@ -130,6 +129,11 @@ async function openCache(
   }
   // Without Redis the processes on one MySQL could not tell each other what they change, so none keeps copies.
   if (!redis) return undefined
+  // One write changes many keys at once, and a cluster has them on different servers.
+  if (config.redis.cluster) {
+    log.info('there is no cache of rows on a Redis Cluster')
+    return undefined
+  }
   const { openSharedCache } = await import('./cache/open')
   return openSharedCache(redis, { memoryBytes, timeoutMs, cipher: createCipher(rootKey(config), 'cache'), metrics: cacheMetrics(metrics) })
 }

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
+import { clusterClient, clusterId, primariesOf } from './redis-cluster'
 
-/** A Redis server. Each user has connections of its own, since one that waits or listens holds up the others. */
+/** A Redis server, or a cluster of them. Each user has connections of its own, since one that waits or listens holds up the others. */
 export interface RedisServer {
   /** A new connection, made in the background and made again whenever it is lost. @param name as the server lists it */
   connect(name: string): RedisConnection
@@ -11,11 +12,14 @@ export interface RedisServer {
   close(): Promise<void>
 }
 
-/** One connection. Its calls are carried out in their order, and each once at most. */
+/**
+ * One connection. Its calls are carried out in their order, and each once at most. In a cluster it stands for one connection to each
+ * server: a call goes where its first key is, in order for keys of one slot, and may be sent again when slots move.
+ */
 export interface RedisConnection {
   /**
    * The `run_id` of the server that answers; undefined while none does. It is another one after the server was restarted, or
-   * another server took its place: then nothing that was there before may be trusted.
+   * another server took its place: then nothing that was there before may be trusted. Of a cluster, one for all its primaries.
    */
   readonly runId: string | undefined
   /** Calls `hook` when a server answers, and with undefined when it was lost. */
@@ -62,12 +66,18 @@ const reconnectMs = { min: 50, max: 500 }
 const infoLimitMs = 2000
 const closeLimitMs = 500
 
+export interface RedisServerOptions {
+  log: Log
+  /** Whether the URL names one node of a cluster, which tells of the others. */
+  isCluster?: boolean
+}
+
 /** Names the server; connects when asked to. @param url `redis://` or `rediss://` */
-export function openRedis(url: string, { log }: { log: Log }): RedisServer {
+export function openRedis(url: string, { log, isCluster = false }: RedisServerOptions): RedisServer {
   const connections = new Set<RedisConnection>()
   return {
     connect(name) {
-      const connection = connect(url, name, log, () => connections.delete(connection))
+      const connection = connect(url, name, isCluster, log, () => connections.delete(connection))
       connections.add(connection)
       return connection
     },
@@ -77,21 +87,25 @@ export function openRedis(url: string, { log }: { log: Log }): RedisServer {
   }
 }
 
-function connect(url: string, name: string, log: Log, closed: () => void): RedisConnection {
-  const client = new Redis(url, {
-    connectionName: `bingo-${name}`,
-    connectTimeout: connectTimeoutMs,
-    disconnectTimeout: closeLimitMs,
-    socketTimeout: silenceMaxMs,
-    retryStrategy: attempt => Math.min(reconnectMs.min * 2 ** attempt, reconnectMs.max) * (1 - Math.random() / 2),
-    // A demoted primary takes no writes; its address leads to the new one.
-    reconnectOnError: refused => refused.message.startsWith('READONLY'),
-    // What cannot be sent now fails now. What was sent and not answered is not sent again: the next server may be another.
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    autoResubscribe: false,
-    maxRetriesPerRequest: 0,
-  })
+const retryStrategy = (attempt: number) => Math.min(reconnectMs.min * 2 ** attempt, reconnectMs.max) * (1 - Math.random() / 2)
+
+const optionsOf = (name: string) => ({
+  connectionName: `bingo-${name}`,
+  connectTimeout: connectTimeoutMs,
+  disconnectTimeout: closeLimitMs,
+  socketTimeout: silenceMaxMs,
+  // A demoted primary takes no writes; its address leads to the new one.
+  reconnectOnError: (refused: Error) => refused.message.startsWith('READONLY'),
+  // What was sent and not answered is not sent again: the next server may be another.
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+})
+
+function connect(url: string, name: string, isCluster: boolean, log: Log, closed: () => void): RedisConnection {
+  const cluster = isCluster ? clusterClient(url, optionsOf(name), retryStrategy) : undefined
+  // What cannot be sent now fails now.
+  const client = cluster ?? new Redis(url, { ...optionsOf(name), retryStrategy, enableOfflineQueue: false })
   const hooks: ((runId: string | undefined) => void)[] = []
   const takers = new Map<string, (message: string) => void>()
   let runId: string | undefined
@@ -111,17 +125,24 @@ function connect(url: string, name: string, log: Log, closed: () => void): Redis
     isSaid = true
     log.warn('Redis cannot be reached', { connection: name, why })
   })
-  client.on('close', () => become(undefined))
-  client.on('ready', async () => {
+  /** @throws Error when it does not say */
+  const identify = async () =>
+    cluster ? clusterId(cluster, infoLimitMs) : /^run_id:(\w+)/m.exec(String(await call(infoLimitMs, 'INFO', 'server')))?.[1]
+
+  async function ready() {
     try {
-      const info = String(await call(infoLimitMs, 'INFO', 'server'))
+      const id = await identify()
       if (isSaid) log.info('Redis is back', { connection: name })
       isSaid = false
-      become(/^run_id:(\w+)/m.exec(info)?.[1])
+      become(id)
     } catch {
       client.disconnect(true)
     }
-  })
+  }
+  client.on('close', () => become(undefined))
+  client.on('ready', ready)
+  // Slots are elsewhere now, or a server was started anew.
+  for (const event of ['+node', '-node']) cluster?.on(event, () => cluster.status === 'ready' && void ready())
   client.on('message', (channel: string, message: string) => takers.get(channel)?.(message))
 
   /** The driver may leave the promise of a lost connection as it is for ever, so each call has its own deadline. */
@@ -155,7 +176,10 @@ function connect(url: string, name: string, log: Log, closed: () => void): Redis
       if (runId !== undefined) hook(runId)
     },
     call,
-    callEach: async (...said) => [await call(...said)],
+    callEach: async (limitMs, command, ...args) =>
+      cluster
+        ? within(limitMs, Promise.all(primariesOf(cluster).map(node => node.call(command, ...args))))
+        : [await call(limitMs, command, ...args)],
     run: (limitMs, script, keys, args, late) => within(limitMs, run(script, keys, args), late),
     async subscribe(limitMs, channel, take) {
       takers.set(channel, take)

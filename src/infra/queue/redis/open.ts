@@ -14,7 +14,7 @@ import { listScript, probeScript, showScript, statsScript } from './scripts/look
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
-import { enqueueReplies, exchangeReply, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
+import { enqueueReplies, exchangeReply, heldOf, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
 
 export interface RedisQueueOptions {
   server: RedisServer
@@ -103,7 +103,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       }
     },
     async beat(queue, leaseMs, held) {
-      const reply = await ask(beatScript, queue, leaseMs, ...held.flatMap(({ id, attempt, nonce }) => [id, attempt, nonce]))
+      const reply = await ask(beatScript, queue, leaseMs, ...held.flatMap(each => [each.id, heldOf(each)]))
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },

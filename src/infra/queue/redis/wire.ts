@@ -1,5 +1,5 @@
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import type { Claim, Claimed, EnqueueReply, ExchangeReply, Finish, FinishStatus, NewTask, StoredTask } from '../driver'
+import type { Claim, Claimed, EnqueueReply, ExchangeReply, Finish, FinishStatus, Held, NewTask, StoredTask } from '../driver'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
 type Word = string | number
@@ -35,21 +35,25 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
 const errorCharactersMax = 1000
 const cut = (message: string) => message.slice(0, errorCharactersMax)
 
+/** What an owner is known by. */
+export const heldOf = ({ attempt, nonce }: Held): string => `${attempt}:${nonce}`
+
 export function wordsOfFinish(finish: Finish): Word[] {
-  const { id, attempt, nonce } = finish
+  const { id } = finish
+  const held = heldOf(finish)
   switch (finish.outcome) {
     case 'done':
-      return [id, attempt, nonce, 'd']
+      return [id, held, 'd']
     case 'release':
-      return [id, attempt, nonce, 'l']
+      return [id, held, 'l']
     case 'cancelled':
-      return [id, attempt, nonce, 'c']
+      return [id, held, 'c']
     case 'snooze':
-      return [id, attempt, nonce, 's', finish.delayMs]
+      return [id, held, 's', finish.delayMs]
     case 'retry':
-      return [id, attempt, nonce, 'r', finish.delayMs, cut(finish.error)]
+      return [id, held, 'r', finish.delayMs, cut(finish.error)]
     case 'dead':
-      return [id, attempt, nonce, finish.isFailure ? 'x' : 'y', cut(finish.error)]
+      return [id, held, finish.isFailure ? 'x' : 'y', cut(finish.error)]
   }
 }
 
@@ -82,20 +86,21 @@ export function exchangeReply(reply: unknown): ExchangeReply {
 const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength : headLength)
 
 export function storedTask(reply: unknown): StoredTask {
-  const [id, state, at, entry, pairs, errors] = reply as [string, TaskState, string, string, unknown, string[]]
+  const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]
+  const [attempt, , worker] = /^(\d+):\S+ (\S+) (.*)$/.exec(owner)?.slice(1) ?? []
   const fields = fieldsOf(pairs)
   const task: StoredTask = {
     id,
     state,
     priority: entry === '' ? 0 : Number(entry[0]),
     envelope: entry === '' ? undefined : envelopeOf(entry),
-    attempt: Number(fields['a'] ?? 0),
+    attempt: Number(attempt ?? fields['a'] ?? 0),
     failures: Number(fields['f'] ?? 0),
     crashes: Number(fields['x'] ?? 0),
     isCancelled: fields['c'] !== undefined,
     errors: errors.map(errorOf),
   }
-  if (fields['w']) task.worker = fields['w']
+  if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
   return task
 }

@@ -2,20 +2,28 @@ import { redisScript } from '../../../redis'
 import { shared, whenFull } from './shared'
 
 /**
- * ARGV: lease in ms; id, attempt and nonce of each. Returns the ids that are lost, and those that are cancelled. A task that its hash
- * says is its owner's, but that was lost from the set, comes back into it.
+ * ARGV: lease in ms; id and `attempt:nonce` of each. Returns the ids that are lost, and those that are cancelled. A task that has an
+ * owner, but was lost from the set, comes back into it.
  */
 export const beatScript = redisScript(`${whenFull}${shared}
-local lost, cancelled, leases, lease = {}, {}, {}, now + ARGV[1]
-for i = 2, #ARGV, 3 do
-  local id = ARGV[i]
-  local h = call('HMGET', B .. 's:' .. id, 'a', 'k', 'c')
-  if h[1] == ARGV[i + 1] and h[2] == ARGV[i + 2] then
-    leases[#leases + 1] = lease
-    leases[#leases + 1] = id
-    if h[3] then cancelled[#cancelled + 1] = id end
-  else
-    lost[#lost + 1] = id
+local lost, cancelled, leases, ids, hash_keys, lease = {}, {}, {}, {}, {}, now + ARGV[1]
+for i = 2, #ARGV, 2 do
+  ids[i / 2] = ARGV[i]
+  hash_keys[i / 2] = B .. 's:' .. ARGV[i]
+end
+for from = 1, #ids, 200 do
+  local to = math.min(from + 199, #ids)
+  local owners = call('HMGET', OWN, unpack(ids, from, to))
+  local has_hashes = call('EXISTS', unpack(hash_keys, from, to)) > 0
+  for i = from, to do
+    local owner, held = owners[i - from + 1], ARGV[2 * i + 1] .. ' '
+    if owner and sub(owner, 1, #held) == held then
+      leases[#leases + 1] = lease
+      leases[#leases + 1] = ids[i]
+      if has_hashes and call('HEXISTS', hash_keys[i], 'c') == 1 then cancelled[#cancelled + 1] = ids[i] end
+    else
+      lost[#lost + 1] = ids[i]
+    end
   end
 end
 many(leases, function(...) call('ZADD', ACT, 'GT', ...) end, 200)

@@ -1,62 +1,84 @@
 import { redisScript } from '../../../redis'
 import { moves, shared, whenFull } from './shared'
 
+/** What most tasks need, one attempt that succeeds, costs no call of its own to each: owners are asked for together. */
 const finish = `
-local statuses, ended = {}, {}
-local function finish(id, attempt, nonce, outcome, delay, why)
-  local held = attempt .. ':' .. nonce
-  if ended[id] == held then return 'o' end
-  local s = B .. 's:' .. id
-  local h = call('HMGET', s, 'a', 'k', 'f', 'c', 'g', 'l', 'x')
-  if h[1] ~= attempt or h[2] ~= nonce then
-    if h[6] == held then return 'o' end
-    return call('EXISTS', B .. 'e:' .. id) == 1 and 's' or 'g'
-  end
-  local failures, marks = h[3] or '0', h[5]
-  if h[4] and outcome ~= 'd' then outcome = 'c' end
-  leaving[#leaving + 1] = id
-  if outcome == 'd' or outcome == 'c' then
-    ended[id] = held
-    count(outcome == 'd' and 'done' or 'cancelled')
-    forget(id, marks, h[3] or h[7])
-    return 'o'
-  end
-  if outcome == 'r' or outcome == 'x' then
-    failures = string.format('%d', failures + 1)
-    count('failed')
-  end
-  if why then note(id, attempt, why) end
-  if outcome == 'l' then
-    local priority = call('GETRANGE', B .. 'e:' .. id, 0, 0)
-    call('HSET', s, 'k', '', 'w', '', 'l', held)
-    if priority ~= '' then wait_first(id, priority) end
-  elseif delay then
-    local run = now + delay
-    call('HSET', s, 'k', '', 'w', '', 'l', held, 'f', failures, 'r', hex(run))
-    add(later, run, id)
-  else
-    call('HSET', s, 'k', '', 'w', '', 'l', held, 'f', failures, 'z', string.format('%.0f', now))
-    add(dying, now, id)
-    free(id, marks)
-    count('dead')
-  end
-  return 'o'
-end
-local at = 2
-for i = 1, tonumber(ARGV[1]) do
-  local id, attempt, nonce, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local delay, why
-  at = at + 4
+local finishes, at = tonumber(ARGV[1]), 2
+local ids, helds, outcomes, delays, whys, owners, hashes = {}, {}, {}, {}, {}, {}, 0
+for i = 1, finishes do
+  local outcome = ARGV[at + 2]
+  ids[i], helds[i], outcomes[i] = ARGV[at], ARGV[at + 1], outcome
+  at = at + 3
   if outcome == 'r' or outcome == 's' then
-    delay = tonumber(ARGV[at])
+    delays[i] = tonumber(ARGV[at])
     at = at + 1
   end
   if outcome == 'r' or outcome == 'x' or outcome == 'y' then
-    why = ARGV[at]
+    whys[i] = ARGV[at]
     at = at + 1
   end
-  statuses[i] = finish(id, attempt, nonce, outcome, delay, why)
 end
+for from = 1, finishes, 200 do
+  local to = math.min(from + 199, finishes)
+  local found, keys = call('HMGET', OWN, unpack(ids, from, to)), {}
+  for i = from, to do
+    owners[i] = found[i - from + 1]
+    keys[i - from + 1] = B .. 's:' .. ids[i]
+  end
+  hashes = hashes + call('EXISTS', unpack(keys))
+end
+
+local statuses, ended = {}, {}
+local function finish(i)
+  local id, held, outcome, delay, why, owner = ids[i], helds[i], outcomes[i], delays[i], whys[i], owners[i]
+  if ended[id] == held then return 'o' end
+  local s, length = B .. 's:' .. id, #held
+  if not owner or sub(owner, 1, length + 1) ~= held .. ' ' then
+    if hashes > 0 and call('HGET', s, 'l') == held then return 'o' end
+    return call('EXISTS', B .. 'e:' .. id) == 1 and 's' or 'g'
+  end
+  ended[id] = held
+  leaving[#leaving + 1] = id
+  local marks = sub(owner, length + 2, length + 2)
+  if marks > '1' then marks = string.match(owner, '^%S+', length + 2) end
+  if hashes == 0 and outcome == 'd' then
+    count('done')
+    forget(id, marks)
+    return 'o'
+  end
+  local h = call('HMGET', s, 'f', 'c', 'l')
+  if h[2] and outcome ~= 'd' then outcome = 'c' end
+  if outcome == 'd' or outcome == 'c' then
+    count(outcome == 'd' and 'done' or 'cancelled')
+    forget(id, marks, true)
+    return 'o'
+  end
+  -- Said before, but the move was torn: it is made again, and counted once.
+  local is_half, attempt, failures = h[3] == held, string.match(held, '^%d+'), h[1] or '0'
+  if not is_half then
+    if outcome == 'r' or outcome == 'x' then
+      failures = string.format('%d', failures + 1)
+      count('failed')
+    end
+    if why then note(id, attempt, why) end
+  end
+  if outcome == 'l' then
+    local priority = call('GETRANGE', B .. 'e:' .. id, 0, 0)
+    call('HSET', s, 'a', attempt, 'l', held)
+    if priority ~= '' then wait_first(id, priority) end
+  elseif delay then
+    local run = now + delay
+    call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'r', hex(run))
+    add(later, run, id)
+  else
+    call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'z', string.format('%.0f', now))
+    add(dying, now, id)
+    free(id, marks)
+    if not is_half then count('dead') end
+  end
+  return 'o'
+end
+for i = 1, finishes do statuses[i] = finish(i) end
 flush()
 `
 
@@ -68,14 +90,15 @@ const claim = `
 local claimed = {}
 local worker, nonce, wanted = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2] or 0)
 
-local function again(ids)
-  for id in string.gmatch(ids, '%S+') do
-    local h = call('HMGET', B .. 's:' .. id, 'k', 'a', 'f', 'x')
-    local entry = h[1] == nonce and call('ZSCORE', ACT, id) and call('GET', B .. 'e:' .. id)
+local function again(record)
+  for id in string.gmatch(record, '%S+') do
+    local held, owner_nonce = string.match(call('HGET', OWN, id) or '', '^(%d+):(%S+) ')
+    local entry = owner_nonce == nonce and call('ZSCORE', ACT, id) and call('GET', B .. 'e:' .. id)
     if entry then
+      local h = call('HMGET', B .. 's:' .. id, 'f', 'x')
       claimed[#claimed + 1] = id
       claimed[#claimed + 1] = entry
-      claimed[#claimed + 1] = h[2] .. ' ' .. (h[3] or 0) .. ' ' .. (h[4] or 0)
+      claimed[#claimed + 1] = held .. ' ' .. (h[1] or 0) .. ' ' .. (h[2] or 0)
     end
   end
 end
@@ -99,63 +122,78 @@ local function promote()
 end
 
 local function take(lease, life, keeps_nothing_too)
-  local now_hex, seen, leases, trims, taken, cancelled, void = hex(now), {}, {}, {}, {}, {}, {}
+  local now_hex, first_owner = hex(now), '1:' .. nonce .. ' 0 ' .. worker
+  local seen, record, owners, leases, trims, cancelled, void, revived = {}, {}, {}, {}, {}, {}, {}, {}
   local left, looks = wanted, wanted + 1000
-  local function consider(id, entry, is_active)
-    if seen[id] or is_active then return end
-    seen[id] = true
+  local function consider(id, entry, has_hashes)
     if not entry then
       void[#void + 1] = id
       return
     end
-    local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z')
-    local ready = h[4] or sub(entry, 3, 13)
-    if ready > now_hex and call('ZSCORE', SCH, id) then return end
-    if h[6] and h[6] ~= '' and call('ZSCORE', DEAD, id) then return end
-    if h[5] then
-      cancelled[#cancelled + 1] = { id, marks_of(sub(entry, 1, 35)) }
-      return
+    local attempt, failures, crashes, ready = 1, false, false, sub(entry, 3, 13)
+    if has_hashes then
+      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z')
+      if h[5] then
+        cancelled[#cancelled + 1] = { id, marks_of(entry) }
+        return
+      end
+      if h[6] and h[6] ~= '' then
+        if call('ZSCORE', DEAD, id) then return end
+        revived[#revived + 1] = id
+      end
+      attempt, failures, crashes, ready = (h[1] or 0) + 1, h[2], h[3], h[4] or ready
     end
-    local attempt = string.format('%d', (h[1] or 0) + 1)
-    claimed[#claimed + 1] = id
-    claimed[#claimed + 1] = entry
-    claimed[#claimed + 1] = attempt .. ' ' .. (h[2] or 0) .. ' ' .. (h[3] or 0)
-    taken[#taken + 1] = { id, attempt, not h[1] and marks_of(sub(entry, 1, 35)), h[6] }
-    add(leases, lease, id)
+    if ready > now_hex and call('ZSCORE', SCH, id) then return end
+    local n = #record + 1
+    record[n] = id
+    claimed[3 * n - 2], claimed[3 * n - 1] = id, entry
+    leases[2 * n - 1], leases[2 * n] = lease, id
+    owners[2 * n - 1] = id
+    if attempt == 1 and not failures and not crashes then
+      claimed[3 * n] = '1 0 0'
+    else
+      claimed[3 * n] = string.format('%d %s %s', attempt, failures or '0', crashes or '0')
+    end
+    if attempt == 1 and sub(entry, 2, 2) == '0' then owners[2 * n] = first_owner
+    else owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks_of(entry), worker) end
     left = left - 1
   end
   for priority = 0, 9 do
     local line, seen_here = B .. 'p' .. priority, 0
     while left > 0 and looks > 0 do
-      local ids = call('LRANGE', line, -seen_here - math.min(left, 200), -seen_here - 1)
-      local found = #ids
+      local named = call('LRANGE', line, -seen_here - math.min(left, 200), -seen_here - 1)
+      local found = #named
       if found == 0 then break end
-      local keys = {}
-      for i = 1, found do keys[i] = B .. 'e:' .. ids[i] end
-      local entries, scores = call('MGET', unpack(keys)), call('ZMSCORE', ACT, unpack(ids))
-      for i = found, 1, -1 do consider(ids[i], entries[i], scores[i]) end
+      local entry_keys, hash_keys = {}, {}
+      for i = 1, found do
+        entry_keys[i] = B .. 'e:' .. named[i]
+        hash_keys[i] = B .. 's:' .. named[i]
+      end
+      local entries, leased = call('MGET', unpack(entry_keys)), call('ZMSCORE', ACT, unpack(named))
+      local has_hashes = call('EXISTS', unpack(hash_keys)) > 0
+      for i = found, 1, -1 do
+        local id = named[i]
+        if not seen[id] and not leased[i] then
+          seen[id] = true
+          consider(id, entries[i], has_hashes)
+        end
+      end
       seen_here, looks = seen_here + found, looks - found
     end
     if seen_here > 0 then trims[#trims + 1] = { line, seen_here } end
     if left <= 0 or looks <= 0 then break end
   end
 
-  local record = {}
-  for i, each in ipairs(taken) do
-    local s = B .. 's:' .. each[1]
-    if each[3] then call('HSET', s, 'a', each[2], 'k', nonce, 'w', worker, 'g', each[3])
-    else call('HSET', s, 'a', each[2], 'k', nonce, 'w', worker) end
-    if each[4] and each[4] ~= '' then call('HSET', s, 'z', '') end
-    record[i] = each[1]
-  end
+  many(owners, function(...) call('HSET', OWN, ...) end, 200)
   many(leases, function(...) call('ZADD', ACT, ...) end, 200)
   if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
+  for _, id in ipairs(revived) do call('HSET', B .. 's:' .. id, 'z', '') end
   trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
   for _, each in ipairs(cancelled) do
     forget(each[1], each[2], true)
     count('cancelled')
   end
-  for _, id in ipairs(void) do forget(id, nil, true) end
+  for _, id in ipairs(void) do forget(id, '0', true) end
   flush()
   for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
   return left
@@ -189,7 +227,7 @@ end
 `
 
 /**
- * ARGV: how many attempts are finished; of each id, attempt, nonce and outcome (`d`one, re`l`ease, `c`ancelled, `r`etry with delay
+ * ARGV: how many attempts are finished; of each id, `attempt:nonce` and outcome (`d`one, re`l`ease, `c`ancelled, `r`etry with delay
  * and error, `s`nooze with delay, dead with error: `x` as a failure, `y` otherwise); and of a claim, if any: worker, nonce, count,
  * lease in ms, how long it is remembered in ms, 1 to remember also that it took nothing, and a nonce to forget, if any.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.

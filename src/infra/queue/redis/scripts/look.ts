@@ -1,10 +1,10 @@
 import { redisScript } from '../../../redis'
 import { readOnly, shared, whenThereIsRoom } from './shared'
 
-/** Everything of one task: id, state, its place in time, entry, hash and errors. */
+/** Everything of one task: id, state, its place in time, entry, owner, hash and errors. */
 const tell = `
 local function tell(id, state, at, entry)
-  return { id, state, at or '', entry or '', call('HGETALL', B .. 's:' .. id), call('LRANGE', B .. 'x:' .. id, 0, -1) }
+  return { id, state, at or '', entry or '', state == 'active' and call('HGET', OWN, id) or '', call('HGETALL', B .. 's:' .. id), call('LRANGE', B .. 'x:' .. id, 0, -1) }
 end
 `
 

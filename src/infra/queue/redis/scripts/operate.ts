@@ -11,6 +11,7 @@ local head = head_of(id)
 local function is_in(set) return call('ZSCORE', set, id) end
 local function take_out()
   forget(id, marks_of(head), true)
+  leaving[1] = id
   flush()
   call('ZREM', SCH, id)
   call('ZREM', DEAD, id)

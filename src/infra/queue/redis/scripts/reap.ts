@@ -33,26 +33,28 @@ if now < after then return { {}, {}, 0 } end
 
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
-for _, id in ipairs(ids) do
+local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
+for i, id in ipairs(ids) do
   local head, s = head_of(id), B .. 's:' .. id
   leaving[#leaving + 1] = id
   if head == '' then
-    forget(id, nil, true)
+    forget(id, '0', true)
   else
-    local h = call('HMGET', s, 'k', 'x', 'c', 'z', 'r', 'a')
-    if h[3] then
+    local held = string.match(owners[i] or '', '^%S+')
+    local h = call('HMGET', s, 'x', 'c', 'z', 'r', 'l', 'y')
+    if h[2] then
       forget(id, marks_of(head), true)
       count('cancelled')
-    elseif not h[1] or h[1] == '' then
+    elseif not held or held == h[5] or held == h[6] then
       -- Half of a step that was torn: how the attempt ended is known, or that it never began.
-      settle(id, head, h[4], h[5])
+      settle(id, head, h[3], h[4])
       again[#again + 1] = id
     else
-      local crashes = (h[2] or 0) + 1
+      local crashes, attempt = (h[1] or 0) + 1, string.match(held, '^%d+')
       count('crashed')
       if crashes > crashes_max then
-        note(id, h[6], 'poison')
-        call('HSET', s, 'k', '', 'w', '', 'x', crashes, 'z', string.format('%.0f', now))
+        note(id, attempt, 'poison')
+        call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'z', string.format('%.0f', now))
         add(dying, now, id)
         free(id, marks_of(head))
         count('dead')
@@ -60,7 +62,7 @@ for _, id in ipairs(ids) do
       else
         again[#again + 1] = id
         local run_at = crashes == 1 and now or now + 2 ^ crashes * 1000
-        call('HSET', s, 'k', '', 'w', '', 'x', crashes, 'r', hex(run_at))
+        call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'r', hex(run_at))
         if crashes == 1 then wait_first(id, sub(head, 1, 1)) else add(later, run_at, id) end
       end
     end

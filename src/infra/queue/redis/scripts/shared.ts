@@ -9,9 +9,10 @@ import { keptIdMs } from '../../driver'
  *     p0…p9    list    ids that wait, by priority; in at the left, out at the right
  *     sch      zset    id → ms from when it may start
  *     act      zset    id → ms until when its worker has it
+ *     own      hash    id → `<attempt>:<nonce> <flags and unique key> <worker>` of each that is in act
  *     dead     zset    id → ms when it ended
  *     e:<id>   string  the head, and the envelope: a task exists as long as this does
- *     s:<id>   hash    from the first claim on; fields below
+ *     s:<id>   hash    what its attempts have left, once one has ended without success; fields below
  *     x:<id>   list    the last errors
  *     u:<key>  string  the id that has a unique key; void when that task is gone
  *     d:<id>   string  an id that is kept, after its task has ended
@@ -22,9 +23,8 @@ import { keptIdMs } from '../../driver'
  * The head of an envelope: a digit for the priority, a digit of flags (1 the id is kept, 2 it has a unique key), from when it could
  * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters.
  *
- * Fields of s: `a` attempts, `k` the nonce of the claim that has it, empty when none has, `w` its worker, `f` failures, `x` crashes,
- * `c` cancelled, `g` flags and unique key where there are any, `r` from when it may start after its first attempt, as in the head,
- * `z` since when it is dead, `l` who said last how an attempt ended.
+ * Fields of s: `a` attempts, `f` failures, `x` crashes, `c` cancelled, `r` from when it may start, as in the head, `z` since when it
+ * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `y` that which crashed last.
  *
  * Redis logs what a script writes, but a log that was torn in the midst of one may be replayed half (queue.md of the design notes
  * shows how). So each prefix of the writes of each script leaves no task lost or stuck:
@@ -36,7 +36,7 @@ import { keptIdMs } from '../../driver'
 export const shared = `
 local call, sub = redis.call, string.sub
 local B = sub(KEYS[1], 1, -2)
-local META, ACT, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'sch', B .. 'dead', B .. 'w', B .. 'c'
+local META, ACT, OWN, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'own', B .. 'sch', B .. 'dead', B .. 'w', B .. 'c'
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function hex(ms) return string.format('%011x', ms) end
@@ -51,22 +51,26 @@ export const moves = `
 local trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
 local is_waiting = false
 local function head_of(id) return call('GETRANGE', B .. 'e:' .. id, 0, 34) end
+-- The flags, and the unique key if any.
 local function marks_of(head)
   local flags = sub(head, 2, 2)
-  if flags == '0' then return nil end
-  return flags == '1' and flags or flags .. sub(head, 14, 35)
+  return flags < '2' and flags or flags .. sub(head, 14, 35)
 end
 local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
 local function free(id, marks)
-  if marks and #marks > 1 then freed[#freed + 1] = { id, B .. 'u:' .. sub(marks, 2) } end
+  if #marks > 1 then freed[#freed + 1] = { id, B .. 'u:' .. sub(marks, 2) } end
 end
 -- The task ends, and nothing is left of it.
-local function forget(id, marks, has_errors)
-  if marks and sub(marks, 1, 1) ~= '2' then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
-  free(id, marks)
+local function forget(id, marks, has_hash)
+  if marks ~= '0' then
+    if sub(marks, 1, 1) ~= '2' then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
+    free(id, marks)
+  end
   trash[#trash + 1] = B .. 'e:' .. id
-  trash[#trash + 1] = B .. 's:' .. id
-  if has_errors then trash[#trash + 1] = B .. 'x:' .. id end
+  if has_hash then
+    trash[#trash + 1] = B .. 's:' .. id
+    trash[#trash + 1] = B .. 'x:' .. id
+  end
 end
 local function add(list, score, id)
   list[#list + 1] = score
@@ -94,6 +98,7 @@ local function flush()
   many(trash, function(...) call('UNLINK', ...) end, 200)
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   many(dying, function(...) call('ZADD', DEAD, ...) end, 200)
+  many(leaving, function(...) call('HDEL', OWN, ...) end, 200)
   many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
   for _, each in ipairs(freed) do
     if call('GET', each[2]) == each[1] then call('DEL', each[2]) end

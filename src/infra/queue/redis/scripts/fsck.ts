@@ -1,0 +1,162 @@
+import { redisScript } from '../../../redis'
+import { moves, shared, whenFull } from './shared'
+
+/**
+ * The check of one queue, in steps of some milliseconds. Each step is atomic, so what a queue at work looks like between two calls is
+ * never taken for damage. All take ARGV[1]: 1 to mend; and return findings as pairs of what and id.
+ */
+const base = `${whenFull}${shared}${moves}
+local fixes, findings = ARGV[1] == '1', {}
+local function found(what, id)
+  findings[#findings + 1] = what
+  findings[#findings + 1] = id
+  return fixes
+end
+local function exists(id) return call('EXISTS', B .. 'e:' .. id) == 1 end
+`
+
+/** ARGV: fix, `act`, `sch`, `dead` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
+export const checkSetScript = redisScript(`${base}
+local name = ARGV[2]
+local set = B .. name
+local page = call(name == 'own' and 'HSCAN' or 'ZSCAN', set, ARGV[3], 'COUNT', 200)
+local function drop(id) call(name == 'own' and 'HDEL' or 'ZREM', set, id) end
+local function drop_elsewhere(id, other)
+  if call('ZSCORE', other, id) and found('twice', id) then call('ZREM', other, id) end
+end
+for i = 1, #page[2], 2 do
+  local id = page[2][i]
+  if not exists(id) then
+    if found('void', id) then
+      drop(id)
+      call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+      if name == 'act' then call('HDEL', OWN, id) end
+    end
+  elseif name == 'act' then
+    local held = string.match(call('HGET', OWN, id) or '', '^%S+')
+    local h = call('HMGET', B .. 's:' .. id, 'z', 'r', 'l', 'y')
+    if not held or held == h[3] or held == h[4] then
+      if found('unowned', id) then
+        settle(id, head_of(id), h[1], h[2])
+        leaving[#leaving + 1] = id
+      end
+    else
+      drop_elsewhere(id, SCH)
+      drop_elsewhere(id, DEAD)
+    end
+  elseif name == 'dead' then
+    drop_elsewhere(id, SCH)
+  end
+end
+flush()
+if is_waiting then wake() end
+return { page[1], findings }
+`)
+
+/**
+ * ARGV: fix, priority, offset from the left, 1 when something was blanked before. Returns the next offset, -1 at the end, whether
+ * something was blanked, and findings. What is to go from a line is blanked first, and removed at its end in one go.
+ */
+export const checkLineScript = redisScript(`${base}
+local line, from, is_blanked = B .. 'p' .. ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local ids, seen = call('LRANGE', line, from, from + 999), {}
+local function blank(i)
+  call('LSET', line, from + i - 1, '')
+  is_blanked = true
+end
+for first = 1, #ids, 200 do
+  local last, keys = math.min(first + 199, #ids), {}
+  for i = first, last do keys[i - first + 1] = B .. 'e:' .. ids[i] end
+  local are_all_there = call('EXISTS', unpack(keys)) == #keys
+  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  for i = first, last do
+    local id, at = ids[i], i - first + 1
+    if id ~= '' then
+      if not are_all_there and not exists(id) then
+        if found('void', id) then blank(i) end
+      elseif seen[id] or act[at] or sch[at] or dead[at] then
+        if found('twice', id) then blank(i) end
+      end
+      seen[id] = true
+    end
+  end
+end
+if #ids == 1000 then return { from + 1000, is_blanked and 1 or 0, findings } end
+if is_blanked then call('LREM', line, 0, '') end
+return { -1, 0, findings }
+`)
+
+/** How long the ids that are being searched are kept when nobody goes on. */
+const searchMs = 600_000
+
+/**
+ * ARGV: fix, where to go on in all keys of the server, the name of the search. Envelopes that no set has are gathered under that name.
+ * Returns where to go on, `0` at the end, how many are gathered, and findings.
+ */
+export const checkKeysScript = redisScript(`${base}
+local search = B .. 'f:' .. ARGV[3]
+local page = call('SCAN', ARGV[2], 'MATCH', B .. '*', 'COUNT', 1000)
+local ids = {}
+for _, key in ipairs(page[2]) do
+  local kind, id = string.match(sub(key, #B + 1), '^(%l):(.*)$')
+  if kind == 'e' then
+    ids[#ids + 1] = id
+  elseif (kind == 's' or kind == 'x') and not exists(id) then
+    if found('leftover', id) then call('UNLINK', key) end
+  elseif kind == 'u' then
+    local holder = call('GET', key)
+    if holder and not exists(holder) and found('unique', holder) then call('DEL', key) end
+  end
+end
+for first = 1, #ids, 200 do
+  local last, missing = math.min(first + 199, #ids), {}
+  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  for i = 1, last - first + 1 do
+    if not (act[i] or sch[i] or dead[i]) then missing[#missing + 1] = ids[first + i - 1] end
+  end
+  if #missing > 0 then call('SADD', search, unpack(missing)) end
+end
+call('PEXPIRE', search, ${searchMs})
+return { page[1], call('SCARD', search), findings }
+`)
+
+/**
+ * ARGV: fix, the name of the search, priority, offset from the left. What is in the line is searched no longer. Returns the next
+ * offset, -1 at the end, and how many are still searched.
+ */
+export const searchLineScript = redisScript(`${base}
+local search, line, from = B .. 'f:' .. ARGV[2], B .. 'p' .. ARGV[3], tonumber(ARGV[4])
+local ids = call('LRANGE', line, from, from + 4999)
+many(ids, function(...) call('SREM', search, ...) end, 200)
+call('PEXPIRE', search, ${searchMs})
+return { #ids == 5000 and from + 5000 or -1, call('SCARD', search) }
+`)
+
+/** So much of a line is searched for single ids in one step. */
+const searchedMax = 100_000
+
+/** ARGV: fix, the name of the search, lease in ms. What no line had is an orphan, if it still has no place. Returns how many are left, and findings. */
+export const mendOrphansScript = redisScript(`${base}
+local search, searched = B .. 'f:' .. ARGV[2], 0
+for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
+  if searched > ${searchedMax} then break end
+  call('SREM', search, id)
+  local head = head_of(id)
+  local has_place = head == '' or call('ZSCORE', ACT, id) or call('ZSCORE', SCH, id) or call('ZSCORE', DEAD, id)
+  if not has_place then
+    local line = B .. 'p' .. sub(head, 1, 1)
+    searched = searched + call('LLEN', line)
+    if not call('LPOS', line, id) and found('orphan', id) then
+      local held = string.match(call('HGET', OWN, id) or '', '^%S+')
+      local h = call('HMGET', B .. 's:' .. id, 'z', 'r', 'l', 'y')
+      -- Its owner may well be there; if not, the lease ends.
+      if held and held ~= h[3] and held ~= h[4] then call('ZADD', ACT, now + ARGV[3], id)
+      else settle(id, head, h[1], h[2]) end
+    end
+  end
+end
+flush()
+if is_waiting then wake() end
+tell_next()
+return { call('SCARD', search), findings }
+`)
