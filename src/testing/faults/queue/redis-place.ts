@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis'
+import type { QueueDriver } from '@/infra/queue/driver'
 import { openRedisQueue } from '@/infra/queue/redis/open'
 import { openRedis } from '@/infra/redis'
 import { fakeMetrics } from '../../fakes'
@@ -11,6 +12,8 @@ export interface RedisPlace extends Place, AsyncDisposable {
   server: OwnServer
   /** Between it and everybody but `raw`. */
   proxy: FaultProxy
+  /** Past the proxy, as another process has it. */
+  rival: QueueDriver
   /** Past the proxy, for looks and for damage. */
   raw: Redis
   /** Where its data are. */
@@ -32,7 +35,7 @@ export interface RedisPlaceOptions {
 }
 
 const aof = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--auto-aof-rewrite-percentage', '0']
-/** For workers nothing is ever opened there. */
+/** Nothing is ever opened there. */
 const someMysql = 'mysql://root@127.0.0.1:1/none'
 const prefix = 'faults'
 const startLimitMs = 5000
@@ -44,13 +47,15 @@ export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 
   const url = `redis://127.0.0.1:${proxy.port}`
   const redis = openRedis(url, { log: silentLog })
   const driver = await openRedisQueue({ server: redis, prefix, timeoutMs, log: silentLog, metrics: fakeMetrics() })
+  const pastProxy = openRedis(server.url, { log: silentLog })
+  const rival = await openRedisQueue({ server: pastProxy, prefix, timeoutMs, log: silentLog, metrics: fakeMetrics() })
   const raw = new Redis(server.url, { maxRetriesPerRequest: null, retryStrategy: () => 20 })
   raw.on('error', () => {})
   const keyOf = (queue: string, suffix: string) => `${prefix}:{${queue}}:${suffix}`
   const suffixes = async (queue: string) => (await raw.keys(keyOf(queue, '*'))).map(key => key.slice(keyOf(queue, '').length))
 
   return {
-    ...{ driver, server, proxy, raw, folder, prefix, keyOf },
+    ...{ driver, rival, server, proxy, raw, folder, prefix, keyOf },
     env: {
       BINGO_DATABASE_URL: someMysql,
       BINGO_REDIS_URL: url,
@@ -70,8 +75,8 @@ export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 
       )
     },
     async [Symbol.asyncDispose]() {
-      await driver.close()
-      await redis.close()
+      await Promise.all([driver.close(), rival.close()])
+      await Promise.all([redis.close(), pastProxy.close()])
       raw.disconnect()
       await proxy[Symbol.asyncDispose]()
       await server.stop()
