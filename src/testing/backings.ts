@@ -1,7 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
-import type { DatabaseName, ServerName } from './installations'
-import { createTestDatabase, dropKeys, isAvailable, type Server, sharedServer } from './servers'
+import type { DatabaseName } from './installations'
+import { createTestDatabase, isAvailable, redisNames, type ServerName, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -13,8 +13,6 @@ export interface Backing {
 }
 
 const serverStartTimeoutMs = 60_000
-/** Nobody listens there: what is to be sent waits. */
-const nowhere = 'smtp://127.0.0.1:1'
 
 export type BackingName = 'sqlite' | DatabaseName
 export const backingNames: readonly BackingName[] = ['sqlite', 'mariadb', 'mysql']
@@ -29,27 +27,10 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
     return { url, options: { env: { BINGO_DATABASE_URL: url } }, dispose: async () => folder[Symbol.dispose]() }
   }
   const server = await sharedServer(name)
-  const redis = await sharedServer('redis')
-  if (!server || !redis) return undefined
+  if (!server) return undefined
   const { url, drop } = await createTestDatabase(server)
-  const env = besideMysql(redis)
-  return {
-    url,
-    options: { env: { BINGO_DATABASE_URL: url, ...env }, args: ['--migrate'] },
-    async dispose() {
-      await drop()
-      await dropKeys(redis, env.BINGO_REDIS_PREFIX)
-    },
-  }
+  return { url, options: { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: testKey }, args: ['--migrate'] }, dispose: drop }
 }
-
-/** What a process on MySQL needs besides its database. The queue's keys begin with a word of their own. */
-export const besideMysql = ({ url }: Pick<Server, 'url'>) => ({
-  BINGO_AUTH_KEY: testKey,
-  BINGO_REDIS_URL: url,
-  BINGO_REDIS_PREFIX: `test-${crypto.randomUUID().slice(0, 13)}`,
-  BINGO_MAIL_URL: nowhere,
-})
 
 /** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
 export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
@@ -68,10 +49,27 @@ function refuseOrSkip(name: string, title: string): void {
   }
 }
 
-/** A suite that needs Redis. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function describeOnRedis(title: string, suite: () => void): void {
-  if (isAvailable('redis')) describe(title, suite)
-  else refuseOrSkip('redis', title)
+/** A suite that needs a server, or none. Where it is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function describeOn(name: ServerName | undefined, title: string, suite: () => void): void {
+  if (name === undefined || isAvailable(name)) describe(title, suite)
+  else refuseOrSkip(name, title)
+}
+
+export const describeOnRedis = (title: string, suite: () => void): void => describeOn('redis', title, suite)
+
+export type RedisName = (typeof redisNames)[number]
+
+/** Runs a suite once for each server that speaks Redis; where one is missing, as above. */
+export function onEachRedis(
+  title: string,
+  suite: (open: () => Promise<{ url: string; isCluster: boolean }>, name: RedisName) => void,
+): void {
+  for (const name of redisNames) {
+    describeOn(name, `${title} on ${name}`, () => {
+      beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
+      suite(async () => ({ url: (await sharedServer(name))?.url ?? '', isCluster: name === 'redisCluster' }), name)
+    })
+  }
 }
 
 /**
@@ -86,12 +84,11 @@ type Suite = (open: () => Promise<Backing>, name: BackingName) => void
 
 function onEachOf(names: readonly BackingName[], title: string, suite: Suite): void {
   for (const name of names) {
-    const isMissing = name !== 'sqlite' && !(isAvailable(name) && isAvailable('redis'))
+    const isMissing = name !== 'sqlite' && !isAvailable(name)
     if (!isMissing) {
       describe(`${title} on ${name}`, () => {
         // Its own step, since a server takes longer to start than a suite may.
-        if (name !== 'sqlite')
-          beforeAll(() => Promise.all([sharedServer(name), sharedServer('redis')]).then(() => {}), serverStartTimeoutMs)
+        if (name !== 'sqlite') beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
         suite(async () => (await openBacking(name)) as Backing, name)
       })
     } else {

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
 
 /** How each server is installed, filled and called. */
-export type ServerName = DatabaseName | 'redis'
+export type SingleName = DatabaseName | 'redis' | 'redis8' | 'valkey'
 export type DatabaseName = 'mariadb' | 'mysql'
 
 /** `folder` is one of its own, where its data is. */
@@ -20,12 +20,23 @@ export interface Installation {
 }
 
 const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bingo-test')
-/** A Debian of its own for the real MySQL, which Debian's stable release does not have. */
-export const mysqlRoot = join(cache, 'mysql-root')
-const insideRoot = (folder: string) => folder.slice(mysqlRoot.length)
+/** A Debian of its own for what Debian's stable release does not have: the real MySQL, Redis 8 and Valkey. */
+export const unstableRoot = join(cache, 'mysql-root')
+const insideRoot = (folder: string) => folder.slice(unstableRoot.length)
+export const isInRoot = (program: string): boolean => existsSync(join(unstableRoot, program))
+const newFolderInRoot = (prefix: string) => {
+  mkdirSync(join(unstableRoot, 'data'), { recursive: true })
+  return mkdtempSync(join(unstableRoot, 'data', prefix))
+}
+/** Where each is, and how it is packaged. */
+export const inRoot = {
+  mysql: { program: 'usr/sbin/mysqld', package: 'mysql-server-core' },
+  redis8: { program: 'usr/bin/redis-server', package: 'redis-server' },
+  valkey: { program: 'usr/bin/valkey-server', package: 'valkey-server' },
+} as const
 const mysqldIn = (folder: string) => [
   'chroot',
-  mysqlRoot,
+  unstableRoot,
   '/usr/sbin/mysqld',
   '--no-defaults',
   '--user=root',
@@ -48,7 +59,37 @@ const speaksMysql: Pick<Installation, 'url' | 'answers'> = {
   },
 }
 
-export const installations: Record<ServerName, Installation> = {
+/** Keeps nothing on the disk but what `SAVE` is told to. */
+const redisOptions = (folder: string, port: number) => [
+  ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder],
+  ...['--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
+]
+
+const speaksRedis: Pick<Installation, 'fill' | 'url' | 'answers'> = {
+  fill: async () => {},
+  url: port => `redis://127.0.0.1:${port}`,
+  async answers(url) {
+    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, enableOfflineQueue: false })
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      return (await client.ping()) === 'PONG'
+    } catch {
+      return false
+    } finally {
+      client.disconnect()
+    }
+  },
+}
+
+const redisInRoot = (name: 'redis8' | 'valkey'): Installation => ({
+  ...speaksRedis,
+  isThere: () => isInRoot(inRoot[name].program),
+  newFolder: () => newFolderInRoot(`${name}-`),
+  command: (folder, port) => ['chroot', unstableRoot, `/${inRoot[name].program}`, ...redisOptions(insideRoot(folder), port)],
+})
+
+export const installations: Record<SingleName, Installation> = {
   mariadb: {
     ...speaksMysql,
     isThere: () => Bun.which('mariadbd') !== null,
@@ -78,11 +119,8 @@ export const installations: Record<ServerName, Installation> = {
   },
   mysql: {
     ...speaksMysql,
-    isThere: () => existsSync(join(mysqlRoot, 'usr/sbin/mysqld')),
-    newFolder: () => {
-      mkdirSync(join(mysqlRoot, 'data'), { recursive: true })
-      return mkdtempSync(join(mysqlRoot, 'data/my-'))
-    },
+    isThere: () => isInRoot(inRoot.mysql.program),
+    newFolder: () => newFolderInRoot('my-'),
     fill: folder => run([...mysqldIn(folder), '--initialize-insecure']),
     command: (folder, port) => [
       ...mysqldIn(folder),
@@ -97,28 +135,13 @@ export const installations: Record<ServerName, Installation> = {
     ],
   },
   redis: {
+    ...speaksRedis,
     isThere: () => Bun.which('redis-server') !== null,
     newFolder: () => mkdtempSync(join(tmpdir(), 'bingo-redis-')),
-    fill: async () => {},
-    // Keeps nothing on the disk but what `SAVE` is told to.
-    command: (folder, port) => [
-      'redis-server',
-      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
-    ],
-    url: port => `redis://127.0.0.1:${port}`,
-    async answers(url) {
-      const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, enableOfflineQueue: false })
-      client.on('error', () => {})
-      try {
-        await client.connect()
-        return (await client.ping()) === 'PONG'
-      } catch {
-        return false
-      } finally {
-        client.disconnect()
-      }
-    },
+    command: (folder, port) => ['redis-server', ...redisOptions(folder, port)],
   },
+  redis8: redisInRoot('redis8'),
+  valkey: redisInRoot('valkey'),
 }
 
 async function run(command: string[]): Promise<void> {

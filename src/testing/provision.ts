@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { mysqlRoot } from './installations'
+import { inRoot, isInRoot, unstableRoot } from './installations'
 
 /** What the tests need on the machine besides Bun, and how Debian calls it. */
 const programs: { program: string; package: string; for: string }[] = [
@@ -9,7 +9,7 @@ const programs: { program: string; package: string; for: string }[] = [
   { program: 'chromium', package: 'chromium', for: 'Swagger in a browser' },
   { program: 'nginx', package: 'nginx-light', for: 'the gateway' },
   { program: 'faketime', package: 'faketime', for: 'the clocks that jump' },
-  { program: 'debootstrap', package: 'debootstrap', for: 'the real MySQL' },
+  { program: 'debootstrap', package: 'debootstrap', for: 'the real MySQL, Redis 8 and Valkey' },
 ]
 
 /** Everything that is still missing afterwards, as sentences; empty when all is there. */
@@ -22,26 +22,61 @@ export async function provision(): Promise<string[]> {
     await run(['apt-get', 'update', '-qq'])
     await run(['apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...names])
   }
-  if (!existsSync(mysqlRoot) && mayInstall && Bun.which('debootstrap')) await installMysql()
+  if (mayInstall && Bun.which('debootstrap')) await installUnstable()
   const lacking = programs.filter(({ program }) => !Bun.which(program)).map(entry => `${entry.program} (${entry.for})`)
-  return existsSync(mysqlRoot) ? lacking : [...lacking, 'MySQL (the suites on MySQL)']
+  return [...lacking, ...missingInRoot().map(([name]) => `${name} (the suites on it)`)]
 }
 
+const missingInRoot = () => Object.entries(inRoot).filter(([, { program }]) => !isInRoot(program))
+
 /**
- * Debian's stable release has MariaDB but no MySQL; its unstable one has. Its packages go into a folder of their own, from the
- * mirror that the machine uses, and the server is run inside.
+ * Debian's stable release has MariaDB and Redis 7; its unstable one has MySQL, Redis 8 and Valkey. Its packages go into a folder of
+ * their own, from the mirror that the machine uses, and the servers are run inside.
  */
-async function installMysql(): Promise<void> {
-  console.error('test: installing MySQL into a folder of its own; this takes a minute, once')
-  const half = `${mysqlRoot}.${process.pid}`
-  mkdirSync(dirname(mysqlRoot), { recursive: true })
+async function installUnstable(): Promise<void> {
   try {
-    await run(['debootstrap', '--variant=minbase', '--no-check-gpg', '--include=mysql-server-core', 'sid', half, await debianMirror()])
-    renameSync(half, mysqlRoot)
+    if (!existsSync(unstableRoot)) await makeRoot()
+    const names = missingInRoot().map(([, entry]) => entry.package)
+    if (names.length > 0) await addToRoot(names)
   } catch (thrown) {
     console.error(`test: ${(thrown as Error).message}`)
-    rmSync(half, { recursive: true, force: true })
   }
+}
+
+async function makeRoot(): Promise<void> {
+  console.error('test: installing MySQL into a folder of its own; this takes a minute, once')
+  const half = `${unstableRoot}.${process.pid}`
+  mkdirSync(dirname(unstableRoot), { recursive: true })
+  try {
+    await run([
+      'debootstrap',
+      '--variant=minbase',
+      '--no-check-gpg',
+      `--include=${inRoot.mysql.package}`,
+      'sid',
+      half,
+      await debianMirror(),
+    ])
+    renameSync(half, unstableRoot)
+  } catch (thrown) {
+    rmSync(half, { recursive: true, force: true })
+    throw thrown
+  }
+}
+
+/** Unpacked, not set up: the servers need nothing of that, and it would start them. */
+async function addToRoot(names: readonly string[]): Promise<void> {
+  console.error(`test: adding ${names.join(', ')} to it`)
+  const archives = '/var/cache/bingo-archives'
+  // A mirror of some weeks ago is as good.
+  const options = `-qq -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false -o Dir::Cache::archives=${archives}`
+  const script = `
+mkdir -p ${archives}/partial
+apt-get ${options} update
+apt-get ${options} install -y --no-install-recommends --download-only ${names.join(' ')}
+for each in ${archives}/*.deb; do dpkg-deb -x "$each" /; done
+rm -rf ${archives}`
+  await run(['chroot', unstableRoot, 'sh', '-ec', script])
 }
 
 async function debianMirror(): Promise<string> {

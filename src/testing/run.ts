@@ -1,5 +1,5 @@
 import { provision } from './provision'
-import { serverNames, serverVariables, sharedServer } from './servers'
+import { serverVariables, sharedServer, startedFirst } from './servers'
 
 /**
  * The test command: provides what is missing, checks, builds the executable and runs every test against it. Words after it
@@ -22,7 +22,7 @@ async function main(filters: readonly string[]): Promise<number> {
   for (const script of ['check', 'build']) {
     if ((await run(['bun', 'run', script])).code !== 0) return close({ passed: 0, failed: 1, skipped: 0 })
   }
-  const servers = await Promise.all(serverNames.map(async name => [name, await sharedServer(name)] as const))
+  const servers = await Promise.all(startedFirst.map(async name => [name, await sharedServer(name)] as const))
   const urls = servers.flatMap(([name, server]) => (server ? [[serverVariables[name], server.url]] : []))
   // The client of the tests may have 1,000 requests under way.
   const env = { ...process.env, ...Object.fromEntries(urls), BUN_CONFIG_MAX_HTTP_REQUESTS: '2000' }

@@ -2,10 +2,11 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
-import { installations, type ServerName } from './installations'
+import { installations, type SingleName } from './installations'
+import { startCluster } from './redis-cluster'
 
 /**
- * Real servers for tests. A server named by `BINGO_TEST_MYSQL_URL`, `BINGO_TEST_MARIADB_URL` or `BINGO_TEST_REDIS_URL` is used;
+ * Real servers for tests. A server named by `BINGO_TEST_MYSQL_URL`, `BINGO_TEST_REDIS_URL` and so on is used;
  * otherwise one is started on a free port with its data in a temporary folder, when it is on the machine, and stopped with the
  * process.
  */
@@ -18,12 +19,21 @@ export interface Server {
 const startTimeoutMs = 60_000
 const startPauseMs = 50
 
+/** `redis` is Debian's, 7 at present; `redisCluster` three of it. */
+export type ServerName = SingleName | 'redisCluster'
+
 export const serverVariables: Record<ServerName, string> = {
   mariadb: 'BINGO_TEST_MARIADB_URL',
   mysql: 'BINGO_TEST_MYSQL_URL',
   redis: 'BINGO_TEST_REDIS_URL',
+  redis8: 'BINGO_TEST_REDIS8_URL',
+  valkey: 'BINGO_TEST_VALKEY_URL',
+  redisCluster: 'BINGO_TEST_REDIS_CLUSTER_URL',
 }
-export const serverNames = Object.keys(serverVariables) as ServerName[]
+/** What most suites need is started before them; the others are when a suite asks for them. */
+export const startedFirst: readonly ServerName[] = ['mariadb', 'mysql', 'redis']
+/** All that speak Redis. */
+export const redisNames = ['redis', 'redis8', 'valkey', 'redisCluster'] as const
 
 const running = new Map<ServerName, Promise<Server | undefined>>()
 
@@ -35,12 +45,14 @@ export function sharedServer(name: ServerName): Promise<Server | undefined> {
 }
 
 /** Whether a test can have this server: its URL is given, or it is installed. Starts nothing. */
-export const isAvailable = (name: ServerName): boolean => Boolean(process.env[serverVariables[name]]) || installations[name].isThere()
+export const isAvailable = (name: ServerName): boolean =>
+  Boolean(process.env[serverVariables[name]]) || installations[name === 'redisCluster' ? 'redis' : name].isThere()
 
 async function provide(name: ServerName): Promise<Server | undefined> {
   if (!isAvailable(name)) return undefined
   const given = process.env[serverVariables[name]]
-  return given ? { url: given, stop: async () => {} } : startOwn(name)
+  if (given) return { url: given, stop: async () => {} }
+  return name === 'redisCluster' ? startCluster() : startOwn(name)
 }
 
 /** A server of one test alone, which it may kill, hang and start again. */
@@ -56,11 +68,11 @@ export interface OwnServer extends Server {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export const startOwn = async (name: ServerName, options: readonly string[] = []): Promise<OwnServer> =>
+export const startOwn = async (name: SingleName, options: readonly string[] = []): Promise<OwnServer> =>
   startIn(name, await filledFolder(name), options)
 
 /** A folder with empty data in it. */
-export async function filledFolder(name: ServerName): Promise<string> {
+export async function filledFolder(name: SingleName): Promise<string> {
   const folder = installations[name].newFolder()
   try {
     await installations[name].fill(folder)
@@ -73,7 +85,7 @@ export async function filledFolder(name: ServerName): Promise<string> {
 
 /** Starts a server on the data of `folder`, which is removed when it is stopped. @param env besides that of this process */
 export async function startIn(
-  name: ServerName,
+  name: SingleName,
   folder: string,
   options: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},

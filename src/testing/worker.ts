@@ -1,25 +1,58 @@
+import { temporaryFolder } from '@/testing/bingo'
+import { openConfiguredDatabase } from '@/infra/ports'
+import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
+import { migrations } from '@/migrations'
+import { migrateUp } from '@/infra/database/migrate'
+import { loadConfig } from '@/core/config/load'
+import type { Config } from '@/core/config/settings'
+import { fakeMetrics } from './fakes'
+import { openOwnDriver } from '@/infra/queue/worker/open'
+import { sharedServer } from './servers'
 import { afterAll, beforeAll, describe } from 'bun:test'
-import type { Task, TaskHandler } from '@/core/queue/task'
-import { defineTask } from '@/core/queue/task'
-import { Type } from '@/core/schema'
+import type { TaskHandler } from '@/core/queue/task'
 import type { Service } from '@/core/service'
 import type { NewTask, QueueDriver } from '@/infra/queue/driver'
 import { type EnvelopeOptions, packEnvelope } from '@/infra/queue/envelope'
 import { createWorker, type WorkerOptions } from '@/infra/queue/worker'
-import { modelStore } from './conformance/queue/model'
+import type { Numbered } from './numbered'
 import { type CountingMetrics, countingMetrics, type FakeLog, fakeLog } from './fakes'
 
 /** A store of tasks that is real in time: as this process has it, and as another has it. */
 export interface WorkerStore {
   driver: QueueDriver
   rival: QueueDriver
+  config: Config
   close(): Promise<void>
 }
 
 const openers: Record<string, () => Promise<WorkerStore>> = {
-  async model() {
-    const store = modelStore({ nowMs: Date.now })
-    return { driver: store.open(), rival: store.open(), close: async () => {} }
+  async sqlite() {
+    const folder = temporaryFolder()
+    const config = configOf({ BINGO_DATABASE_URL: `sqlite:${folder.path}/test.db` })
+    const tools = { log: fakeLog(), metrics: fakeMetrics() }
+    const open = () => openConfiguredDatabase(config, tools)
+    const [own, others] = [await open(), await open()]
+    await migrateUp(own, migrations)
+    const [driver, rival] = [openSqliteQueue({ db: own, ...tools }), openSqliteQueue({ db: others, ...tools })]
+    return {
+      ...{ driver, rival, config },
+      async close() {
+        await Promise.all([driver.close(), rival.close()])
+        await Promise.all([own.close(), others.close()])
+        folder[Symbol.dispose]()
+      },
+    }
+  },
+  async redis() {
+    const { url = '' } = (await sharedServer('redis')) ?? {}
+    const prefix = `worker-${crypto.randomUUID().slice(0, 8)}`
+    const config = configOf({ BINGO_DATABASE_URL: 'mysql://nobody@127.0.0.1/none', BINGO_REDIS_URL: url, BINGO_REDIS_PREFIX: prefix })
+    const tools = { log: fakeLog(), metrics: fakeMetrics() }
+    const [own, others] = [await openOwnDriver(config, tools), await openOwnDriver(config, tools)]
+    return {
+      ...{ driver: own.driver, rival: others.driver, config },
+      close: async () => void (await Promise.all([own.close(), others.close()])),
+    }
   },
 }
 
@@ -37,11 +70,6 @@ export function onEachStore(title: string, suite: (newScene: () => Scene) => voi
   }
 }
 
-/** Of these tests; its payload is a number. */
-export type Numbered = Task<{ n: number }>
-export const numbered = (name = 'number.count', defaults: Parameters<typeof defineTask>[2] = {}): Numbered =>
-  defineTask(name, Type.Object({ n: Type.Integer() }, { additionalProperties: false }), defaults)
-
 export interface Over extends Partial<NewTask> {
   said?: EnvelopeOptions
   headers?: Record<string, string>
@@ -49,10 +77,8 @@ export interface Over extends Partial<NewTask> {
 }
 
 /** A queue of one test alone, and the workers on it. */
-export interface Scene {
+export interface Scene extends Omit<WorkerStore, 'close'> {
   queue: string
-  driver: QueueDriver
-  rival: QueueDriver
   /** @returns the ids, in their order */
   enqueue(task: Pick<Numbered, 'name'>, count?: number, over?: Over): Promise<string[]>
   /** Started; stopped when it goes out of scope. */
@@ -73,11 +99,12 @@ export interface Working extends AsyncDisposable {
 /** Short enough to be waited for. */
 export const leaseMs = 1200
 let count = 0
+const configOf = (env: Record<string, string>): Config => loadConfig({ env, flags: {}, readFile: () => '' }).config
 
-function newScene({ driver, rival }: WorkerStore): Scene {
+function newScene({ driver, rival, config }: WorkerStore): Scene {
   const queue = `q${++count}-${crypto.randomUUID().slice(0, 8)}`
   return {
-    ...{ queue, driver, rival },
+    ...{ queue, driver, rival, config },
     async enqueue(task, many = 1, { said = {}, headers = {}, payload, ...over } = {}) {
       const tasks = Array.from({ length: many }, (_, n): NewTask => {
         const envelope = packEnvelope({ task: task.name, payload: payload ?? { n }, enqueuedAtMs: Date.now(), headers, said })

@@ -1,4 +1,4 @@
-import { onEachQueueStore } from '@/testing/conformance/queue/fixture'
+import { onEachQueueStore, testQueue } from '@/testing/conformance/queue/fixture'
 import { queueSuite } from '@/testing/conformance/queue/suite'
 
-onEachQueueStore('a queue', queueSuite)
+onEachQueueStore('a queue', store => queueSuite(() => testQueue(store())))

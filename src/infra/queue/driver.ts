@@ -51,7 +51,7 @@ export interface QueueDriver {
 export interface NewTask {
   /** 1–128 printable ASCII characters without spaces and braces. */
   id: string
-  /** An id that others may use again: it is remembered for 24 hours after the task has ended. */
+  /** An id that others may use again, who say so too: it is remembered for 24 hours after the task has ended. Others are random. */
   isIdKept: boolean
   /** 0–9, 0 first. */
   priority: number

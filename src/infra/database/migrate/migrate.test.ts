@@ -45,6 +45,21 @@ test('the words of migrations say what they have always said', () => {
   ])
 })
 
+test('what only SQLite runs has a checksum, too: a migration of it whose text has changed is refused', async () => {
+  const backing = (await openBacking('sqlite')) as Backing
+  const db = await openAgain(backing)
+  const of = (column: string): Migration => ({
+    id: '0001_only',
+    up: ({ onlyOn }) => onlyOn('sqlite', [`create table "only" ("${column}" text) strict`]),
+    down: ({ onlyOn }) => onlyOn('sqlite', ['drop table "only"']),
+  })
+  expect(await migrateUp(db, [of('a')])).toEqual(['0001_only'])
+  expect(await migrateUp(db, [of('a')])).toEqual([])
+  await expect(migrateUp(db, [of('b')])).rejects.toThrow('0001_only has been changed since it was applied')
+  await db.close()
+  await backing.dispose()
+})
+
 test('an index is named after its table and columns, without the id that it ends in', () => {
   const { index, uniqueIndex, dropIndex } = columnWords.sqlite
   expect(index('user', ['createdAt'])).toBe('create index "user_createdAt" on "user" ("createdAt", "id")')

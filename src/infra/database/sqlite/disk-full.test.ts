@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
-import { rmSync, writeFileSync } from 'node:fs'
-import { temporaryFolder } from '@/testing/bingo'
+import { rmSync } from 'node:fs'
 import { openAgain } from '@/testing/conformance/fixture'
+import { fillDisk, smallDisk } from '@/testing/small-disk'
 
 const page = new Uint8Array(4096).fill(1)
 const insert = 'insert into "blob" ("bytes") values (?)'
@@ -48,29 +48,3 @@ test('while the disk is full writes are Unavailable and reads go on; once there 
   expect(await counted()).toBe(count + 2)
   await db.close()
 })
-
-/** A folder on a disk of its own of 1 MiB, where one can be had: making one takes root. */
-function smallDisk() {
-  const folder = temporaryFolder()
-  const mount = Bun.which('mount')
-  const isSmall = mount !== null && Bun.spawnSync([mount, '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
-  return {
-    path: folder.path,
-    isSmall,
-    [Symbol.dispose]() {
-      if (isSmall) Bun.spawnSync(['umount', '--lazy', folder.path])
-      folder[Symbol.dispose]()
-    },
-  }
-}
-
-/** Leaves no page free. */
-function fillDisk(path: string): void {
-  for (let bytes = 1024 * 1024; bytes >= 4096; bytes /= 2) {
-    try {
-      for (;;) writeFileSync(path, new Uint8Array(bytes), { flag: 'a' })
-    } catch {
-      // Less of it then.
-    }
-  }
-}

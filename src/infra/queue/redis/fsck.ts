@@ -85,5 +85,5 @@ const meanings: Record<string, Meaning> = {
   unowned: { what: 'is active, and nobody has it', remedy: 'put it where its last attempt has left it' },
   orphan: { what: 'is in no place, so nobody would find it', remedy: 'put it where its last attempt has left it' },
   leftover: { what: 'has counters or errors, and there is no such task', remedy: 'remove them' },
-  unique: { what: 'has a unique key, and there is no such task', remedy: 'remove the key' },
+  unique: { what: 'has a unique key, and there is no such task that lives', remedy: 'remove the key' },
 }

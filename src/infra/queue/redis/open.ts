@@ -98,12 +98,16 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       return batch.add(tasks)
     },
     async exchange(queue, said) {
-      const watching = said.claim ? [...(watches.get(queue) ?? [])] : []
+      const watching = [...(watches.get(queue) ?? [])]
+      if (!said.claim) {
+        for (const watch of watching) watch.freed()
+        return exchange(queue, said)
+      }
       for (const watch of watching) watch.claiming()
       let isFull = false
       try {
         const reply = await exchange(queue, said)
-        isFull = reply.claimed.length >= (said.claim?.count ?? 1)
+        isFull = reply.claimed.length >= said.claim.count
         return reply
       } finally {
         for (const watch of watching) watch.claimed(isFull)

@@ -12,6 +12,8 @@ export interface Watch {
   /** A claim was sent, and came back. @param isFull it got all that it asked for, so this process may have enough */
   claiming(): void
   claimed(isFull: boolean): void
+  /** Attempts have ended and nothing was claimed in their place: this process has room again. */
+  freed(): void
   close(): Promise<void>
 }
 
@@ -94,6 +96,11 @@ export function createWatch(connection: RedisConnection, prefix: string, queue: 
         holdsToken = false
         take()
       }
+      changed()
+    },
+    freed() {
+      if (!isFull) return
+      isFull = false
       changed()
     },
     async close() {

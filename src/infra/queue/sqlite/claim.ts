@@ -27,7 +27,7 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
   )
   for (const row of rows) {
     await tx.run(
-      `update "queueTask" set "state" = ${states.active}, "at" = ?, "attempt" = "attempt" + 1, "nonce" = ?, "worker" = ?, "finisher" = null
+      `update "queueTask" set "state" = ${states.active}, "at" = ?, "attempt" = "attempt" + 1, "nonce" = ?, "worker" = ?
         where "seq" = ?`,
       [nowMs + leaseMs, nonce, worker, row['seq'] ?? null],
     )

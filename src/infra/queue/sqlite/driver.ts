@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Clock, systemClock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
@@ -45,8 +44,6 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
       buckets: groupBuckets,
     })
     .with({})
-  // Whoever calls first may be in a transaction, which the group that its call begins is not part of.
-  const apart = AsyncLocalStorage.snapshot()
   let isClosed = false
 
   function sessionOn(tx: Database): Session {
@@ -56,16 +53,15 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
 
   const group = createGroup({
     onGroup: operations => groupSize.observe(operations),
-    transact: work =>
-      apart(async () => {
-        const news = await db.tx(async tx => {
-          const session = sessionOn(tx)
-          await work(session)
-          await session.save()
-          return session.news
-        })
-        watchers.tell(news)
-      }),
+    async transact(work) {
+      const news = await db.tx(async tx => {
+        const session = sessionOn(tx)
+        await work(session)
+        await session.save()
+        return session.news
+      })
+      watchers.tell(news)
+    },
   })
 
   async function write<T>(weight: number, work: (session: Session) => Promise<T>): Promise<T> {
@@ -137,7 +133,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),
     watch(queue, listener) {
-      const end = apart(() => watchers.add(queue, listener))
+      const end = watchers.add(queue, listener)
       const stop = () => {
         watching.delete(stop)
         end()

@@ -32,14 +32,14 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
     [nowMs, most],
   )
 
-/** Makes a dead letter of an active task. */
+/** Makes a dead letter of an active task. A finisher of null leaves the one before. */
 export async function bury(
   { tx, nowMs }: Session,
   summary: Summary,
   task: { seq: number; failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
   await tx.run(
-    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = ?,
+    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueKey" = null, "uniqueUntil" = null where "seq" = ?`,
     [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )

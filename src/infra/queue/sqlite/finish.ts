@@ -69,7 +69,7 @@ function placeOf(said: Finish): Place {
 /** Where a task goes that is to be worked on again. */
 export type Place = 'head' | 'tail' | { delayMs: number }
 
-/** Takes an active task from its worker. */
+/** Takes an active task from its worker. A finisher of null leaves the one before. */
 export async function leave(
   { tx, nowMs }: Session,
   summary: Summary,
@@ -80,7 +80,7 @@ export async function leave(
   const atMs = isScheduled ? nowMs + place.delayMs : nowMs
   const line = place === 'head' ? atHead(summary) : place === 'tail' ? atTail(summary) : 0
   await tx.run(
-    `update "queueTask" set "state" = ?, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = ?,
+    `update "queueTask" set "state" = ?, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "nonce" = null, "worker" = null where "seq" = ?`,
     [
       isScheduled ? states.scheduled : states.waiting,

@@ -16,18 +16,18 @@ const pageTasks = 500
 /** Counting so many takes some milliseconds; more are not counted. */
 const countedMax = 50_000
 /** Reading so much takes some milliseconds; a larger file is not read whole. */
-const checkedMaxBytes = 32 * 1024 * 1024
+const checkedMaxBytes = 16 * 1024 * 1024
 const complaintsMax = 10
 
 /**
- * One step of the check: a page of tasks, at the end the counters, and then the file itself.
+ * One step of the check: the file itself, since all else is found with its indexes, then the tasks page by page, and the counters.
  * @param session to mend what is found, in the transaction in which it is; nothing is changed when absent
  */
-export async function fsck(db: Database, queue: string, cursor = 'tasks 0', session: Session | undefined): Promise<Step> {
+export async function fsck(db: Database, queue: string, cursor = 'file', session: Session | undefined): Promise<Step> {
   const [part, from] = cursor.split(' ')
+  if (part === 'file') return { findings: await checkFile(db, session), cursor: 'tasks 0' }
   if (part === 'tasks' && /^\d+$/.test(from ?? '')) return checkTasks(db, queue, Number(from), session)
-  if (part === 'counters') return { findings: await checkCounters(db, queue, session), cursor: 'file' }
-  if (part === 'file') return { findings: await checkFile(db, session) }
+  if (part === 'counters') return { findings: await checkCounters(db, queue, session) }
   throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a step before has said.' }] })
 }
 

@@ -34,7 +34,7 @@ export async function retry(session: Session, queue: string, id: string): Promis
   if (row['state'] !== states.dead) return 'alive'
   const summary = await session.of(queue)
   await session.tx.run(
-    `update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "failures" = 0, "crashes" = 0, "finisher" = null
+    `update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "failures" = 0, "crashes" = 0
       where "seq" = ?`,
     [atTail(summary), session.nowMs, row['seq'] ?? null],
   )

@@ -8,7 +8,7 @@ import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
  *
  * - `line`: its place among those of its priority that wait. `at`: since when it could have been started, of a waiting one; when it
  *   may start, of a scheduled one; until when it is held, of an active one; when it ended, of a dead one.
- * - `nonce`, `worker`: who has it, while it is active. `finisher`: what was said of the last attempt, until the next.
+ * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
  * - `uniqueKey`: taken from it when it dies, and when it has had the key for as long as it may.
  * - `errors`: JSON, `[[ms, attempt, message], …]`.
  *

@@ -1,3 +1,4 @@
+import type { SqlRow } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { OpenDatabase } from '../../database/driver'
 import type { Session } from './session'
@@ -29,7 +30,8 @@ export function watchersOf(db: OpenDatabase, log: Log): Watchers {
 
 function createWatchers(db: OpenDatabase, log: Log): Watchers {
   const listeners = new Map<string, Set<Listener>>()
-  const told = new Set<string>()
+  /** Cancellations that were there at the last look, or were told since, so that the next does not tell them again. */
+  let seen = new Set<string>()
   let timer: Timer | undefined
   let hasChanged = () => false
 
@@ -43,21 +45,14 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
     }
   }
 
-  function sayCancelled(queue: string, id: string): void {
-    const key = `${queue} ${id}`
-    if (told.has(key)) return
-    told.add(key)
-    each(queue, listener => listener.cancelled(id))
-  }
-
   async function look(): Promise<void> {
     try {
       if (!hasChanged()) return
       for (const queue of [...listeners.keys()]) each(queue, listener => listener.wake())
       const rows = await db.all(`select "queue", "id" from "queueTask" where "isCancelled" = 1 limit ${cancelledMax}`)
-      const now = new Set(rows.map(row => `${row['queue']} ${row['id']}`))
-      for (const key of told) if (!now.has(key)) told.delete(key)
-      for (const row of rows) sayCancelled(String(row['queue']), String(row['id']))
+      const before = seen
+      seen = new Set(rows.map(keyOf))
+      for (const row of rows) if (!before.has(keyOf(row))) each(String(row['queue']), listener => listener.cancelled(String(row['id'])))
     } catch {
       // Watchers look by themselves now and then, and those calls say what is wrong.
     }
@@ -81,12 +76,18 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
         if (listeners.size > 0) return
         clearInterval(timer)
         timer = undefined
-        told.clear()
+        seen = new Set()
       }
     },
     tell({ woken, cancelling }) {
       for (const queue of woken) each(queue, listener => listener.wake())
-      for (const { queue, id } of cancelling) sayCancelled(queue, id)
+      for (const { queue, id } of cancelling) {
+        if (seen.size >= cancelledMax) seen.clear()
+        seen.add(keyOf({ queue, id }))
+        each(queue, listener => listener.cancelled(id))
+      }
     },
   }
 }
+
+const keyOf = (row: SqlRow) => `${row['queue']} ${row['id']}`

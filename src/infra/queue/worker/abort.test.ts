@@ -2,7 +2,8 @@ import { expect, test } from 'bun:test'
 import { type AbortReason, handle, snooze, type TaskAborted, type TaskContext } from '@/core/queue/task'
 import { gate, until } from '@/testing/conformance/cache-fixture'
 import type { QueueDriver } from '../driver'
-import { leaseMs, nothing, numbered, onEachStore } from '@/testing/worker'
+import { numbered } from '@/testing/numbered'
+import { leaseMs, nothing, onEachStore } from '@/testing/worker'
 
 const count = numbered()
 const quick = { minMs: 1, maxMs: 1, factor: 1 }
@@ -145,7 +146,7 @@ onEachStore('a running task', newScene => {
     })
     await enqueue(count)
     await using _ = await work([long])
-    const reaping = setInterval(() => void rival.reap(queue, { leaseMs, crashesMax: 3 }), 50)
+    const reaping = setInterval(() => rival.reap(queue, { leaseMs, crashesMax: 3 }).catch(() => {}), 50)
     await until(async () => (await driver.stats(queue)).total.done === 1, leaseMs * 5)
     clearInterval(reaping)
     expect(ran).toBe(1)

@@ -2,14 +2,15 @@ import { expect, test } from 'bun:test'
 import { handle } from '@/core/queue/task'
 import { queueErrors } from '@/core/queue/queue'
 import { gate, until } from '@/testing/conformance/cache-fixture'
-import { nothing, numbered, onEachStore } from '@/testing/worker'
+import { numbered } from '@/testing/numbered'
+import { nothing, onEachStore } from '@/testing/worker'
 import type { QueueDriver } from '../driver'
 
 const count = numbered()
 
 onEachStore('a worker whose queue does not always answer', newScene => {
   test('runs each task once, and leaves none, when answers get lost', async () => {
-    const { enqueue, work, driver, states } = newScene()
+    const { enqueue, work, driver, queue, states } = newScene()
     let calls = 0
     const lossy: QueueDriver = {
       ...driver,
@@ -28,6 +29,8 @@ onEachStore('a worker whose queue does not always answer', newScene => {
     await until(() => runs.size === 300, 20_000)
     await until(async () => JSON.stringify(await states()) === JSON.stringify(nothing), 20_000)
     expect([...runs.values()].every(times => times === 1)).toBe(true)
+    // What was claimed without our knowing it was found, not left to the reaper.
+    expect((await driver.stats(queue)).total).toMatchObject({ done: 300, crashed: 0 })
     expect(working.log.lines.filter(({ level }) => level === 'warn').length).toBeGreaterThan(0)
   }, 60_000)
 

@@ -60,7 +60,8 @@ export function createBeater({ driver, leaseMs, tell, log, random = Math.random 
   const kept = new Map<string, Kept>()
   let isStopped = false
   let isAway = false
-  let timer = setTimeout(beat, jittered(beatEveryMs(leaseMs), random))
+  // The first comes soon, since this one may be in the place of one that has died.
+  let timer = setTimeout(beat, jittered(beatAgainMs(leaseMs), random))
   let beating: Promise<unknown> = Promise.resolve()
 
   function beat(): void {

@@ -5,7 +5,7 @@ import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { QueueDriver } from '../driver'
 import { type BeatNews, createBeater, type Hold } from './beater'
-import { jittered } from './limits'
+import { beatAgainMs, jittered } from './limits'
 
 /**
  * Where heartbeats come from: a thread, which opens a driver of its own by the configuration. With a driver it is the calling
@@ -64,7 +64,6 @@ function inThisThread(driver: QueueDriver, options: HeartbeatOptions): Heartbeat
 
 const upLimitMs = 10_000
 const stopLimitMs = 2000
-const restartPauseMs = 500
 
 /** In the executable this code is in its main file, at the root, and the other entrypoints are below it as they are below `src`. */
 const isCompiled = import.meta.path === Bun.main
@@ -128,7 +127,7 @@ function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, 
     if (isStopping) return
     restarts.add()
     log.error('the thread of the heartbeats has died, and is started again')
-    restart = setTimeout(begin, jittered(restartPauseMs, random))
+    restart = setTimeout(begin, jittered(beatAgainMs(leaseMs), random))
   }
 
   return {

@@ -39,7 +39,7 @@ export const idsLoggedMax = 20
 /** When an attempt gives its lease up for lost, before it is: by then it must have stopped. @returns milliseconds since the last beat was sent */
 export const leaseTrustMs = (leaseMs: number): number => leaseMs - leaseMs / 6
 export const beatEveryMs = (leaseMs: number): number => leaseMs / 3
-/** After a beat that failed, the next comes sooner. */
+/** After one that failed, and after the thread of the heartbeats died, the next comes sooner. */
 export const beatAgainMs = (leaseMs: number): number => leaseMs / 20
 export const reapEveryMs = (leaseMs: number): number => Math.min(4000, leaseMs / 8)
 

@@ -1,29 +1,36 @@
 import type { Config } from '@/core/config/settings'
+import { StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { isEmbedded } from '../../database/open'
-import { openConfiguredDatabase, openConfiguredRedis } from '../../ports'
 import type { QueueDriver } from '../driver'
 
-/** A driver beside that of the other thread, with connections of its own. */
+/** A driver of its own, with a database or Redis of its own below it. @throws whatever keeps it from being opened now */
 export async function openOwnDriver(
   config: Config,
   { log, metrics }: { log: Log; metrics: Metrics },
 ): Promise<{ driver: QueueDriver; close(): Promise<void> }> {
   if (isEmbedded(config)) {
+    const [{ openConfiguredDatabase }, { openSqliteQueue }] = await Promise.all([import('../../ports'), import('../sqlite/driver')])
     const db = await openConfiguredDatabase(config, { log, metrics })
-    const { openSqliteQueue } = await import('../sqlite/driver')
-    const driver = openSqliteQueue({ db, log, metrics })
-    return { driver, close: () => closeAll([driver, db]) }
+    return below(openSqliteQueue({ db, log, metrics }), db)
   }
-  const server = await openConfiguredRedis(config, log)
-  if (!server) throw new Error('the task queue is in Redis, and there is none')
-  const { openRedisQueue } = await import('../redis/open')
-  const { prefix } = config.redis
-  const driver = await openRedisQueue({ server, prefix, timeoutMs: config.queue.timeoutMs, log, metrics })
-  return { driver, close: () => closeAll([driver, server]) }
+  if (config.redis.url === undefined) throw new StartError('the task queue of a MySQL installation is in Redis; set BINGO_REDIS_URL')
+  const [{ openRedis }, { openRedisQueue }] = await Promise.all([import('../../redis'), import('../redis/open')])
+  const server = openRedis(config.redis.url, { log })
+  try {
+    const { prefix } = config.redis
+    return below(await openRedisQueue({ server, prefix, timeoutMs: config.queue.timeoutMs, log, metrics }), server)
+  } catch (thrown) {
+    await server.close()
+    throw thrown
+  }
 }
 
-async function closeAll(open: readonly { close(): Promise<void> }[]): Promise<void> {
-  for (const each of open) await each.close()
-}
+const below = (driver: QueueDriver, base: { close(): Promise<void> }) => ({
+  driver,
+  async close() {
+    await driver.close()
+    await base.close()
+  },
+})

@@ -54,6 +54,8 @@ export function createPool(options: PoolOptions): Pool {
   let talks = 0
   /** Slots that a claim under way may fill. */
   let claiming = 0
+  /** Finishes under way. */
+  let telling = 0
   let mayHaveWork = true
   let mustTell = false
   let isPumpDue = false
@@ -116,13 +118,15 @@ export function createPool(options: PoolOptions): Pool {
     if (claim) mayHaveWork = false
     talks++
     claiming += count
+    telling += finish.length
     // Of the first try: the lease began then, whichever of them is answered.
     const sentAtMs = performance.now()
     const reply = await untilAnswered({ ...(finish.length > 0 && { finish }), ...(claim && { claim }) })
     talks--
     claiming -= count
+    if (reply) telling -= finish.length
     if (reply) {
-      lookAgain(reply, claim !== undefined)
+      lookAgain(reply, count)
       if (finish.length > 0) noteStale(finish, reply)
       if (claim) take(reply.claimed, claim.nonce, sentAtMs)
     }
@@ -147,14 +151,15 @@ export function createPool(options: PoolOptions): Pool {
     return undefined
   }
 
-  /** When to claim next. A claim that got all it asked for hears `nextDueMs` 0 when there may be more. */
-  function lookAgain({ nextDueMs, claimed }: ExchangeReply, wasClaim: boolean): void {
+  /** When to claim next. Who got all that was asked for asks again with the first free slot, since drivers do not wake whoever is full. */
+  function lookAgain({ nextDueMs, claimed }: ExchangeReply, asked: number): void {
     if (isStopping) return
-    if (nextDueMs === 0 && (!wasClaim || claimed.length > 0)) {
+    const isFull = asked > 0 && claimed.length === asked
+    if (isFull || (nextDueMs === 0 && (asked === 0 || claimed.length > 0))) {
       mayHaveWork = true
       return
     }
-    if (nextDueMs === undefined && !wasClaim) return
+    if (nextDueMs === undefined && asked === 0) return
     const dueMs = nextDueMs === 0 ? nothingPauseMs : Math.ceil(nextDueMs ?? Number.POSITIVE_INFINITY)
     clearTimeout(lookTimer)
     lookTimer = setTimeout(wake, Math.min(dueMs, limits.pollMs * (1 - random() / 5)))
@@ -235,8 +240,8 @@ export function createPool(options: PoolOptions): Pool {
       isGivenUp = true
       runs.close()
       clearTimeout(tellTimer)
-      if (untold.length > 0 || talks > 0)
-        log.error('the queue could not be told how the last attempts ended', { queue, count: untold.length })
+      const count = untold.length + telling
+      if (count > 0) log.error('the queue could not be told how the last attempts ended', { queue, count })
     },
   }
 }

@@ -2,7 +2,8 @@ import { expect, test } from 'bun:test'
 import { type AbortReason, handle, type TaskAborted } from '@/core/queue/task'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
 import { gate, until } from '@/testing/conformance/cache-fixture'
-import { nothing, numbered, onEachStore } from '@/testing/worker'
+import { numbered } from '@/testing/numbered'
+import { nothing, onEachStore } from '@/testing/worker'
 import { createWorker } from '.'
 
 const count = numbered()

@@ -109,7 +109,7 @@ export function cancelSuite(newQueue: () => TestQueue): void {
       expect(await all()).toEqual(nothing)
       expect((await driver.stats(name)).total).toMatchObject({ cancelled: 1, dead: 0 })
       expect(await finish(held, { outcome: 'done' })).toBe('gone')
-      expect(await enqueue({ id: 'a' })).toEqual([{ id: 'a', status: 'duplicate' }])
+      expect(await enqueue({ id: 'a', isIdKept: true })).toEqual([{ id: 'a', status: 'duplicate' }])
       expect(await store.leftovers(name)).toEqual([])
     })
 

@@ -1,77 +1,24 @@
-import { afterAll, beforeAll, describe } from 'bun:test'
+import { afterAll, beforeAll } from 'bun:test'
 import type { TaskState } from '@/core/queue/admin'
-import {
-  type Claim,
-  type Claimed,
-  type EnqueueReply,
-  type Finish,
-  type FinishStatus,
-  type Held,
-  keptIdMs,
-  type NewTask,
-  type QueueDriver,
-  type StoredTask,
-} from '@/infra/queue/driver'
-import { modelStore } from './model'
+import type { Claim, Claimed, EnqueueReply, Finish, FinishStatus, Held, NewTask, QueueDriver, StoredTask } from '@/infra/queue/driver'
+import { describeOn } from '../../backings'
+import { sharedServer } from '../../servers'
+import { openQueueStore, type QueueStore, queueStoreNames, serverOf } from './stores'
 
-/** A driver as tests use it: two processes of one store, a way to let time pass, and a look behind it. */
-export interface QueueStore {
-  /** As one process has it. */
-  driver: QueueDriver
-  /** As another process has it. */
-  rival: QueueDriver
-  /** As a third has it; its opener closes it. */
-  open(): Promise<QueueDriver>
-  /** By the clock of the store. */
-  nowMs(): Promise<number>
-  /** Lets at least so much of the store's time pass. */
-  advance(ms: number): Promise<void>
-  /** Whether that takes as long, and others may use some of it. */
-  isTimeReal: boolean
-  /** What is kept of a queue besides its counters and ids that are remembered. Empty when all its tasks have ended, and none is dead. */
-  leftovers(queue: string): Promise<string[]>
-  /** Lets the 24 hours end for which an id is remembered. @throws Error when it was to be remembered for longer or shorter */
-  passKeptTime(queue: string, id: string): Promise<void>
-  close(): Promise<void>
-}
-
-export type QueueStoreName = 'model'
-
-const openers: Record<QueueStoreName, () => Promise<QueueStore>> = { model: openModel }
-export const queueStoreNames = Object.keys(openers) as QueueStoreName[]
-export const openQueueStore = (name: QueueStoreName): Promise<QueueStore> => openers[name]()
-
-/** Runs a suite once for each driver. */
-export function onEachQueueStore(title: string, suite: (newQueue: () => TestQueue) => void): void {
+/** Runs a suite once for each store. Where its server is missing the suite is skipped loudly; under `CI=true` that is an error. */
+export function onEachQueueStore(title: string, suite: (store: () => QueueStore) => void): void {
   for (const name of queueStoreNames) {
-    describe(`${title} on ${name}`, () => {
+    const server = serverOf(name)
+    describeOn(server, `${title} on ${name}`, () => {
       let store: QueueStore
+      // A server takes longer to start than a suite may.
+      if (server) beforeAll(() => sharedServer(server).then(() => {}), 60_000)
       beforeAll(async () => {
         store = await openQueueStore(name)
       })
       afterAll(() => store.close())
-      suite(() => testQueue(store))
+      suite(() => store)
     })
-  }
-}
-
-async function openModel(): Promise<QueueStore> {
-  let nowMs = Date.parse('2026-01-31T09:05:00.000Z')
-  const { open, leftovers } = modelStore({ nowMs: () => nowMs })
-  return {
-    driver: open(),
-    rival: open(),
-    open: async () => open(),
-    nowMs: async () => nowMs,
-    advance: async ms => {
-      nowMs += ms
-    },
-    isTimeReal: false,
-    leftovers: async queue => leftovers(queue),
-    passKeptTime: async () => {
-      nowMs += keptIdMs
-    },
-    close: async () => {},
   }
 }
 

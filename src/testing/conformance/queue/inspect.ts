@@ -148,11 +148,11 @@ export function inspectSuite(newQueue: () => TestQueue): void {
   })
 
   test('a store that is there answers, and a client that was closed does not', async () => {
-    const { store, name } = newQueue()
+    const { store, name, newTask } = newQueue()
     const other = await store.open()
     await other.ping()
     await other.close()
-    for (const call of [() => other.ping(), () => other.stats(name), () => other.enqueue(name, [])]) {
+    for (const call of [() => other.ping(), () => other.stats(name), () => other.enqueue(name, [newTask()])]) {
       expect(
         await call().then(
           () => 'answered',

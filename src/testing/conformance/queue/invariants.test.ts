@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, test } from 'bun:test'
+import { test } from 'bun:test'
 import fc from 'fast-check'
 import { isFull } from '../../faults/scene'
-import { openQueueStore, type QueueStore, queueStoreNames } from './fixture'
+import { onEachQueueStore } from './fixture'
 import { playBeside } from './play'
 import { movedTimes, realTimes, steps } from './trace'
 
@@ -10,24 +10,16 @@ const runs = { moved: isFull ? 2000 : 60, real: isFull ? 200 : 12 }
 const stepsMost = 100
 const limitMs = isFull ? 1_800_000 : 60_000
 
-for (const name of queueStoreNames) {
-  describe(`a queue on ${name}, whatever is done with it`, () => {
-    let store: QueueStore
-    beforeAll(async () => {
-      store = await openQueueStore(name)
-    })
-    afterAll(() => store.close())
-
-    test(
-      'answers as the model of it does, and keeps what holds of every queue',
-      async () => {
-        const { isTimeReal } = store
-        await fc.assert(
-          fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store, each)),
-          { numRuns: isTimeReal ? runs.real : runs.moved },
-        )
-      },
-      limitMs,
-    )
-  })
-}
+onEachQueueStore('whatever is done with a queue', store => {
+  test(
+    'it answers as the model of it does, and what holds of every queue is kept',
+    async () => {
+      const { isTimeReal } = store()
+      await fc.assert(
+        fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
+        { numRuns: isTimeReal ? runs.real : runs.moved },
+      )
+    },
+    limitMs,
+  )
+})

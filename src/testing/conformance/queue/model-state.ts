@@ -16,10 +16,10 @@ export interface ModelTask {
   crashes: number
   isCancelled: boolean
   worker: string
-  /** Of the last claim; it stays after the attempt has ended, until the next, unless the task was taken from its worker. */
+  /** Of the claim that has it. */
   nonce: string
-  /** What was said of the last attempt. */
-  ended: Finish['outcome'] | undefined
+  /** What was said last of how an attempt ended, and by whom. */
+  ended: (Held & { outcome: Finish['outcome'] }) | undefined
   errors: TaskError[]
 }
 
@@ -43,7 +43,10 @@ export const newQueue = (): ModelQueue => ({
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
 })
 
-export const isLast = (task: ModelTask | undefined, { attempt, nonce }: Held) => task?.attempt === attempt && task.nonce === nonce
+export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
+  task?.state === 'active' && task.attempt === attempt && task.nonce === nonce
+export const isSame = ({ ended }: ModelTask, { attempt, nonce, outcome }: Finish) =>
+  ended?.attempt === attempt && ended.nonce === nonce && ended.outcome === outcome
 
 export function wake({ listeners }: ModelQueue) {
   for (const listener of listeners) listener.wake()

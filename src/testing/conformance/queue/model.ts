@@ -16,7 +16,19 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import { claimedOf, inOrder, isLast, leaveLine, type ModelQueue, type ModelTask, newQueue, page, storedOf, wake } from './model-state'
+import {
+  claimedOf,
+  inOrder,
+  isHolder,
+  isSame,
+  leaveLine,
+  type ModelQueue,
+  type ModelTask,
+  newQueue,
+  page,
+  storedOf,
+  wake,
+} from './model-state'
 
 /**
  * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
@@ -72,9 +84,8 @@ export function modelStore(clock: Clock): ModelStore {
   function finishOne(queue: ModelQueue, said: Finish): FinishStatus {
     const task = queue.tasks.get(said.id)
     if (!task) return 'gone'
-    if (!isLast(task, said)) return 'stale'
-    if (task.state !== 'active') return task.ended === said.outcome ? 'ok' : 'stale'
-    task.ended = said.outcome
+    if (!isHolder(task, said)) return isSame(task, said) ? 'ok' : 'stale'
+    task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
       end(queue, task)
@@ -106,7 +117,7 @@ export function modelStore(clock: Clock): ModelStore {
     const taken = inOrder(queue, 'waiting').slice(0, count)
     for (const task of taken) {
       leaveLine(queue, task)
-      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce, ended: undefined })
+      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce })
     }
     if (taken.length > 0)
       queue.claims.set(
@@ -123,7 +134,7 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
-    const isMine = (each: Held) => queue.tasks.get(each.id)?.state === 'active' && isLast(queue.tasks.get(each.id), each)
+    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
     const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
     for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
     return {
@@ -138,7 +149,6 @@ export function modelStore(clock: Clock): ModelStore {
     const again: string[] = []
     const poisoned: string[] = []
     for (const task of over.slice(0, reapMax)) {
-      task.nonce = ''
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -175,7 +185,7 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state !== 'dead') return 'alive'
-    Object.assign(task, { failures: 0, crashes: 0, ended: undefined, nonce: '' })
+    Object.assign(task, { failures: 0, crashes: 0 })
     wait(queue, task, 'tail')
     return 'retried'
   }

@@ -1,6 +1,7 @@
 import { expect } from 'bun:test'
 import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
-import { heldOf, longMs, type QueueStore } from './fixture'
+import { heldOf, longMs } from './fixture'
+import type { QueueStore } from './stores'
 import { check, newLedger, type Snapshot, snapshot } from './invariants'
 import { modelStore } from './model'
 import { type Call, callOf, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'

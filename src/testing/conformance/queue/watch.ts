@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'bun:test'
 import type { QueueDriver } from '@/infra/queue/driver'
-import { heldOf, longMs, type TestQueue } from './fixture'
+import { heldOf, type Holding, longMs, type TestQueue } from './fixture'
 
 const waitMs = 5000
 
@@ -21,11 +21,19 @@ export function watchSuite(newQueue: () => TestQueue): void {
       await Bun.sleep(20)
       return heard.wakes > 0
     })
+    // More than there is, since a process that got all that it asked for may have enough, and is not woken.
     for (const { id } of await queue.claim(1000)) await queue.driver.cancel(queue.name, id)
     await Bun.sleep(50)
     heard.wakes = 0
     heard.cancelled = []
     return heard
+  }
+
+  /** The one that waits. */
+  async function claimAll(queue: TestQueue): Promise<Holding> {
+    const [held] = await queue.claim(9)
+    if (!held) throw new Error('nothing was claimed')
+    return held
   }
 
   async function soon(isSo: () => boolean | Promise<boolean>): Promise<void> {
@@ -64,12 +72,12 @@ export function watchSuite(newQueue: () => TestQueue): void {
     const queue = newQueue()
     const heard = await watching(queue, queue.driver)
     await queue.enqueue({ id: 'a' })
-    const held = await queue.claimOne()
+    const held = await claimAll(queue)
     await Bun.sleep(50)
     heard.wakes = 0
     await queue.rival.exchange(queue.name, { finish: [{ ...heldOf(held), outcome: 'release' }] })
     await soon(() => heard.wakes > 0)
-    await queue.finish(await queue.claimOne(), { outcome: 'dead', error: 'no', isFailure: false })
+    await queue.finish(await claimAll(queue), { outcome: 'dead', error: 'no', isFailure: false })
     await Bun.sleep(50)
     heard.wakes = 0
     await queue.rival.retry(queue.name, 'a')
@@ -82,9 +90,9 @@ export function watchSuite(newQueue: () => TestQueue): void {
     const stopped = await watching(other, other.driver)
     for (const end of ends.splice(1)) end()
     await other.enqueue({ id: 'a' })
-    await other.driver.cancel(other.name, (await other.claimOne()).id)
+    await other.driver.cancel(other.name, (await claimAll(other)).id)
     await queue.enqueue({ id: 'b' })
-    await queue.driver.cancel(queue.name, (await queue.claimOne()).id)
+    await queue.driver.cancel(queue.name, (await claimAll(queue)).id)
     await soon(() => heard.wakes > 0 && heard.cancelled.length > 0)
     await Bun.sleep(50)
     expect(heard.cancelled).toEqual(['b'])

@@ -78,7 +78,7 @@ local function holder_of(key)
   local holder = taken[key]
   if holder then return holder end
   holder = call('GET', B .. 'u:' .. key)
-  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and holder
+  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and not call('ZSCORE', DEAD, holder) and holder
 end
 -- @returns whether nobody else has it
 local function take(i, id, key)

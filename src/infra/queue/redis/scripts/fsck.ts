@@ -105,7 +105,8 @@ for _, key in ipairs(page[2]) do
     if found('leftover', id) then call('UNLINK', key) end
   elseif kind == 'u' then
     local holder = call('GET', key)
-    if holder and not exists(holder) and found('unique', holder) then call('DEL', key) end
+    local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder))
+    if is_void and found('unique', holder) then call('DEL', key) end
   end
 end
 for first = 1, #ids, 200 do

@@ -14,7 +14,7 @@ import { keptIdMs } from '../../driver'
  *     e:<id>   string  the head, and the envelope: a task exists as long as this does
  *     s:<id>   hash    what its attempts have left, once one has ended without success; fields below
  *     x:<id>   list    the last errors
- *     u:<key>  string  the id that has a unique key; void when that task is gone
+ *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
@@ -91,7 +91,10 @@ local function wait_last(id, priority)
 end
 -- Where a task belongs that nobody has.
 local function settle(id, head, z, r)
-  if z and z ~= '' then return add(dying, z, id) end
+  if z and z ~= '' then
+    free(id, marks_of(head))
+    return add(dying, z, id)
+  end
   local ready = r and r ~= '' and r or sub(head, 3, 13)
   if ready > hex(now) then add(later, tonumber(ready, 16), id) else wait_last(id, sub(head, 1, 1)) end
 end

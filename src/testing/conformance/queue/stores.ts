@@ -1,0 +1,176 @@
+import type { Database } from '@/core/database'
+import { type QueueDriver, keptIdMs } from '@/infra/queue/driver'
+import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
+import { migrateUp } from '@/infra/database/migrate'
+import { migrations } from '@/migrations'
+import { type Backing, openBacking } from '../../backings'
+import { fakeLog, fakeMetrics } from '../../fakes'
+import { openAgain } from '../fixture'
+import { openRedisQueue } from '@/infra/queue/redis/open'
+import { openRedis } from '@/infra/redis'
+import { sharedServer } from '../../servers'
+import { until } from '../cache-fixture'
+import { modelStore } from './model'
+
+/** A driver as tests use it: two processes of one store, a way to let time pass, and a look behind it. */
+export interface QueueStore {
+  /** As one process has it. */
+  driver: QueueDriver
+  /** As another process has it. */
+  rival: QueueDriver
+  /** As a third has it; its opener closes it. */
+  open(): Promise<QueueDriver>
+  /** By the clock of the store. */
+  nowMs(): Promise<number>
+  /** Lets at least so much of the store's time pass. */
+  advance(ms: number): Promise<void>
+  /** Whether that takes as long, and others may use some of it. */
+  isTimeReal: boolean
+  /** What is kept of a queue besides its counters and ids that are remembered. Empty when all its tasks have ended, and none is dead. */
+  leftovers(queue: string): Promise<string[]>
+  /** Lets the 24 hours end for which an id is remembered. @throws Error when it was to be remembered for longer or shorter */
+  passKeptTime(queue: string, id: string): Promise<void>
+  close(): Promise<void>
+}
+
+export type QueueStoreName = 'model' | 'sqlite' | RedisName
+/** Servers that the Redis driver works with. */
+type RedisName = 'redis'
+
+const openers: Record<QueueStoreName, () => Promise<QueueStore>> = {
+  model: openModel,
+  sqlite: openSqlite,
+  redis: () => openOnRedis('redis'),
+}
+export const queueStoreNames = Object.keys(openers) as QueueStoreName[]
+export const openQueueStore = (name: QueueStoreName): Promise<QueueStore> => openers[name]()
+
+/** The server that a store needs, if any. */
+export const serverOf = (name: QueueStoreName): RedisName | undefined => (name === 'model' || name === 'sqlite' ? undefined : name)
+
+/** So long ago at most the task ended whose id is to be forgotten. */
+const keptSlackMs = 60_000
+const beginMs = Date.parse('2026-01-31T09:05:00.000Z')
+
+/** The model itself, so that a suite is known to be right before it judges. */
+async function openModel(): Promise<QueueStore> {
+  let nowMs = beginMs
+  const { open, leftovers } = modelStore({ nowMs: () => nowMs })
+  return {
+    driver: open(),
+    rival: open(),
+    open: async () => open(),
+    nowMs: async () => nowMs,
+    advance: async ms => {
+      nowMs += ms
+    },
+    isTimeReal: false,
+    leftovers: async queue => leftovers(queue),
+    passKeptTime: async () => {
+      nowMs += keptIdMs
+    },
+    close: async () => {},
+  }
+}
+
+/** Each process has the file open for itself; all go by one clock, which tests move. */
+async function openSqlite(): Promise<QueueStore> {
+  let nowMs = beginMs
+  const clock = { nowMs: () => nowMs }
+  const backing = (await openBacking('sqlite')) as Backing
+  const closers: (() => Promise<void>)[] = []
+  async function openProcess(): Promise<QueueDriver & { db: Database }> {
+    const db = await openAgain(backing)
+    await migrateUp(db, migrations)
+    const queue = openSqliteQueue({ db, log: fakeLog(), metrics: fakeMetrics(), clock })
+    closers.push(async () => {
+      await queue.close()
+      await db.close()
+    })
+    return { ...queue, db }
+  }
+  const [driver, rival] = [await openProcess(), await openProcess()]
+  return {
+    driver,
+    rival,
+    open: openProcess,
+    nowMs: async () => nowMs,
+    advance: async ms => {
+      nowMs += ms
+    },
+    isTimeReal: false,
+    leftovers: async queue =>
+      (await driver.db.all('select "id" from "queueTask" where "queue" = ?', [queue])).map(row => String(row['id'])),
+    async passKeptTime(queue, id) {
+      const row = await driver.db.first('select "until" from "queueTombstone" where "queue" = ? and "id" = ?', [queue, id])
+      const leftMs = Number(row?.['until']) - nowMs
+      if (!(leftMs > keptIdMs - keptSlackMs && leftMs <= keptIdMs)) throw new Error(`${id} is remembered for ${leftMs} ms`)
+      nowMs += leftMs
+    },
+    async close() {
+      for (const close of closers) await close()
+      await backing.dispose()
+    },
+  }
+}
+
+const redisTimeoutMs = 5000
+
+/** Each process has connections of its own; the clock is the server's, which nobody moves. */
+async function openOnRedis(name: RedisName): Promise<QueueStore> {
+  const url = (await sharedServer(name))?.url ?? ''
+  const prefix = `test-${crypto.randomUUID().slice(0, 8)}`
+  const closers: (() => Promise<void>)[] = []
+  async function openProcess(): Promise<QueueDriver> {
+    const server = openRedis(url, { log: fakeLog() })
+    const queue = await openRedisQueue({ server, prefix, timeoutMs: redisTimeoutMs, log: fakeLog(), metrics: fakeMetrics() })
+    closers.push(async () => {
+      await queue.close()
+      await server.close()
+    })
+    return queue
+  }
+  const behind = openRedis(url, { log: fakeLog() })
+  const connection = behind.connect('test')
+  await until(() => connection.runId !== undefined)
+  const say = (...[command, ...args]: [string, ...(string | number)[]]) => connection.call(redisTimeoutMs, command, ...args)
+
+  async function keysOf(queue: string): Promise<string[]> {
+    const replies = await connection.callEach(redisTimeoutMs, 'KEYS', `${prefix}:{${queue}}:*`)
+    return (replies as string[][]).flat()
+  }
+  /** Counters, the word that something waits, and what expires by itself: ids that are remembered, and claims. */
+  async function isLeftover(key: string): Promise<boolean> {
+    const suffix = key.slice(key.indexOf('}:') + 2)
+    if (suffix === 'm' || suffix === 'w') return false
+    return !/^(d|cl):/.test(suffix) || Number(await say('PTTL', key)) < 0
+  }
+
+  const [driver, rival] = [await openProcess(), await openProcess()]
+  return {
+    driver,
+    rival,
+    open: openProcess,
+    async nowMs() {
+      const [seconds, micros] = (await say('TIME')) as [string, string]
+      return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+    },
+    advance: ms => Bun.sleep(ms),
+    isTimeReal: true,
+    async leftovers(queue) {
+      const keys = await keysOf(queue)
+      const are = await Promise.all(keys.map(isLeftover))
+      return keys.filter((_, i) => are[i])
+    },
+    async passKeptTime(queue, id) {
+      const key = `${prefix}:{${queue}}:d:${id}`
+      const leftMs = Number(await say('PTTL', key))
+      if (!(leftMs > keptIdMs - keptSlackMs && leftMs <= keptIdMs)) throw new Error(`${id} is remembered for ${leftMs} ms`)
+      await say('DEL', key)
+    },
+    async close() {
+      for (const close of closers) await close()
+      await behind.close()
+    },
+  }
+}

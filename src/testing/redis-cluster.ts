@@ -1,0 +1,58 @@
+import { Redis } from 'ioredis'
+import { freePort, type OwnServer, type Server, startOwn } from './servers'
+
+/** Three primaries on this machine; `url` names the first of them. */
+export interface OwnCluster extends Server {
+  nodes: readonly OwnServer[]
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const slots = 16_384
+const nodeTimeoutMs = 2000
+const settleTimeoutMs = 30_000
+const lookPauseMs = 20
+
+export async function startCluster(): Promise<OwnCluster> {
+  const start = () =>
+    startOwn('redis', [
+      ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
+      // By default it is 10,000 more than the port, and there may be no such port.
+      ...['--cluster-port', String(freePort())],
+    ])
+  const nodes = await Promise.all([start(), start(), start()])
+  const clients = nodes.map(({ url }) => new Redis(url))
+  const stop = async () => void (await Promise.all(nodes.map(node => node.stop())))
+  try {
+    await join(clients)
+  } catch (thrown) {
+    await stop()
+    throw thrown
+  } finally {
+    for (const client of clients) client.disconnect()
+  }
+  return { url: nodes[0].url, nodes, stop, [Symbol.asyncDispose]: stop }
+}
+
+async function join(clients: readonly Redis[]): Promise<void> {
+  const [first] = clients
+  if (!first) return
+  const portion = Math.ceil(slots / clients.length)
+  for (const [i, client] of clients.entries()) {
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', i * portion, Math.min((i + 1) * portion, slots) - 1)
+    if (client === first) continue
+    const busPort = String(await client.call('CONFIG', 'GET', 'cluster-port')).split(',')[1] ?? ''
+    await first.call('CLUSTER', 'MEET', '127.0.0.1', client.options.port ?? 0, busPort)
+  }
+  const deadline = performance.now() + settleTimeoutMs
+  for (const client of clients) {
+    while (!(await isWhole(client, clients.length))) {
+      if (performance.now() > deadline) throw new Error('the nodes did not become a cluster')
+      await Bun.sleep(lookPauseMs)
+    }
+  }
+}
+
+async function isWhole(client: Redis, count: number): Promise<boolean> {
+  const info = String(await client.call('CLUSTER', 'INFO'))
+  return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${count}`) && info.includes('cluster_slots_ok:16384')
+}
