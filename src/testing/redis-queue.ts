@@ -1,3 +1,4 @@
+import { AppError } from '@/core/error'
 import { Redis } from 'ioredis'
 import type { Claimed, Finish, NewTask, QueueDriver } from '@/infra/queue/driver'
 import { openRedisQueue } from '@/infra/queue/redis/open'
@@ -103,3 +104,10 @@ export async function checkAll(driver: QueueDriver, queue: string, fix = false):
   } while (cursor !== undefined)
   return found
 }
+
+/** Whether a call was refused as the contract says: not by another error, and not by silence. */
+export const isUnavailable = (call: Promise<unknown>): Promise<boolean> =>
+  call.then(
+    () => false,
+    thrown => thrown instanceof AppError && thrown.code === 'Unavailable.QueueUnavailable' && thrown.retryAfterSeconds !== undefined,
+  )

@@ -35,6 +35,9 @@ interface LinkOptions {
 }
 
 const infoLimitMs = 2000
+/** Between two looks at how the server is set; and when it is set wrongly. */
+const checkMs = 60_000
+const unfitCheckMs = 2000
 /** Between two attempts on a connection that has not noticed yet that it is lost. */
 const pauseMs = 10
 const retryAfterSeconds = 1
@@ -46,6 +49,8 @@ const isRefusal = (thrown: unknown) => thrown instanceof Error && thrown.name ==
 export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions): Link {
   let state: 'away' | 'there' | 'unfit' = 'away'
   let problem: string | undefined
+  let warning: string | undefined
+  let recheck: Timer | undefined
   let awaySinceMs = performance.now()
   let isClosed = false
   let connections = 0
@@ -59,25 +64,40 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
     for (const go of waiting) go()
   }
 
-  connection.onChange(async runId => {
-    const mine = ++connections
-    // Their promises may never settle by themselves.
-    for (const reject of underWay) reject(new Error('the connection to Redis was lost'))
-    become('away')
-    if (runId === undefined) return
+  /** Whether the server may be used: when it is met, and now and then, since it may be set otherwise. */
+  async function check() {
+    const mine = connections
+    const infos = await connection.callEach(infoLimitMs, 'INFO', ...infoSections)
+    if (mine !== connections || isClosed) return
+    const checks = infos.map(info => checkServer(String(info)))
+    const found = checks.find(each => each.problem)?.problem
+    const warned = checks.find(each => each.warning)?.warning
+    if (found && found !== problem) log.error('the task queue cannot use this Redis', { problem: found })
+    if (problem && !found) log.info('the task queue can use this Redis again')
+    if (warned && warned !== warning) log.warn(warned)
+    problem = found
+    warning = warned
+    become(found ? 'unfit' : 'there')
+    recheck = setTimeout(checkOrReconnect, found ? unfitCheckMs : checkMs)
+    recheck.unref()
+  }
+
+  async function checkOrReconnect() {
+    const mine = connections
     try {
-      const infos = await connection.callEach(infoLimitMs, 'INFO', ...infoSections)
-      if (mine !== connections) return
-      const checks = infos.map(info => checkServer(String(info)))
-      const warning = checks.find(check => check.warning)?.warning
-      const found = checks.find(check => check.problem)?.problem
-      if (found && found !== problem) log.error('the task queue cannot use this Redis', { problem: found })
-      if (warning) log.warn(warning)
-      problem = found
-      become(found ? 'unfit' : 'there')
+      await check()
     } catch {
       if (mine === connections) connection.reconnect()
     }
+  }
+
+  connection.onChange(async runId => {
+    connections++
+    clearTimeout(recheck)
+    // Their promises may never settle by themselves.
+    for (const reject of underWay) reject(new Error('the connection to Redis was lost'))
+    become('away')
+    if (runId !== undefined) await checkOrReconnect()
   })
 
   /** Until something changes, or so long. */
@@ -142,6 +162,7 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
         if (said !== connections) metrics.lost.add()
         else if (thrown instanceof RedisTimeout) {
           metrics.timeout.add()
+          become('away')
           connection.reconnect()
         } else await change(pauseMs)
       }
@@ -163,6 +184,7 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
     },
     async close() {
       isClosed = true
+      clearTimeout(recheck)
       await Promise.allSettled(calls)
       for (const go of waiting) go()
       await connection.close()

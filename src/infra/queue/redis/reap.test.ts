@@ -1,0 +1,113 @@
+import { expect, test } from 'bun:test'
+import { describeOnRedis, onEachRedis } from '@/testing/backings'
+import { claim, finishAs, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
+import { startOwn } from '@/testing/servers'
+
+const queue = 'q'
+const rule = { leaseMs: 300, crashesMax: 3 }
+const metaOf = ({ prefix }: RedisQueueSubject) => `${prefix}:{${queue}}:m`
+const hourMs = 3_600_000
+
+/** Three tasks whose leases have ended. */
+async function abandoned({ driver }: RedisQueueSubject): Promise<string[]> {
+  const tasks = [newTask(), newTask(), newTask()]
+  await driver.enqueue(queue, tasks)
+  await driver.reap(queue, rule)
+  await claim(driver, queue, 3, 5)
+  await Bun.sleep(10)
+  return tasks.map(({ id }) => id).toSorted()
+}
+const reaped = async ({ driver }: RedisQueueSubject) => (await driver.reap(queue, rule)).again.toSorted()
+
+onEachRedis('a reaper', (open, name) => {
+  const subjectOf = async () => {
+    const { url, isCluster } = await open()
+    return openSubject(url, { isCluster })
+  }
+
+  test('takes what has expired, once', async () => {
+    await using subject = await subjectOf()
+    const ids = await abandoned(subject)
+    expect(await reaped(subject)).toEqual(ids)
+    expect(await reaped(subject)).toEqual([])
+  })
+
+  if (name === 'redisCluster') return
+  test('that comes upon a server that was started anew waits one lease first', async () => {
+    await using subject = await subjectOf()
+    const ids = await abandoned(subject)
+    await subject.raw.hset(metaOf(subject), 'run', 'another')
+    const beganMs = performance.now()
+    expect(await reaped(subject)).toEqual([])
+    let again: string[] = []
+    await until(async () => {
+      again = await reaped(subject)
+      return again.length > 0
+    })
+    expect(again).toEqual(ids)
+    expect(performance.now() - beganMs).toBeGreaterThanOrEqual(rule.leaseMs - 20)
+  })
+})
+
+describeOnRedis('the clock of a server', () => {
+  test('that was set an hour ahead costs nobody a lease who still beats', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw } = subject
+    const ids = await abandoned(subject)
+    // As the last reaper saw it before.
+    await raw.hincrby(metaOf(subject), 'clock', -hourMs)
+    expect(await reaped(subject)).toEqual([])
+    expect(await reaped(subject)).toEqual([])
+    const [mine] = ids
+    const nonce = (await raw.hget(`${subject.prefix}:{${queue}}:own`, mine ?? ''))?.split(/[: ]/)[1] ?? ''
+    await driver.beat(queue, 2000, [{ id: mine ?? '', attempt: 1, nonce }])
+    let again: string[] = []
+    await until(async () => {
+      again = await reaped(subject)
+      return again.length > 0
+    })
+    expect(again).toEqual(ids.slice(1))
+  })
+
+  test('that was set an hour back leaves no lease an hour long', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw } = subject
+    await driver.enqueue(
+      queue,
+      Array.from({ length: 150 }, () => newTask()),
+    )
+    await claim(driver, queue, 150, hourMs)
+    await driver.reap(queue, rule)
+    await raw.hincrby(metaOf(subject), 'clock', hourMs)
+    await raw.hset(metaOf(subject), 'reapAfter', Date.now() + hourMs)
+    const again: string[] = []
+    await until(async () => {
+      again.push(...(await reaped(subject)))
+      return again.length === 150
+    }, 3000)
+    expect(await driver.stats(queue)).toMatchObject({ active: 0, waiting: 150 })
+    // Only where the clock was set back: a long lease is no fault.
+    const held = await claim(driver, queue, 1, hourMs)
+    await driver.reap(queue, rule)
+    expect((await driver.show(queue, held.tasks[0]?.id ?? ''))?.atMs).toBeGreaterThan(Date.now() + hourMs / 2)
+  })
+
+  test('a real restart: what is held is not taken before its owner could say that it is there', async () => {
+    await using server = await startOwn('redis', ['--appendonly', 'yes', '--appendfsync', 'always'])
+    await using subject = await openSubject(server.url)
+    const { driver } = subject
+    await driver.enqueue(queue, [newTask()])
+    await driver.reap(queue, rule)
+    const held = await claim(driver, queue, 1, 50)
+    await server.kill()
+    await server.start()
+    await Bun.sleep(60)
+    expect(await reaped(subject)).toEqual([])
+    expect(await driver.beat(queue, 60_000, finishAs(held, {}))).toEqual({ lost: [], cancelled: [] })
+    await Bun.sleep(rule.leaseMs + 20)
+    expect(await reaped(subject)).toEqual([])
+    expect((await driver.exchange(queue, { finish: finishAs(held, { outcome: 'done' }) })).finished).toEqual(['ok'])
+  }, 20_000)
+})
