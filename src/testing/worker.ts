@@ -1,21 +1,20 @@
-import { temporaryFolder } from '@/testing/bingo'
-import { openConfiguredDatabase } from '@/infra/ports'
-import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
-import { migrations } from '@/migrations'
-import { migrateUp } from '@/infra/database/migrate'
+import { afterAll, beforeAll, describe } from 'bun:test'
 import { loadConfig } from '@/core/config/load'
 import type { Config } from '@/core/config/settings'
-import { fakeMetrics } from './fakes'
-import { openOwnDriver } from '@/infra/queue/worker/open'
-import { sharedServer } from './servers'
-import { afterAll, beforeAll, describe } from 'bun:test'
 import type { TaskHandler } from '@/core/queue/task'
 import type { Service } from '@/core/service'
+import { migrateUp } from '@/infra/database/migrate'
+import { openConfiguredDatabase } from '@/infra/ports'
 import type { NewTask, QueueDriver } from '@/infra/queue/driver'
 import { type EnvelopeOptions, packEnvelope } from '@/infra/queue/envelope'
+import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { createWorker, type WorkerOptions } from '@/infra/queue/worker'
+import { openOwnDriver } from '@/infra/queue/worker/open'
+import { migrations } from '@/migrations'
+import { temporaryFolder } from './bingo'
+import { type CountingMetrics, countingMetrics, type FakeLog, fakeLog, fakeMetrics } from './fakes'
 import type { Numbered } from './numbered'
-import { type CountingMetrics, countingMetrics, type FakeLog, fakeLog } from './fakes'
+import { isAvailable, sharedServer } from './servers'
 
 /** A store of tasks that is real in time: as this process has it, and as another has it. */
 export interface WorkerStore {
@@ -43,23 +42,24 @@ const openers: Record<string, () => Promise<WorkerStore>> = {
       },
     }
   },
-  async redis() {
-    const { url = '' } = (await sharedServer('redis')) ?? {}
-    const prefix = `worker-${crypto.randomUUID().slice(0, 8)}`
-    const config = configOf({ BINGO_DATABASE_URL: 'mysql://nobody@127.0.0.1/none', BINGO_REDIS_URL: url, BINGO_REDIS_PREFIX: prefix })
-    const tools = { log: fakeLog(), metrics: fakeMetrics() }
-    const [own, others] = [await openOwnDriver(config, tools), await openOwnDriver(config, tools)]
-    return {
-      ...{ driver: own.driver, rival: others.driver, config },
-      close: async () => void (await Promise.all([own.close(), others.close()])),
-    }
-  },
+  redis: async () => openRedisStore((await sharedServer('redis'))?.url ?? ''),
+}
+
+export async function openRedisStore(url: string): Promise<WorkerStore> {
+  const prefix = `worker-${crypto.randomUUID().slice(0, 8)}`
+  const config = configOf({ BINGO_DATABASE_URL: 'mysql://nobody@127.0.0.1/none', BINGO_REDIS_URL: url, BINGO_REDIS_PREFIX: prefix })
+  const tools = { log: fakeLog(), metrics: fakeMetrics() }
+  const [own, others] = [await openOwnDriver(config, tools), await openOwnDriver(config, tools)]
+  return {
+    ...{ driver: own.driver, rival: others.driver, config },
+    close: async () => void (await Promise.all([own.close(), others.close()])),
+  }
 }
 
 /** Runs a suite once for each driver. */
 export function onEachStore(title: string, suite: (newScene: () => Scene) => void): void {
   for (const [name, open] of Object.entries(openers)) {
-    describe(`${title} on ${name}`, () => {
+    describe.skipIf(name === 'redis' && !isAvailable('redis'))(`${title} on ${name}`, () => {
       let store: WorkerStore
       beforeAll(async () => {
         store = await open()
@@ -101,7 +101,7 @@ export const leaseMs = 1200
 let count = 0
 const configOf = (env: Record<string, string>): Config => loadConfig({ env, flags: {}, readFile: () => '' }).config
 
-function newScene({ driver, rival, config }: WorkerStore): Scene {
+export function newScene({ driver, rival, config }: WorkerStore): Scene {
   const queue = `q${++count}-${crypto.randomUUID().slice(0, 8)}`
   return {
     ...{ queue, driver, rival, config },

@@ -74,7 +74,10 @@ export interface TaskContext {
   readonly headers: Readonly<Record<string, string>>
   /** An RFC 3339 instant in UTC. */
   readonly enqueuedAt: string
-  /** Aborts with a `TaskAborted` when the work is to end. A handler that goes on regardless changes nothing in the queue any more. */
+  /**
+   * Aborts with a `TaskAborted` when the work is to end. What succeeds within ten seconds is done all the same; a handler that goes
+   * on for longer changes nothing in the queue any more, and keeps its slot until it ends.
+   */
   readonly signal: AbortSignal
   /** Writes the task's id, name and attempt with each line. */
   readonly log: Log

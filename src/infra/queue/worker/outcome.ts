@@ -34,8 +34,9 @@ export function failed(run: Run, thrown: unknown, random: () => number): Ended {
   if (run.abortedFor === 'cancelled') return { finish: { ...held(run), outcome: 'cancelled' } }
   // Nothing is counted. After a lease that seemed lost and was not, the task waits again at once; else nobody hears of it.
   if (run.abortedFor === 'shutdown' || run.abortedFor === 'leaseLost') return { finish: { ...held(run), outcome: 'release' } }
-  const err = run.abortedFor && thrown instanceof TaskAborted ? undefined : thrown
-  const error = [run.abortedFor && timeoutText(run), err !== undefined && errorText(err)].filter(Boolean).join('; ')
+  const isOurs = run.abortedFor !== undefined && thrown instanceof TaskAborted
+  const err = isOurs ? undefined : thrown
+  const error = [run.abortedFor && timeoutText(run), isOurs ? undefined : errorText(thrown)].filter(Boolean).join('; ')
   if (run.isAtDeadline && run.abortedFor) return { finish: dead(run, error), err }
   const failures = run.failures + 1
   if (failures > run.maxRetries) return { finish: dead(run, error), err }
@@ -56,7 +57,8 @@ const timeoutText = ({ isAtDeadline, timeoutMs }: Run) =>
 
 /** The wait before retry n, and up to a fifth more or less. */
 export const retryDelayMs = ({ minMs, maxMs, factor }: Backoff, n: number, random: () => number): number =>
-  Math.round(Math.min(minMs * factor ** (n - 1), maxMs) * (0.8 + 0.4 * random()))
+  // Where the power is too large for a number, nothing times it is no number.
+  Math.round(Math.min(minMs * factor ** (n - 1) || 0, maxMs) * (0.8 + 0.4 * random()))
 
 /** Anything can be thrown, also what cannot be made a text of. */
 function errorText(thrown: unknown): string {

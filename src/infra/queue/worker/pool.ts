@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@/core/clock'
 import { withDeadline } from '@/core/deadline'
@@ -208,7 +209,9 @@ export function createPool(options: PoolOptions): Pool {
       return runs.stuck
     },
     start() {
-      unwatch = driver.watch(queue, { wake, cancelled: runs.cancel })
+      // Whoever enqueues in this process may wake us from within a request or a transaction, which no task is part of.
+      const apart = AsyncLocalStorage.snapshot()
+      unwatch = driver.watch(queue, { wake: () => apart(wake), cancelled: id => apart(runs.cancel, id) })
       pump()
     },
     wake,

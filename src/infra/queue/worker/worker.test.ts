@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { currentCaller, type Caller } from '@/core/caller'
 import { giveUp, handle, snooze, type TaskContext } from '@/core/queue/task'
 import { gate, until } from '@/testing/conformance/cache-fixture'
@@ -183,6 +184,17 @@ onEachStore('a worker', newScene => {
     expect(Math.abs(Date.parse(context.enqueuedAt) - Date.now())).toBeLessThan(10_000)
     const line = working.log.lines.find(({ message }) => message === 'looked')
     expect(line?.fields).toEqual({ own: 1, task: 'number.count', id, attempt: 1, queue, requestId: 'request-1' })
+  })
+
+  test('runs a task apart from whoever enqueued it in the same process', async () => {
+    const { enqueue, work } = newScene()
+    const where = new AsyncLocalStorage<string>()
+    const seen: (string | undefined)[] = []
+    await using _ = await work([handle(count, async () => void seen.push(where.getStore()))])
+    await Bun.sleep(20)
+    await where.run('in a request', () => enqueue(count, 3))
+    await until(() => seen.length === 3)
+    expect(seen).toEqual([undefined, undefined, undefined])
   })
 
   test('takes back what a worker left that is gone', async () => {
