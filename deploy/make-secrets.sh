@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes the secrets that compose.yaml mounts, in deploy/secrets. What is there already is kept: other data depends on it.
+# BINGO_MAIL_URL is the mail server; without it messages wait, and secrets/mail_url can be written later.
 set -eu
 umask 077
 mkdir -p "$(dirname "$0")/secrets"
@@ -17,3 +18,5 @@ hex | keep redis_password
 head -c 32 /dev/urandom | base64 | keep auth_key
 printf 'mysql://bingo:%s@mysql:3306/bingo' "$(cat mysql_password)" | keep database_url
 printf 'redis://:%s@redis:6379' "$(cat redis_password)" | keep redis_url
+[ -e mail_url ] || [ -n "${BINGO_MAIL_URL:-}" ] || echo "make-secrets: messages wait until $(pwd)/mail_url names a mail server: smtp://user:password@host:587" >&2
+printf '%s' "${BINGO_MAIL_URL:-smtp://mail.invalid:587}" | keep mail_url

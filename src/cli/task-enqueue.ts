@@ -143,13 +143,15 @@ function explained(thrown: unknown, name: string, lines: readonly Line[]): unkno
   const rest = `tail -n +${first} ${name === 'standard input' ? 'FILE' : JSON.stringify(name)}`
   const before =
     first > 1 ? `; the lines before ${first} are enqueued: go on with '${rest} | bingo task enqueue … --from=-'` : '; nothing is enqueued'
-  const [, at, pointer = ''] = /^\/(\d+)(.*)$/.exec(thrown.problems[0]?.pointer ?? '') ?? []
   // The queue has gone away meanwhile: some of this batch may be there.
   if (thrown.kind === 'Unavailable') {
     console.error(`bingo: ${name}: gave up in the lines ${first}–${lines.at(-1)?.number}${before}`)
     return thrown
   }
+  const at = /^\/(\d+)/.exec(thrown.problems[0]?.pointer ?? '')?.[1]
   if (at === undefined) return thrown
-  const { detail = '' } = thrown.problems[0] ?? {}
-  return new StartError(`${name}:${lines[Number(at)]?.number}: ${thrown.message} ${printable(pointer)}: ${printable(detail)}${before}`)
+  const why = thrown.problems.map(({ pointer, detail }) =>
+    `${printable(pointer.replace(/^\/\d+\/(payload)?/, ''))}: ${printable(detail)}`.replace(/^: /, ''),
+  )
+  return new StartError(`${name}:${lines[Number(at)]?.number}: ${thrown.message} ${why.join('; ')}${before}`)
 }

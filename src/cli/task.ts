@@ -3,6 +3,7 @@ import { roles } from '@roles'
 import { queuesOf, tasksOf } from '@/app'
 import type { Config } from '@/core/config/settings'
 import { AppError, exitCodes, StartError } from '@/core/error'
+import type { AnyTask } from '@/core/queue/task'
 import { type QueueAdmin, type TaskState, taskStates } from '@/core/queue/admin'
 import { isEmbedded, sqlitePath } from '@/infra/database/open'
 import { openPorts } from '@/infra/ports'
@@ -74,6 +75,8 @@ export const taskCommand: Command = {
       throw usage(
         `bingo task ${name} has no flag --${odd}${action.flags.length > 0 ? `; it has ${action.flags.map(flag => `--${flag}`).join(', ')}` : ''}`,
       )
+    checkFlags(args)
+    if (name === 'enqueue') checkEnqueue(args, rest)
     if (name === 'delete') await confirmed(args, rest)
     const { config } = configOf(args)
     return withQueue(config, queue => action.act({ args, config, rest, queue, admin: queue.admin }))
@@ -99,15 +102,20 @@ async function withQueue<T>(config: Config, work: (queue: OpenQueue) => Promise<
   }
 }
 
-async function enqueue({ args, config, rest, queue }: Run): Promise<number> {
-  const [name = ''] = rest
+/** What can be refused before anything is opened. @throws StartError with exit code 64 */
+function checkEnqueue({ flags: { payload, from, id } }: Arguments, [name = '']: readonly string[]): AnyTask {
   const tasks = tasksOf(roles)
   const task = tasks.find(candidate => candidate.name === name)
   if (!task) throw usage(`there is no task ${JSON.stringify(name)}; tasks are ${tasks.map(each => each.name).join(', ')}`)
-  const { payload, from, id, queue: named } = args.flags
   if ((payload === undefined) === (from === undefined)) throw usage('bingo task enqueue takes either --payload=JSON or --from=FILE')
   if (from !== undefined && id !== undefined)
     throw usage('--id is of one task; with --from say it on each line: {"payload": …, "options": {"id": …}}')
+  return task
+}
+
+async function enqueue({ args, config, rest, queue }: Run): Promise<number> {
+  const task = checkEnqueue(args, rest)
+  const { payload, from, id, queue: named } = args.flags
   const options = {
     ...(id !== undefined && { id }),
     ...(named !== undefined && { queue: named }),
@@ -209,17 +217,21 @@ async function fsck({ args, admin }: Run): Promise<number> {
   return left > 0 ? exitCodes.failed : exitCodes.ok
 }
 
-const queuesIn = ({ flags: { queue } }: Arguments, admin: QueueAdmin): readonly string[] => {
-  if (queue === undefined) return admin.queues
-  if (!admin.queues.includes(queue)) throw usage(`there is no queue ${JSON.stringify(queue)}; queues are ${admin.queues.join(', ')}`)
-  return [queue]
-}
+const queuesIn = ({ flags: { queue } }: Arguments, admin: QueueAdmin): readonly string[] => (queue === undefined ? admin.queues : [queue])
 
-function statesIn({ flags: { state } }: Arguments): readonly TaskState[] {
-  if (state === undefined) return taskStates
-  const known = taskStates.find(each => each === state)
-  if (!known) throw usage(`there is no state ${JSON.stringify(state)}; states are ${taskStates.join(', ')}`)
-  return [known]
+const statesIn = ({ flags: { state } }: Arguments): readonly TaskState[] =>
+  state === undefined ? taskStates : taskStates.filter(each => each === state)
+
+/** @throws StartError with exit code 64 */
+function checkFlags(args: Arguments): void {
+  const { queue, state, limit } = args.flags
+  const queues = queuesOf(roles)
+  if (queue !== undefined && !queues.includes(queue))
+    throw usage(`there is no queue ${JSON.stringify(queue)}; queues are ${queues.join(', ')}`)
+  if (state !== undefined && !taskStates.some(each => each === state))
+    throw usage(`there is no state ${JSON.stringify(state)}; states are ${taskStates.join(', ')}`)
+  if (limit !== undefined) count(args, 'limit', 1)
+  if (args.flags['delay-ms'] !== undefined) count(args, 'delay-ms', 0)
 }
 
 const countMax = 31_536_000_000

@@ -1,7 +1,7 @@
 import { beforeAll, describe, test } from 'bun:test'
 import { type BingoOptions, temporaryFolder } from './bingo'
 import type { DatabaseName } from './installations'
-import { createTestDatabase, isAvailable, redisNames, type ServerName, sharedServer } from './servers'
+import { createTestDatabase, dropKeys, isAvailable, redisNames, type Server, type ServerName, sharedServer } from './servers'
 
 /** A database that every suite runs on, unchanged. */
 export interface Backing {
@@ -13,6 +13,8 @@ export interface Backing {
 }
 
 const serverStartTimeoutMs = 60_000
+/** Nobody listens there: what is to be sent waits. */
+const nowhere = 'smtp://127.0.0.1:1'
 
 export type BackingName = 'sqlite' | DatabaseName
 export const backingNames: readonly BackingName[] = ['sqlite', 'mariadb', 'mysql']
@@ -27,15 +29,33 @@ export async function openBacking(name: BackingName): Promise<Backing | undefine
     return { url, options: { env: { BINGO_DATABASE_URL: url } }, dispose: async () => folder[Symbol.dispose]() }
   }
   const server = await sharedServer(name)
-  if (!server) return undefined
+  const redis = await sharedServer('redis')
+  if (!server || !redis) return undefined
   const { url, drop } = await createTestDatabase(server)
-  return { url, options: { env: { BINGO_DATABASE_URL: url, BINGO_AUTH_KEY: testKey }, args: ['--migrate'] }, dispose: drop }
+  const env = besideMysql(redis)
+  return {
+    url,
+    options: { env: { BINGO_DATABASE_URL: url, ...env }, args: ['--migrate'] },
+    async dispose() {
+      await drop()
+      await dropKeys(redis, env.BINGO_REDIS_PREFIX)
+    },
+  }
 }
 
-/** A test that needs one server. Where it is missing the test is skipped loudly; under `CI=true` that is an error. */
-export function testOn(name: ServerName, title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
-  if (isAvailable(name)) test(title, work, timeoutMs)
-  else refuseOrSkip(name, title)
+/** What a process on MySQL needs besides its database. The queue's keys begin with a word of their own. */
+export const besideMysql = ({ url }: Pick<Server, 'url'>) => ({
+  BINGO_AUTH_KEY: testKey,
+  BINGO_REDIS_URL: url,
+  BINGO_REDIS_PREFIX: `test-${crypto.randomUUID().slice(0, 13)}`,
+  BINGO_MAIL_URL: nowhere,
+})
+
+/** A test that needs servers. Where one is missing the test is skipped loudly; under `CI=true` that is an error. */
+export function testOn(names: ServerName | readonly ServerName[], title: string, work: () => Promise<void>, timeoutMs = 60_000): void {
+  const missing = [names].flat().find(name => !isAvailable(name))
+  if (missing === undefined) test(title, work, timeoutMs)
+  else refuseOrSkip(missing, title)
 }
 
 function refuseOrSkip(name: string, title: string): void {
@@ -84,11 +104,12 @@ type Suite = (open: () => Promise<Backing>, name: BackingName) => void
 
 function onEachOf(names: readonly BackingName[], title: string, suite: Suite): void {
   for (const name of names) {
-    const isMissing = name !== 'sqlite' && !isAvailable(name)
+    const isMissing = name !== 'sqlite' && !(isAvailable(name) && isAvailable('redis'))
     if (!isMissing) {
       describe(`${title} on ${name}`, () => {
         // Its own step, since a server takes longer to start than a suite may.
-        if (name !== 'sqlite') beforeAll(() => sharedServer(name).then(() => {}), serverStartTimeoutMs)
+        if (name !== 'sqlite')
+          beforeAll(() => Promise.all([sharedServer(name), sharedServer('redis')]).then(() => {}), serverStartTimeoutMs)
         suite(async () => (await openBacking(name)) as Backing, name)
       })
     } else {

@@ -143,6 +143,7 @@ describe('the compose file', () => {
         BINGO_DATABASE_URL_FILE: join(folder.path, 'secrets/database_url'),
         BINGO_REDIS_URL_FILE: join(folder.path, 'secrets/redis_url'),
         BINGO_AUTH_KEY_FILE: join(folder.path, 'secrets/auth_key'),
+        BINGO_MAIL_URL_FILE: join(folder.path, 'secrets/mail_url'),
       },
     })
     expect(checked.code, checked.stderr).toBe(0)

@@ -8,7 +8,12 @@ import { freePort } from '../servers'
 
 const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 1)).toString('base64')
 
-const each = (state: string) => migrations.map(({ id }) => `${id}  ${state}\n`).join('')
+/** Where nobody listens. */
+const beside = { BINGO_REDIS_URL: 'redis://127.0.0.1:1', BINGO_MAIL_URL: 'smtp://127.0.0.1:1' }
+const ids = migrations.map(({ id }) => id)
+const newest = ids.at(-1)
+/** What `bingo migrate` says when all of them are so. */
+const allOf = (state: string) => ids.map(id => `${id}  ${state}\n`).join('')
 
 /** What every failure to start has in common: nothing on stdout but log lines, the remedy on stderr, no stack. */
 function expectRemedy({ stderr, code }: { stderr: string; code: number }, exitCode: number, ...words: string[]) {
@@ -125,10 +130,25 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     expect(failed.stderr).not.toContain('hunter2')
   })
   test('MySQL without a key, or with a weak one: 78, with the command that makes one', async () => {
-    const url = { BINGO_DATABASE_URL: 'mysql://root@127.0.0.1:1/x' }
+    const url = { ...beside, BINGO_DATABASE_URL: 'mysql://root@127.0.0.1:1/x' }
     expectRemedy(await runBingo(['--role=api'], { env: url }), 78, 'auth.key is not set', 'openssl rand -base64 32')
     expectRemedy(await runBingo(['--role=api'], { env: { ...url, BINGO_AUTH_KEY: 'changeme' } }), 78, 'needs 32', 'openssl rand')
     expectRemedy(await runBingo(['--role=api'], { env: { ...url, BINGO_AUTH_KEY: 'a'.repeat(64) } }), 78, 'not random', 'openssl rand')
+  })
+  test('MySQL without Redis or a mail server, where one is needed: 78, with the variables that name them', async () => {
+    const env = { BINGO_DATABASE_URL: 'mysql://root@127.0.0.1:1/x', BINGO_AUTH_KEY: key }
+    for (const role of ['api', 'scheduler']) {
+      const failed = await runBingo([`--role=${role}`], { env })
+      expectRemedy(failed, 78, 'redis.url is not set', 'BINGO_REDIS_URL', 'mail.url is not set', 'BINGO_MAIL_URL')
+      expectRemedy(await runBingo([`--role=${role}`], { env: { ...env, BINGO_REDIS_URL: beside.BINGO_REDIS_URL } }), 78, 'BINGO_MAIL_URL')
+      expectRemedy(await runBingo([`--role=${role}`], { env: { ...env, BINGO_MAIL_URL: beside.BINGO_MAIL_URL } }), 78, 'BINGO_REDIS_URL')
+    }
+    expectRemedy(await runBingo(['task', 'stats'], { env }), 78, 'BINGO_REDIS_URL')
+  })
+  test('a queue in the settings that nobody works: 78, with those that there are', async () => {
+    using folder = temporaryFolder()
+    const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db`, BINGO_QUEUE_CONCURRENCY: 'mial:4' }
+    expectRemedy(await runBingo(['--role=scheduler', '--ops.port=0'], { env }), 78, 'no role works a queue "mial"', 'default, mail')
   })
   test('a port in use: 1', async () => {
     using folder = temporaryFolder()
@@ -153,7 +173,7 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     expect(await first.stop()).toBe(0)
   })
   test('a database that cannot be reached: 1', async () => {
-    const env = { BINGO_DATABASE_URL: `mysql://root:hunter2@127.0.0.1:${freePort()}/x`, BINGO_AUTH_KEY: key }
+    const env = { ...beside, BINGO_DATABASE_URL: `mysql://root:hunter2@127.0.0.1:${freePort()}/x`, BINGO_AUTH_KEY: key }
     const failed = await runBingo(['--role=api'], { env })
     expectRemedy(failed, 1, 'cannot use the database x at 127.0.0.1', 'ECONNREFUSED', 'BINGO_DATABASE_URL')
     expect(failed.stderr).not.toContain('hunter2')
@@ -175,7 +195,7 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     )
   })
   for (const name of ['mariadb', 'mysql'] as const)
-    testOn(name, `old tables on ${name}: 1, with the command that brings them up to date`, async () => {
+    testOn([name, 'redis'], `old tables on ${name}: 1, with the command that brings them up to date`, async () => {
       const backing = (await openBacking(name)) as Backing
       const { env = {} } = backing.options
       expectRemedy(
@@ -185,12 +205,12 @@ describe('what cannot start says why, how to mend it, and exits with the right c
         "'bingo migrate up'",
         '--migrate',
       )
-      expect((await runBingo(['migrate', 'status'], { env })).stdout).toBe(each('pending'))
-      expect(await runBingo(['migrate', 'up'], { env })).toMatchObject({ stdout: each('applied'), code: 0 })
+      expect((await runBingo(['migrate', 'status'], { env })).stdout).toBe(allOf('pending'))
+      expect(await runBingo(['migrate', 'up'], { env })).toMatchObject({ stdout: allOf('applied'), code: 0 })
       expect((await runBingo(['migrate', 'up'], { env })).stdout).toBe('')
       const bingo = await startBingo({ env })
       expect(await bingo.stop()).toBe(0)
-      expect((await runBingo(['migrate', 'down', '--json'], { env })).stdout).toBe(`[{"id":"${migrations.at(-1)?.id}","state":"undone"}]\n`)
+      expect((await runBingo(['migrate', 'down', '--json'], { env })).stdout).toBe(`[{"id":"${newest}","state":"undone"}]\n`)
       await backing.dispose()
     })
 })
@@ -293,7 +313,7 @@ describe('commands', () => {
     const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/data/b.db` }
     for (const action of ['status', 'down']) {
       const { stdout, stderr, code } = await runBingo(['migrate', action], { env })
-      expect([stdout, code]).toEqual([action === 'status' ? each('pending') : '', 0])
+      expect([stdout, code]).toEqual([action === 'status' ? allOf('pending') : '', 0])
       expect(stderr).toStartWith('bingo: there is no database yet')
     }
     expect(existsSync(`${folder.path}/data`)).toBe(false)
@@ -302,22 +322,22 @@ describe('commands', () => {
     using folder = temporaryFolder()
     const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
     const up = await runBingo(['migrate', 'up'], { env })
-    expect([up.stdout, up.stderr.split('\n')[1]]).toEqual([each('applied'), 'applying 0001_user: statement 2 of 5'])
+    expect([up.stdout, up.stderr.split('\n')[1]]).toEqual([allOf('applied'), 'applying 0001_user: statement 2 of 5'])
     const asDeclared = await runBingo(['migrate', 'status'], { env })
     expect([asDeclared.code, asDeclared.stderr]).toEqual([0, ''])
-    expect(asDeclared.stdout).toMatch(/^(\d{4}_\w+ {2}\S+Z\n)+$/)
+    expect(asDeclared.stdout).toMatch(new RegExp(`^${ids.map(id => `${id} {2}\\S+Z\\n`).join('')}$`))
 
     const raw = new SqliteFile(`${folder.path}/b.db`)
     raw.run('drop index "user_email"')
     raw.close()
     const difference = 'table user has no unique index on (email)'
     const drifted = await runBingo(['migrate', 'status'], { env })
-    expect([drifted.code, drifted.stdout.split('\n')[migrations.length]]).toEqual([1, `difference: ${difference}`])
+    expect([drifted.code, drifted.stdout.split('\n')[ids.length]]).toEqual([1, `difference: ${difference}`])
     expect(drifted.stderr).toContain('not as this executable declares them')
     const asJson = await runBingo(['migrate', 'status', '--json'], { env })
     expect([asJson.code, JSON.parse(asJson.stdout)]).toEqual([
       1,
-      { migrations: migrations.map(({ id }) => ({ id, state: expect.stringMatching(/Z$/) })), differences: [difference] },
+      { migrations: ids.map(id => ({ id, state: expect.stringMatching(/Z$/) })), differences: [difference] },
     ])
     const bingo = await startBingo({ env })
     expect(await bingo.stop()).toBe(0)
@@ -330,7 +350,7 @@ describe('commands', () => {
     const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
     await runBingo(['migrate', 'up'], { env })
     const raw = new SqliteFile(`${folder.path}/b.db`)
-    raw.run('update "migration" set "checksum" = ? where "id" = ?', ['0'.repeat(64), '0001_user'])
+    raw.run(`update "migration" set "checksum" = ? where "id" = '0001_user'`, ['0'.repeat(64)])
     raw.close()
     for (const args of [
       ['migrate', 'status'],

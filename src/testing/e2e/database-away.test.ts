@@ -82,29 +82,33 @@ async function untilReadyIs(bingo: RunningBingo, status: number): Promise<void> 
   while ((await fetch(`${bingo.ops}/readyz`)).status !== status) await Bun.sleep(5)
 }
 
-testOn('mariadb', 'while the database is away, answers are 503 and it is not ready; afterwards all is well by itself', async () => {
-  const { bingo, relay, drop } = await startBehindRelay()
-  expect((await send('POST', `${bingo.url}/api/v1/users`, newSignUp())).status).toBe(201)
-  relay.cut()
-  const down = await send('GET', `${bingo.url}/api/v1/users`)
-  expect([down.status, down.body['code'], down.headers.get('retry-after')]).toEqual([503, 'Unavailable.Unreachable', '1'])
-  expect(JSON.stringify(down.body)).not.toContain('ECONN')
-  await untilReadyIs(bingo, 503)
-  expect(await (await fetch(`${bingo.ops}/readyz?verbose`)).text()).toContain('[-]database failed')
-  expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
-  relay.open()
-  await untilReadyIs(bingo, 200)
-  expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
-  expect(await bingo.stop()).toBe(0)
-  // Whoever looks for the reason finds it in the log.
-  const warnings = bingo.log.filter(({ level }) => level === 'warn')
-  expect(JSON.stringify(warnings.find(({ msg }) => msg === 'request failed'))).toMatch(/ECONN|PROTOCOL_CONNECTION_LOST/)
-  expect(warnings.filter(({ msg }) => msg === 'not ready')).toHaveLength(1)
-  relay.close()
-  await drop()
-})
+testOn(
+  ['mariadb', 'redis'],
+  'while the database is away, answers are 503 and it is not ready; afterwards all is well by itself',
+  async () => {
+    const { bingo, relay, drop } = await startBehindRelay()
+    expect((await send('POST', `${bingo.url}/api/v1/users`, newSignUp())).status).toBe(201)
+    relay.cut()
+    const down = await send('GET', `${bingo.url}/api/v1/users`)
+    expect([down.status, down.body['code'], down.headers.get('retry-after')]).toEqual([503, 'Unavailable.Unreachable', '1'])
+    expect(JSON.stringify(down.body)).not.toContain('ECONN')
+    await untilReadyIs(bingo, 503)
+    expect(await (await fetch(`${bingo.ops}/readyz?verbose`)).text()).toContain('[-]database failed')
+    expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
+    relay.open()
+    await untilReadyIs(bingo, 200)
+    expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
+    expect(await bingo.stop()).toBe(0)
+    // Whoever looks for the reason finds it in the log.
+    const warnings = bingo.log.filter(({ level }) => level === 'warn')
+    expect(JSON.stringify(warnings.find(({ msg }) => msg === 'request failed'))).toMatch(/ECONN|PROTOCOL_CONNECTION_LOST/)
+    expect(warnings.filter(({ msg }) => msg === 'not ready')).toHaveLength(1)
+    relay.close()
+    await drop()
+  },
+)
 
-testOn('mariadb', 'while the database hangs, answers are 504 in time, and the process still stops when told to', async () => {
+testOn(['mariadb', 'redis'], 'while the database hangs, answers are 504 in time, and the process still stops when told to', async () => {
   const { bingo, relay, drop } = await startBehindRelay()
   expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
   relay.freeze()

@@ -31,7 +31,7 @@ test('two processes write to one SQLite file: nobody is told that it is busy', a
   const { body } = await send<{ items: unknown[] }>('GET', `${api.url}/api/v1/users?pageSize=100`)
   expect(body.items).toHaveLength(100)
   expect(await Promise.all([api.stop(), scheduler.stop()])).toEqual([0, 0])
-})
+}, 20_000)
 
 test('while another process holds the write lock, writes wait, reads do not, and the event loop is not blocked', async () => {
   using folder = temporaryFolder()

@@ -1,4 +1,4 @@
-import type { RedisConnection, RedisServer } from '../../redis'
+import type { RedisServer } from '../../redis'
 
 /** Tells relays that there is something in the outbox. Words may get lost: relays look by themselves, too. */
 export interface Bell {
@@ -14,7 +14,8 @@ const subscribeLimitMs = 2000
 export function createBell(server: RedisServer, prefix: string): Bell {
   const channel = `${prefix}:outbox`
   const listeners = new Set<() => void>()
-  let speaker: RedisConnection | undefined
+  // Made now, since what is said before it is there is lost.
+  const speaker = server.connect('outbox')
   let isSpeaking = false
   let isAgain = false
 
@@ -25,7 +26,6 @@ export function createBell(server: RedisServer, prefix: string): Bell {
       return
     }
     isSpeaking = true
-    speaker ??= server.connect('outbox')
     do {
       isAgain = false
       await speaker.call(publishLimitMs, 'PUBLISH', channel, '').catch(() => {})

@@ -15,9 +15,9 @@ export async function openOwnDriver(
     const db = await openConfiguredDatabase(config, { log, metrics })
     return below(openSqliteQueue({ db, log, metrics }), db)
   }
-  if (config.redis.url === undefined) throw new StartError('the task queue of a MySQL installation is in Redis; set BINGO_REDIS_URL')
-  const [{ openRedis }, { openRedisQueue }] = await Promise.all([import('../../redis'), import('../redis/open')])
-  const server = openRedis(config.redis.url, { log })
+  const [{ openConfiguredRedis }, { openRedisQueue }] = await Promise.all([import('../../ports'), import('../redis/open')])
+  const server = await openConfiguredRedis(config, log)
+  if (!server) throw new StartError('the task queue of a MySQL installation is in Redis; set BINGO_REDIS_URL')
   try {
     const { prefix } = config.redis
     return below(await openRedisQueue({ server, prefix, timeoutMs: config.queue.timeoutMs, log, metrics }), server)
