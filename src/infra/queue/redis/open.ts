@@ -58,9 +58,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     (await link.ask(script, metaKeyOf(prefix, queue), () => args)).reply
 
   async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
-    const isRemembered = !tasks.every(({ isIdKept }) => isIdKept)
-    const call = isRemembered ? [`${self}${enqueues++ % enqueuesMax}`, enqueues, 2 * timeoutMs] : ['', 0, 0]
-    const words = [...call, ...tasks.flatMap(wordsOfTask)]
+    const call = enqueues++
+    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...tasks.flatMap(wordsOfTask)]
     const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
