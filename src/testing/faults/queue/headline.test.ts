@@ -11,7 +11,7 @@ const least = isFull
   ? { tasks: 20_000, workerKills: 40, cuts: 200, redisKills: 15 }
   : { tasks: 1500, workerKills: 5, cuts: 25, redisKills: 2 }
 const workers = 3
-const everyMs = isFull ? { workerKill: 1100, cut: 220, redisKill: 3300 } : { workerKill: 700, cut: 150, redisKill: 1800 }
+const everyMs = isFull ? { workerKill: 1100, cut: 220, redisKill: 3300 } : { workerKill: 500, cut: 120, redisKill: 1100 }
 const settleLimitMs = 60_000
 
 testOn(
@@ -19,7 +19,7 @@ testOn(
   'A task whose enqueue has resolved is run, whatever is killed',
   async () => {
     await using place = await openRedisPlace()
-    await using scene = openQueueScene(place)
+    await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 1500 })
     await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16 })))
     const beganMs = performance.now()
     const producer = startProducer(scene, { callers: 8, least: least.tasks, pauseMs: 40, taskMsMax: 40, delayMsMax: 500 })

@@ -7,7 +7,7 @@ import { openRedisPlace } from './redis-place'
 import { openQueueScene, type QueueScene } from './scene'
 
 /** A machine loses its power: the end of what Redis has logged is missing, from the midst of a script on. */
-const rounds = isFull ? 60 : 3
+const rounds = isFull ? 60 : 2
 const leaseMs = 1000
 const settleLimitMs = 30_000
 
@@ -25,7 +25,7 @@ testOn(
     const left: number[] = []
     let isOver = false
     await Promise.all([scene.work(), scene.work()])
-    const producing = Promise.all(Array.from({ length: 4 }, () => produce(scene, accepted, () => isOver)))
+    const producing = Promise.all(Array.from({ length: 2 }, () => produce(scene, accepted, () => isOver)))
 
     for (let round = 0; round < rounds; round++) {
       await Bun.sleep(300 + Math.random() * 300)
@@ -83,6 +83,6 @@ async function produce(scene: QueueScene, accepted: Set<string>, isOver: () => b
     ]
     const replies = await scene.driver.enqueue(scene.queue, tasks).catch(() => [])
     for (const { id } of replies) accepted.add(id)
-    await Bun.sleep(20)
+    await Bun.sleep(25)
   }
 }

@@ -11,7 +11,7 @@ testOn(
   'redis',
   'A task whose worker was killed is run again within 40 seconds',
   async () => {
-    const leaseMs = isFull ? 30_000 : 2000
+    const leaseMs = isFull ? 30_000 : 1000
     const limitMs = isFull ? 40_000 : leaseMs * 1.25 + 2000
     await using place = await openRedisPlace()
     await using scene = openQueueScene(place, { leaseMs })
