@@ -1,11 +1,14 @@
-import { createApp, portsOf } from '@/app'
+import { createApp, tasksOf } from '@/app'
+import { systemClock } from '@/core/clock'
 import { loadConfig } from '@/core/config/load'
 import type { Passwords } from '@/core/passwords'
 import { defineRole } from '@/core/role'
 import { Readiness, runServices } from '@/core/service'
 import { createLog } from '@/infra/log'
 import { createMetrics } from '@/infra/metrics'
-import { openPorts } from '@/infra/ports'
+import { openMailer } from '@/infra/mail/open'
+import { openConfiguredDatabase, openConfiguredRedis } from '@/infra/ports'
+import { openQueue } from '@/infra/queue/open'
 import { user } from '@/modules/user'
 import { echo } from './echo'
 
@@ -30,10 +33,17 @@ const version = 'bench'
 const log = createLog(config.log, { role: role.name, version })
 const metrics = createMetrics({ version, roles: [role.name] })
 const readiness = new Readiness()
-const { ports, db } = await openPorts(config, portsOf([role]), { log, metrics })
-const checks = db ? [{ name: 'database', check: db.ping }] : []
-const { services } = createApp([role], { ...ports, passwords }, checks, { config, log, metrics, readiness, version })
+// Without copies of rows: what is compared is the way to the database.
+const db = await openConfiguredDatabase(config, { log, metrics })
+const redis = await openConfiguredRedis(config, log)
+const queues = ['default', 'mail']
+const queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks: tasksOf([role]), queues })
+const ports = { db, log, metrics, passwords, clock: systemClock, queue: queue.queue, mailer: openMailer(config) }
+const checks = [{ name: 'database', check: db.ping }]
+const { services } = createApp([role], ports, checks, { config, log, metrics, readiness, version, queue, queues })
 await runServices(services, readiness, config.shutdown, stop.signal, log)
-await db?.close()
+await queue.close()
+await db.close()
+await redis?.close()
 await log.close()
 process.exit(0)

@@ -5,6 +5,7 @@ import { userStore } from '@/modules/user/store'
 import { type BenchDatabase, benchDatabase, openBench } from './database'
 import { type BenchOptions, columns, compare, markdownTable, progress } from './measure'
 import { compiled, freePort, must, pinning, removeFolder, start, stop, temporaryFolder, until } from './process'
+import { type BenchRedis, benchRedis } from './redis'
 import { echoBody, wireSchemas } from './schemas'
 import { load, requireWrk } from './wrk'
 
@@ -30,10 +31,11 @@ export async function http({ rounds, roundSeconds }: BenchOptions): Promise<stri
   const folder = temporaryFolder()
   const executables = { api: await compiled('api.ts', 'api'), elysia: await compiled('peers/elysia.ts', 'elysia') }
   const database = await benchDatabase()
+  const redis = await benchRedis()
   const servers: Server[] = []
   try {
     const scripts = await writeScripts(folder, await addUsers(database.url))
-    for (const make of await contenders(executables, database, folder)) servers.push(await make())
+    for (const make of await contenders(executables, database, redis, folder)) servers.push(await make())
     const rows: string[][] = []
     for (const [measurement, { path, script }] of Object.entries(scripts) as [Measurement, (typeof scripts)[Measurement]][]) {
       let round = 0
@@ -58,6 +60,7 @@ export async function http({ rounds, roundSeconds }: BenchOptions): Promise<stri
   } finally {
     for (const server of servers) await stop(server.child)
     await database.remove()
+    await redis.remove()
     removeFolder(folder)
   }
 }
@@ -113,6 +116,7 @@ async function writeScripts(folder: string, ids: readonly string[]): Promise<Rec
 async function contenders(
   executables: { api: string; elysia: string },
   { url }: BenchDatabase,
+  redis: BenchRedis,
   folder: string,
 ): Promise<(() => Promise<Server>)[]> {
   const peer = (name: string, command: readonly string[]) => async () => {
@@ -124,6 +128,10 @@ async function contenders(
     const port = await freePort()
     const env = {
       BINGO_DATABASE_URL: url,
+      BINGO_REDIS_URL: redis.url,
+      BINGO_REDIS_PREFIX: `bench-${process.pid}`,
+      // Nobody works the queue here, so nobody sends.
+      BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
       BINGO_HTTP_PORT: String(port),
       BINGO_OPS_PORT: '0',
       BINGO_LOG_LEVEL: level,

@@ -19,6 +19,7 @@ export interface Spawn {
   env?: Record<string, string | undefined>
   /** `load` and databases stay off the core of the server that is measured. */
   core?: 'server' | 'load'
+  stdin?: 'ignore' | 'pipe'
   stdout?: 'ignore' | 'pipe' | Bun.BunFile
   stderr?: 'ignore' | 'inherit'
 }
@@ -31,10 +32,10 @@ export const pinning = canPin ? 'servers on core 0, load and database on the oth
 /** Starts a process that lives until it is stopped. */
 export function start(
   command: readonly string[],
-  { cwd = productFolder, env, core, stdout = 'ignore', stderr = 'inherit' }: Spawn = {},
+  { cwd = productFolder, env, core, stdin = 'ignore', stdout = 'ignore', stderr = 'inherit' }: Spawn = {},
 ): Subprocess {
   const pinned = core && canPin ? ['taskset', '-c', coresOf[core], ...command] : [...command]
-  const child = Bun.spawn(pinned, { cwd, env: { ...ambient(), ...env }, stdin: 'ignore', stdout, stderr })
+  const child = Bun.spawn(pinned, { cwd, env: { ...ambient(), ...env }, stdin, stdout, stderr })
   running.add(child)
   child.exited.then(() => running.delete(child))
   return child

@@ -42,6 +42,8 @@ Flags
   --config FILE  TOML file with settings   --migrate  bring MySQL's tables up to date, then start
   --json         output for programs       --help, -h   --version
 
+'bingo COMMAND --help' says more of a command.
+
 Settings: flags stand over variables, variables over the file. Secrets have no flag; NAME_FILE names a file that holds one.
 ${settingsHelp()}
 `

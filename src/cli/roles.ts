@@ -8,9 +8,16 @@ export const rolesCommand: Command = {
   usage: '[--json]',
   summary: 'Lists the roles and what each serves.',
   async run({ switches }) {
-    const list = roles.map(({ name, summary, modules, serves }) => ({ name, summary, modules: modules.map(module => module.name), serves }))
+    const list = roles.map(({ name, summary, modules, serves, works = {} }) => ({
+      name,
+      summary,
+      modules: modules.map(module => module.name),
+      serves,
+      works: Object.keys(works),
+    }))
+    const named = (what: string, names: readonly string[]) => (names.length > 0 ? ` ${what}: ${names.join(', ')}.` : '')
     const lines = list.map(
-      ({ name, summary, modules }) => `${name.padEnd(10)} ${summary}${modules.length > 0 ? ` Modules: ${modules.join(', ')}.` : ''}`,
+      ({ name, summary, modules, works }) => `${name.padEnd(10)} ${summary}${named('Modules', modules)}${named('Queues', works)}`,
     )
     console.log(switches.has('json') ? JSON.stringify(list, null, 2) : lines.join('\n'))
     return 0

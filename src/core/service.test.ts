@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { fakeLog } from '@/testing/fakes'
-import { Readiness, runServices, type Service } from './service'
+import { Readiness, runServices, type Service, together } from './service'
 
 const limits = { drainMs: 0, deadlineMs: 200 }
 
@@ -84,4 +84,24 @@ test('a service that does not stop in time, or fails to, is named, and the other
   const none = recorded()
   await runServices([none.service('x')], new Readiness(), limits, stop.signal, fakeLog())
   expect(none.events).toEqual([])
+})
+
+test('services that belong together start in order and are stopped at the same time, however one of them ends', async () => {
+  const { events, service } = recorded()
+  const gone = Promise.withResolvers<void>()
+  const slow = service('b', {
+    stop: async () => {
+      await gone.promise
+      events.push('stop b')
+    },
+  })
+  const failing = service('c', { stop: () => Promise.reject(new Error('no')) })
+  const all = together([service('a'), slow, failing])
+  expect(all.name).toBe('a, b, c')
+  await all.start()
+  const stopping = all.stop()
+  expect(events).toEqual(['start a', 'start b', 'start c', 'stop a'])
+  gone.resolve()
+  await expect(stopping).rejects.toThrow('no')
+  expect(events.at(-1)).toBe('stop b')
 })

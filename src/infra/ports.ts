@@ -103,8 +103,12 @@ export const openConfiguredDatabase = (config: Config, observers: Observers, cac
   openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
-export const openConfiguredRedis = async ({ redis }: Config, log: Log): Promise<RedisServer | undefined> =>
-  redis.url === undefined ? undefined : (await import('./redis')).openRedis(redis.url, { log, isCluster: redis.cluster })
+export async function openConfiguredRedis({ redis }: Config, log: Log): Promise<RedisServer | undefined> {
+  if (redis.url === undefined) return undefined
+  const { openRedis } = await import('./redis')
+  const sentinels = redis.sentinels && { addresses: redis.sentinels, name: redis.sentinelName }
+  return openRedis(redis.url, { log, isCluster: redis.cluster, sentinels })
+}
 
 /** Where reads go to replicas, an actor's next request may come to another process. */
 async function sharedPositions({ database }: Config, redis: RedisServer | undefined): Promise<Pick<DriverTools, 'writePositions'>> {

@@ -70,14 +70,16 @@ export interface RedisServerOptions {
   log: Log
   /** Whether the URL names one node of a cluster, which tells of the others. */
   isCluster?: boolean
+  /** Who knows where the server is that has this name now, as `host:port`; instead of host and port of the URL. */
+  sentinels?: { addresses: readonly string[]; name: string } | undefined
 }
 
 /** Names the server; connects when asked to. @param url `redis://` or `rediss://` */
-export function openRedis(url: string, { log, isCluster = false }: RedisServerOptions): RedisServer {
+export function openRedis(url: string, options: RedisServerOptions): RedisServer {
   const connections = new Set<RedisConnection>()
   return {
     connect(name) {
-      const connection = connect(url, name, isCluster, log, () => connections.delete(connection))
+      const connection = connect(url, name, options, () => connections.delete(connection))
       connections.add(connection)
       return connection
     },
@@ -102,10 +104,28 @@ const optionsOf = (name: string) => ({
   maxRetriesPerRequest: 0,
 })
 
-function connect(url: string, name: string, isCluster: boolean, log: Log, closed: () => void): RedisConnection {
+/** @param address `host:port` */
+function hostAndPort(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':')
+  return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
+}
+
+function connect(
+  url: string,
+  name: string,
+  { log, isCluster = false, sentinels }: RedisServerOptions,
+  closed: () => void,
+): RedisConnection {
   const cluster = isCluster ? clusterClient(url, optionsOf(name), retryStrategy) : undefined
   // What cannot be sent now fails now.
-  const client = cluster ?? new Redis(url, { ...optionsOf(name), retryStrategy, enableOfflineQueue: false })
+  const client =
+    cluster ??
+    new Redis(url, {
+      ...optionsOf(name),
+      ...(sentinels && { sentinels: sentinels.addresses.map(hostAndPort), name: sentinels.name, sentinelRetryStrategy: retryStrategy }),
+      retryStrategy,
+      enableOfflineQueue: false,
+    })
   const hooks: ((runId: string | undefined) => void)[] = []
   const takers = new Map<string, (message: string) => void>()
   let runId: string | undefined

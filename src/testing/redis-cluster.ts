@@ -12,12 +12,14 @@ const nodeTimeoutMs = 2000
 const settleTimeoutMs = 30_000
 const lookPauseMs = 20
 
-export async function startCluster(): Promise<OwnCluster> {
+/** @param options for each node */
+export async function startCluster({ options = [] }: { options?: readonly string[] } = {}): Promise<OwnCluster> {
   const start = () =>
     startOwn('redis', [
       ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
       // By default it is 10,000 more than the port, and there may be no such port.
       ...['--cluster-port', String(freePort())],
+      ...options,
     ])
   const nodes = await Promise.all([start(), start(), start()])
   const clients = nodes.map(({ url }) => new Redis(url))

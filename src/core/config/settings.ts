@@ -82,7 +82,20 @@ export const settings = Type.Object(
       ),
       cluster: Type.Boolean({
         default: false,
-        description: 'Whether url names one node of a Redis Cluster, which tells of the others.',
+        description: 'Whether url names one node of a Redis Cluster, which tells of the others. There are no copies of rows in Redis then.',
+      }),
+      sentinels: Type.Optional(
+        Type.Array(Type.String({ pattern: '^[^\\s:/@,]+:[1-9][0-9]{0,4}$' }), {
+          minItems: 1,
+          maxItems: 16,
+          description:
+            'Redis Sentinels that know which server is the primary: host:port, with commas between them. Host and port of url are not used then.',
+        }),
+      ),
+      sentinelName: Type.String({
+        pattern: '^[A-Za-z0-9_.-]{1,64}$',
+        default: 'mymaster',
+        description: 'What the Sentinels call the primary.',
       }),
       prefix: Type.String({
         pattern: '^[A-Za-z0-9_.-]{1,32}$',
@@ -228,8 +241,11 @@ export const opsPort = (config: Config, firstRole: string): number => config.ops
 
 /** What each setting allows and both together do not, as sentences that begin with the setting. */
 export function contradictions({ database, redis }: Config): string[] {
-  if (!database.url.startsWith('sqlite:')) return []
   const found: string[] = []
+  if (redis.sentinels && redis.cluster) found.push('redis.sentinels: a Redis Cluster goes without Sentinels; unset one of the two')
+  if (redis.sentinels && redis.url === undefined)
+    found.push('redis.sentinels: nothing is said of the server itself; set redis.url, at least redis://localhost')
+  if (!database.url.startsWith('sqlite:')) return found
   if (database.replicaUrls)
     found.push(
       'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',

@@ -13,6 +13,7 @@ export interface OutboxAdmin {
   givenUp(queue: string, count: number): Promise<{ id: string; reason: string }[]>
   /** Hands it over once more. @returns whether there was such a one */
   retry(id: string): Promise<boolean>
+  /** One that was given up, or that is with nobody else yet. @returns whether there was such a one */
   remove(id: string): Promise<boolean>
 }
 
@@ -82,6 +83,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
     },
 
     async cancel(id, queue) {
+      if (await outbox?.remove(id)) return 'cancelled'
       const answer = await inQueues(queue, async name => there(await driver.cancel(name, id)))
       // It has ended already, which is all that was asked for; a repeated call must not fail.
       return answer === 'dead' ? 'cancelled' : answer

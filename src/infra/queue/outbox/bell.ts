@@ -9,6 +9,8 @@ export interface Bell {
 }
 
 const publishLimitMs = 1000
+/** Under load each word is for all who commit within so long. */
+const pauseMs = 5
 const subscribeLimitMs = 2000
 
 export function createBell(server: RedisServer, prefix: string): Bell {
@@ -19,7 +21,7 @@ export function createBell(server: RedisServer, prefix: string): Bell {
   let isSpeaking = false
   let isAgain = false
 
-  /** Those who ring while one is under way are heard with the next. */
+  /** The first is heard at once; those who ring soon after are heard together. */
   async function speak(): Promise<void> {
     if (isSpeaking) {
       isAgain = true
@@ -29,6 +31,7 @@ export function createBell(server: RedisServer, prefix: string): Bell {
     do {
       isAgain = false
       await speaker.call(publishLimitMs, 'PUBLISH', channel, '').catch(() => {})
+      await Bun.sleep(pauseMs)
     } while (isAgain)
     isSpeaking = false
   }

@@ -15,7 +15,17 @@ import { listScript, probeScript, showScript, statsScript } from './scripts/look
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
-import { enqueueReplies, exchangeReply, heldOf, metaKeyOf, storedTask, wordsOfClaim, wordsOfFinish, wordsOfTask } from './wire'
+import {
+  enqueueReplies,
+  exchangeReply,
+  heldOf,
+  metaKeyOf,
+  storedTask,
+  wakeKeyOf,
+  wordsOfClaim,
+  wordsOfFinishes,
+  wordsOfTasks,
+} from './wire'
 
 export interface RedisQueueOptions {
   server: RedisServer
@@ -59,7 +69,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 
   async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
     const call = enqueues++
-    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...tasks.flatMap(wordsOfTask)]
+    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...wordsOfTasks(tasks)]
     const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
@@ -76,7 +86,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   async function exchange(queue: string, { finish = [], claim }: Exchange) {
-    const finishes = [finish.length, ...finish.flatMap(wordsOfFinish)]
+    const finishes = wordsOfFinishes(finish)
     const forgotten = claim ? remember(queue, claim.nonce) : ''
     const rememberedMs = Math.max(claim?.leaseMs ?? 0, 2 * timeoutMs)
     const { reply, isAgain } = await link.ask(exchangeScript, metaKeyOf(prefix, queue), again =>
@@ -90,7 +100,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   return {
-    enqueue(queue, tasks, tx) {
+    async enqueue(queue, tasks, tx) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
       const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
       batches.set(queue, batch)
@@ -143,7 +153,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     fsck: (queue, options) => fsckStep((script, ...args) => ask(script, queue, ...args), options),
     watch(queue, listener) {
-      const watch = createWatch(server.connect(`queue-${queue}`), prefix, queue, listener)
+      const watch = createWatch({
+        connection: server.connect(`queue-${queue}`),
+        prefix,
+        queue,
+        listener,
+        // When it is lost: others look by themselves now and then.
+        giveBack: () => void connection.call(timeoutMs, 'LPUSH', wakeKeyOf(prefix, queue), 1).catch(() => {}),
+      })
       const watching = watches.get(queue) ?? new Set()
       watches.set(queue, watching.add(watch))
       return () => {

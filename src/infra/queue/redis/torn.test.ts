@@ -68,6 +68,7 @@ const endings: Scene[] = [claimed, claimedAgain].flatMap(prepare => {
   return [
     ...scene('done', { outcome: 'done' }, { runs: onceAtMost }),
     ...scene('retry', { outcome: 'retry', delayMs: 5, error: 'no' }, { runs: once }),
+    ...scene('retry at once', { outcome: 'retry', delayMs: 0, error: 'no' }, { runs: once }),
     ...scene('snooze', { outcome: 'snooze', delayMs: 5 }, { runs: once }),
     ...scene('release', { outcome: 'release' }, { runs: once }),
     ...scene('dead', { outcome: 'dead', isFailure: true, error: 'no' }, { runs: onceAtMost, mayDie: kinds.map(({ id }) => id) }),

@@ -28,26 +28,50 @@ const blockLimitMs = 4800
 const limitMs = 1000
 const pauseMs = 100
 
-export function createWatch(connection: RedisConnection, prefix: string, queue: string, listener: Listener): Watch {
+interface WatchOptions {
+  /** Of this watch alone, since it blocks. */
+  connection: RedisConnection
+  prefix: string
+  queue: string
+  listener: Listener
+  /** Puts a token back, by another connection. */
+  giveBack(): void
+}
+
+export function createWatch({ connection, prefix, queue, listener, giveBack }: WatchOptions): Watch {
   const key = wakeKeyOf(prefix, queue)
   let isClosed = false
   let isFull = false
   let claims = 0
-  /** A token came while a claim was under way: what becomes of it the claim decides. */
+  /** What came while a claim was under way: what becomes of a token the claim decides. */
   let holdsToken = false
+  let holdsWord = false
   let change = Promise.withResolvers<void>()
 
   const changed = () => {
     change.resolve()
     change = Promise.withResolvers()
   }
-  /** Lost with the connection: others look by themselves now and then. */
-  const giveBack = () => connection.call(limitMs, 'LPUSH', key, 1).catch(() => {})
-
   function take() {
     if (claims > 0) holdsToken = true
-    else if (isFull) void giveBack()
+    else if (isFull) giveBack()
     else listener.wake()
+  }
+
+  function hear(id: string) {
+    if (id !== '') listener.cancelled(id)
+    else if (claims > 0) holdsWord = true
+    else listener.wake()
+  }
+
+  /** After the claimer has seen its reply. */
+  function settle() {
+    if (isClosed || claims > 0) return
+    const [token, word] = [holdsToken, holdsWord]
+    holdsToken = false
+    holdsWord = false
+    if (token) take()
+    if (word) listener.wake()
   }
 
   async function listen() {
@@ -78,7 +102,7 @@ export function createWatch(connection: RedisConnection, prefix: string, queue: 
     changed()
     if (runId === undefined) return
     try {
-      await connection.subscribe(limitMs, channelOf(prefix, queue), id => (id === '' ? listener.wake() : listener.cancelled(id)))
+      await connection.subscribe(limitMs, channelOf(prefix, queue), hear)
       // What was said meanwhile nobody heard.
       if (!isClosed) listener.wake()
     } catch {
@@ -92,10 +116,7 @@ export function createWatch(connection: RedisConnection, prefix: string, queue: 
     claimed(full) {
       claims--
       isFull = full
-      if (claims === 0 && holdsToken) {
-        holdsToken = false
-        take()
-      }
+      if (holdsToken || holdsWord) setImmediate(settle)
       changed()
     },
     freed() {

@@ -12,12 +12,14 @@ export const channelOf = (prefix: string, queue: string): string => `${prefix}:{
 const headLength = 13
 const uniqueKeyLength = 22
 
-export function wordsOfTask({ id, isIdKept, priority, delayMs, unique, envelope }: NewTask): Word[] {
-  const isDelayed = delayMs > 0
-  const words: Word[] = [id, `${priority}${(isIdKept ? 1 : 0) + (unique ? 2 : 0)}${isDelayed ? 'd' : ''}`]
-  words.push(unique ? unique.key + envelope : envelope)
-  if (isDelayed) words.push(delayMs)
-  if (unique) words.push(unique.forMs)
+export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
+  const words: Word[] = []
+  for (const { id, isIdKept, priority, delayMs, unique, envelope } of tasks) {
+    const flags = (isIdKept ? 1 : 0) + (unique ? 2 : 0)
+    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? unique.key + envelope : envelope)
+    if (delayMs > 0) words.push(delayMs)
+    if (unique) words.push(unique.forMs)
+  }
   return words
 }
 
@@ -33,29 +35,22 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
 
 /** Longer messages are cut. */
 const errorCharactersMax = 1000
-const cut = (message: string) => message.slice(0, errorCharactersMax)
 
 /** What an owner is known by. */
 export const heldOf = ({ attempt, nonce }: Held): string => `${attempt}:${nonce}`
 
-export function wordsOfFinish(finish: Finish): Word[] {
-  const { id } = finish
-  const held = heldOf(finish)
-  switch (finish.outcome) {
-    case 'done':
-      return [id, held, 'd']
-    case 'release':
-      return [id, held, 'l']
-    case 'cancelled':
-      return [id, held, 'c']
-    case 'snooze':
-      return [id, held, 's', finish.delayMs]
-    case 'retry':
-      return [id, held, 'r', finish.delayMs, cut(finish.error)]
-    case 'dead':
-      return [id, held, finish.isFailure ? 'x' : 'y', cut(finish.error)]
+export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
+  const words: Word[] = [finishes.length]
+  for (const finish of finishes) {
+    words.push(finish.id, heldOf(finish), letterOf(finish))
+    if (finish.outcome === 'retry' || finish.outcome === 'snooze') words.push(finish.delayMs)
+    if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(finish.error.slice(0, errorCharactersMax))
   }
+  return words
 }
+
+const letters = { done: 'd', release: 'l', cancelled: 'c', snooze: 's', retry: 'r' } as const
+const letterOf = (finish: Finish) => (finish.outcome === 'dead' ? (finish.isFailure ? 'x' : 'y') : letters[finish.outcome])
 
 /**
  * @param rememberedMs how long the nonce gets the same tasks again
@@ -70,15 +65,18 @@ export const wordsOfClaim = (
 
 const statuses: Record<string, FinishStatus> = { o: 'ok', s: 'stale', g: 'gone' }
 
+/** Counters of a first attempt. */
+const fresh = '1 0 0'
+
 export function exchangeReply(reply: unknown): ExchangeReply {
-  const [letters, dueMs, words] = reply as [string, number, string[]]
+  const [said, dueMs, words] = reply as [string, number, string[]]
   const claimed: Claimed[] = []
-  for (let i = 0; i < words.length; i += 3) {
-    const [id = '', entry = '', counters = ''] = words.slice(i, i + 3)
-    const [attempt, failures, crashes] = counters.split(' ').map(Number) as [number, number, number]
-    claimed.push({ id, attempt, failures, crashes, envelope: envelopeOf(entry) })
+  for (let i = 0; i + 2 < words.length; i += 3) {
+    const counters = words[i + 2] as string
+    const [attempt, failures, crashes] = (counters === fresh ? [1, 0, 0] : counters.split(' ').map(Number)) as [number, number, number]
+    claimed.push({ id: words[i] as string, attempt, failures, crashes, envelope: envelopeOf(words[i + 1] as string) })
   }
-  const finished = [...letters].map(letter => statuses[letter] as FinishStatus)
+  const finished = Array.from(said, letter => statuses[letter] as FinishStatus)
   return dueMs < 0 ? { finished, claimed } : { finished, claimed, nextDueMs: dueMs }
 }
 

@@ -45,6 +45,19 @@ export function finishSuite(newQueue: () => TestQueue): void {
         expect([await show('a'), (await driver.stats(name)).total]).toEqual(before)
       })
 
+      if (leads === 'waiting') {
+        test('said again is known, and changes nothing, though the task was given to somebody since', async () => {
+          const { enqueue, claimOne, finish, show } = newQueue()
+          await enqueue({ id: 'a' })
+          const held = await claimOne()
+          await finish(held, how)
+          await claimOne()
+          const before = await show('a')
+          expect(await finish(held, how)).toBe('ok')
+          expect([await show('a')]).toEqual([before])
+        })
+      }
+
       test('said twice in one call is said once', async () => {
         const { enqueue, claimOne, driver, name, show } = newQueue()
         await enqueue({ id: 'a' })
@@ -115,15 +128,18 @@ export function finishSuite(newQueue: () => TestQueue): void {
     })
   }
 
-  test('what is said second of an attempt does not count', async () => {
-    const { enqueue, claimOne, finish, show } = newQueue()
-    await enqueue({ id: 'a' })
-    const held = await claimOne()
-    await finish(held, { outcome: 'retry', delayMs: longMs, error: 'no' })
-    const before = await show('a')
-    for (const { how } of outcomes) if (how.outcome !== 'retry') await finish(held, how)
-    expect([await show('a')]).toEqual([before])
-  })
+  for (const { how: first, leads } of outcomes) {
+    if (leads === undefined) continue
+    test(`after ${JSON.stringify(first)} another end of the attempt is stale, and changes nothing`, async () => {
+      const { enqueue, claimOne, finish, show } = newQueue()
+      await enqueue({ id: 'a' })
+      const held = await claimOne()
+      await finish(held, first)
+      const before = await show('a')
+      for (const { how } of outcomes) if (how.outcome !== first.outcome) expect(await finish(held, how)).toBe('stale')
+      expect([await show('a')]).toEqual([before])
+    })
+  }
 
   test('what is released is next, before those that wait already, and waits no more than they', async () => {
     const { enqueue, claim, finish, ids } = newQueue()

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll } from 'bun:test'
-import type { TaskState } from '@/core/queue/admin'
+import type { FsckFinding, TaskState } from '@/core/queue/admin'
 import type { Claim, Claimed, EnqueueReply, Finish, FinishStatus, Held, NewTask, QueueDriver, StoredTask } from '@/infra/queue/driver'
 import { describeOn } from '../../backings'
 import { sharedServer } from '../../servers'
-import { openQueueStore, type QueueStore, queueStoreNames, serverOf } from './stores'
+import { openQueueStore, type QueueStore, type QueueStoreName, queueStoreNames, serverOf } from './stores'
 
 /** Runs a suite once for each store. Where its server is missing the suite is skipped loudly; under `CI=true` that is an error. */
-export function onEachQueueStore(title: string, suite: (store: () => QueueStore) => void): void {
+export function onEachQueueStore(title: string, suite: (store: () => QueueStore, name: QueueStoreName) => void): void {
   for (const name of queueStoreNames) {
     const server = serverOf(name)
     describeOn(server, `${title} on ${name}`, () => {
@@ -17,7 +17,7 @@ export function onEachQueueStore(title: string, suite: (store: () => QueueStore)
         store = await openQueueStore(name)
       })
       afterAll(() => store.close())
-      suite(() => store)
+      suite(() => store, name)
     })
   }
 }
@@ -55,6 +55,7 @@ export const shortMs = 300
 
 let count = 0
 const stepMs = 20
+const fsckStepsMax = 1000
 
 export const heldOf = ({ id, attempt, nonce }: Held): Held => ({ id, attempt, nonce })
 export const newNonce = (): string => `nonce-${String(++count).padStart(10, '0')}`
@@ -109,4 +110,17 @@ export function testQueue(store: QueueStore): TestQueue {
       await reap()
     },
   }
+}
+
+/** What a whole check finds. */
+export async function findingsOf(driver: QueueDriver, queue: string, fix: boolean): Promise<Omit<FsckFinding, 'queue'>[]> {
+  const all: Omit<FsckFinding, 'queue'>[] = []
+  let cursor: string | undefined
+  for (let steps = 0; steps < fsckStepsMax; steps++) {
+    const step = await driver.fsck(queue, { fix, leaseMs: 1, ...(cursor === undefined ? {} : { cursor }) })
+    all.push(...step.findings)
+    if (step.cursor === undefined) return all
+    cursor = step.cursor
+  }
+  throw new Error(`a check has no end after ${fsckStepsMax} steps`)
 }

@@ -47,6 +47,15 @@ export async function snapshot(driver: QueueDriver, queue: string): Promise<Snap
   return { tasks: { waiting, scheduled, active, dead }, stats: await driver.stats(queue) }
 }
 
+/** What does not depend on when it was done. */
+export const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapshot) => ({
+  stats: { ...stats, isAnyWaiting: oldestWaitingMs !== undefined },
+  tasks: taskStates.map(state => [
+    state,
+    tasks[state].map(({ atMs: _, errors, ...task }) => ({ ...task, errors: errors.map(({ attempt, message }) => ({ attempt, message })) })),
+  ]),
+})
+
 const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
 const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
 const alive = ['waiting', 'scheduled', 'active'] as const

@@ -1,8 +1,8 @@
 import { expect } from 'bun:test'
 import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
-import { heldOf, longMs } from './fixture'
+import { findingsOf, heldOf, longMs } from './fixture'
 import type { QueueStore } from './stores'
-import { check, newLedger, type Snapshot, snapshot } from './invariants'
+import { check, newLedger, type Snapshot, snapshot, timeless } from './invariants'
 import { modelStore } from './model'
 import { type Call, callOf, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'
 
@@ -24,13 +24,14 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
   const opened: QueueDriver[] = []
   const memory = newMemory()
   const ledger = newLedger()
+  let last: Snapshot | undefined
   /** The last attempt that was given of each task, also of workers that have died since. */
   const given = new Map<string, Held>()
   const toleranceMs = store.isTimeReal ? realToleranceMs : 0
 
   async function callBoth(call: Call): Promise<void> {
     const real = clients[call.by]
-    const before = await snapshot(real, queue)
+    const before = last ?? (await snapshot(real, queue))
     const beganMs = await store.nowMs()
     const reply = call.is === 'reap' ? await reapTrusting(real, call.rule) : await make(real, queue, call)
     const endedMs = await store.nowMs()
@@ -42,8 +43,10 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     nowMs = await store.nowMs()
     expectSameState(after, await snapshot(model, queue), toleranceMs)
     check({ call, reply, before, after, beganMs, endedMs, ledger })
+    last = after
     remember(memory, call, reply)
-    for (const each of memory.claimed) given.set(each.id, each)
+    const nonce = call.is === 'exchange' ? call.exchange.claim?.nonce : undefined
+    if (nonce) for (const { id, attempt } of (reply as ExchangeReply).claimed) given.set(id, { id, attempt, nonce })
     if (store.isTimeReal) await store.advance(realPauseMs)
   }
 
@@ -63,6 +66,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       clients[0] = await store.open()
       opened.push(clients[0])
       forgetCalls(memory, 0)
+      if (last) expect((await snapshot(clients[0], queue)).tasks).toEqual(last.tasks)
       return
     }
     const call = callOf(memory, step, (await snapshot(model, queue)).tasks)
@@ -93,13 +97,14 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     }
     for (const each of (await snapshot(clients[0], queue)).tasks.dead.map(id)) await callBoth({ is: 'remove', by: 0, id: each })
     expect((await snapshot(clients[0], queue)).tasks).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
-    expect((await clients[0].fsck(queue, { fix: false, leaseMs: 1 })).findings).toEqual([])
+    expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)
     expect(await store.leftovers(queue)).toEqual([])
   }
 
   try {
     for (const step of steps) await play(step)
+    expect(await findingsOf(clients[1], queue, false)).toEqual([])
     await bringToAnEnd()
   } finally {
     if (opened.includes(clients[0])) await clients[0].close()
@@ -125,13 +130,6 @@ function expectNear(ms: number | undefined, expectedMs: number | undefined, tole
 }
 
 function expectSameState(real: Snapshot, model: Snapshot, toleranceMs: number): void {
-  const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapshot) => ({
-    stats: { ...stats, isAnyWaiting: oldestWaitingMs !== undefined },
-    tasks: Object.entries(tasks).map(([state, all]) => [
-      state,
-      all.map(({ atMs: _, errors, ...task }) => ({ ...task, errors: errors.map(({ at: __, ...error }) => error) })),
-    ]),
-  })
   expect(timeless(real)).toEqual(timeless(model))
   const times = ({ tasks, stats }: Snapshot) => [
     stats.oldestWaitingMs,

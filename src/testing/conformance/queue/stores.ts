@@ -3,12 +3,12 @@ import { type QueueDriver, keptIdMs } from '@/infra/queue/driver'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
-import { type Backing, openBacking } from '../../backings'
+import { type Backing, openBacking, type RedisName } from '../../backings'
 import { fakeLog, fakeMetrics } from '../../fakes'
 import { openAgain } from '../fixture'
 import { openRedisQueue } from '@/infra/queue/redis/open'
 import { openRedis } from '@/infra/redis'
-import { sharedServer } from '../../servers'
+import { redisNames, sharedServer } from '../../servers'
 import { until } from '../cache-fixture'
 import { modelStore } from './model'
 
@@ -26,6 +26,8 @@ export interface QueueStore {
   advance(ms: number): Promise<void>
   /** Whether that takes as long, and others may use some of it. */
   isTimeReal: boolean
+  /** Whether a task can be enqueued in a transaction. */
+  isInDatabase: boolean
   /** What is kept of a queue besides its counters and ids that are remembered. Empty when all its tasks have ended, and none is dead. */
   leftovers(queue: string): Promise<string[]>
   /** Lets the 24 hours end for which an id is remembered. @throws Error when it was to be remembered for longer or shorter */
@@ -34,19 +36,15 @@ export interface QueueStore {
 }
 
 export type QueueStoreName = 'model' | 'sqlite' | RedisName
-/** Servers that the Redis driver works with. */
-type RedisName = 'redis'
-
-const openers: Record<QueueStoreName, () => Promise<QueueStore>> = {
-  model: openModel,
-  sqlite: openSqlite,
-  redis: () => openOnRedis('redis'),
-}
-export const queueStoreNames = Object.keys(openers) as QueueStoreName[]
-export const openQueueStore = (name: QueueStoreName): Promise<QueueStore> => openers[name]()
+export const queueStoreNames: readonly QueueStoreName[] = ['model', 'sqlite', ...redisNames]
 
 /** The server that a store needs, if any. */
 export const serverOf = (name: QueueStoreName): RedisName | undefined => (name === 'model' || name === 'sqlite' ? undefined : name)
+
+export function openQueueStore(name: QueueStoreName): Promise<QueueStore> {
+  if (name === 'model') return openModel()
+  return name === 'sqlite' ? openSqlite() : openOnRedis(name)
+}
 
 /** So long ago at most the task ended whose id is to be forgotten. */
 const keptSlackMs = 60_000
@@ -65,6 +63,7 @@ async function openModel(): Promise<QueueStore> {
       nowMs += ms
     },
     isTimeReal: false,
+    isInDatabase: false,
     leftovers: async queue => leftovers(queue),
     passKeptTime: async () => {
       nowMs += keptIdMs
@@ -78,16 +77,16 @@ async function openSqlite(): Promise<QueueStore> {
   let nowMs = beginMs
   const clock = { nowMs: () => nowMs }
   const backing = (await openBacking('sqlite')) as Backing
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver & { db: Database }> {
     const db = await openAgain(backing)
     await migrateUp(db, migrations)
     const queue = openSqliteQueue({ db, log: fakeLog(), metrics: fakeMetrics(), clock })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await db.close()
     })
-    return { ...queue, db }
+    return { ...queue, db, close }
   }
   const [driver, rival] = [await openProcess(), await openProcess()]
   return {
@@ -99,6 +98,7 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += ms
     },
     isTimeReal: false,
+    isInDatabase: true,
     leftovers: async queue =>
       (await driver.db.all('select "id" from "queueTask" where "queue" = ?', [queue])).map(row => String(row['id'])),
     async passKeptTime(queue, id) {
@@ -108,7 +108,7 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += leftMs
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await backing.dispose()
     },
   }
@@ -119,18 +119,19 @@ const redisTimeoutMs = 5000
 /** Each process has connections of its own; the clock is the server's, which nobody moves. */
 async function openOnRedis(name: RedisName): Promise<QueueStore> {
   const url = (await sharedServer(name))?.url ?? ''
+  const options = { log: fakeLog(), isCluster: name === 'redisCluster' }
   const prefix = `test-${crypto.randomUUID().slice(0, 8)}`
-  const closers: (() => Promise<void>)[] = []
+  const closing = closers()
   async function openProcess(): Promise<QueueDriver> {
-    const server = openRedis(url, { log: fakeLog() })
+    const server = openRedis(url, options)
     const queue = await openRedisQueue({ server, prefix, timeoutMs: redisTimeoutMs, log: fakeLog(), metrics: fakeMetrics() })
-    closers.push(async () => {
+    const close = closing.add(async () => {
       await queue.close()
       await server.close()
     })
-    return queue
+    return { ...queue, close }
   }
-  const behind = openRedis(url, { log: fakeLog() })
+  const behind = openRedis(url, options)
   const connection = behind.connect('test')
   await until(() => connection.runId !== undefined)
   const say = (...[command, ...args]: [string, ...(string | number)[]]) => connection.call(redisTimeoutMs, command, ...args)
@@ -157,6 +158,7 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     },
     advance: ms => Bun.sleep(ms),
     isTimeReal: true,
+    isInDatabase: false,
     async leftovers(queue) {
       const keys = await keysOf(queue)
       const are = await Promise.all(keys.map(isLeftover))
@@ -169,8 +171,26 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
       await say('DEL', key)
     },
     async close() {
-      for (const close of closers) await close()
+      await closing.all()
       await behind.close()
+    },
+  }
+}
+
+/** What is still open when a store is closed. */
+function closers() {
+  const open = new Set<() => Promise<void>>()
+  return {
+    /** @returns what closes it, once */
+    add(close: () => Promise<void>): () => Promise<void> {
+      const once = async () => {
+        if (open.delete(once)) await close()
+      }
+      open.add(once)
+      return once
+    },
+    async all() {
+      for (const close of [...open]) await close()
     },
   }
 }

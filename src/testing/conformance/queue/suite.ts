@@ -7,6 +7,7 @@ import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
 import { inspectSuite } from './inspect'
 import { leaseSuite } from './lease'
+import { togetherSuite } from './together'
 import { uniqueSuite } from './unique'
 import { watchSuite } from './watch'
 
@@ -22,6 +23,7 @@ export function queueSuite(newQueue: () => TestQueue): void {
     'a dead letter': deadSuite,
     'what operators see': inspectSuite,
     'what workers are told': watchSuite,
+    'many at once': togetherSuite,
   }
   for (const [name, suite] of Object.entries(suites)) describe(name, () => suite(newQueue))
 }

@@ -86,8 +86,8 @@ const who = fc.record<Who>({
   ),
 })
 
-/** Steps of a queue. @param times which it may name */
-export function steps(times: Times, most: number): fc.Arbitrary<Step[]> {
+/** @param times which they may name; @param most and @param least how many */
+export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[]> {
   const delayMs = pick(times.delays)
   const unique = fc.option(fc.record({ key: fc.constantFrom(...keys), forMs: pick(times.delays.filter(ms => ms > 0)) }), {
     nil: undefined,
@@ -96,7 +96,7 @@ export function steps(times: Times, most: number): fc.Arbitrary<Step[]> {
   const task = fc
     .record({ id, priority, delayMs, unique, text: fc.constantFrom('', 'text', '\n"é世') })
     .map(({ unique: said, ...rest }): StepTask => ({ ...rest, isIdKept: isKept(rest.id), ...(said ? { unique: said } : {}) }))
-  const error = fc.constantFrom('no', 'é'.repeat(1001))
+  const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),
     fc.record({ outcome: fc.constant('retry' as const), delayMs, error }),
@@ -135,7 +135,7 @@ export function steps(times: Times, most: number): fc.Arbitrary<Step[]> {
     { weight: 1, arbitrary: fc.record({ is: fc.constant('crash' as const), worker: fc.constantFrom(...workers) }) },
     { weight: 1, arbitrary: fc.constant({ is: 'restart' as const }) },
   )
-  return fc.array(step, { minLength: 1, maxLength: most, size: 'max' })
+  return fc.array(step, { minLength: least, maxLength: most, size: 'max' })
 }
 
 /** What processes remember while a trace is played. */
@@ -161,7 +161,7 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
         tasks: step.tasks.map(({ text, ...task }) => ({ ...task, envelope: `["test.do",0,"${task.id} ${text}"]` })),
       }
     case 'exchange': {
-      const finish = step.finish.flatMap(({ who, how }): Finish[] => attemptOf(memory, who).map(held => ({ ...held, ...how })))
+      const finish = step.finish.flatMap(({ who, how }): Finish[] => attemptOf(memory, who).map(held => ({ ...held, ...spelled(how) })))
       const said = finish.length > 0 ? { finish } : {}
       if (!step.claim) return { is: 'exchange', by, exchange: said }
       const claim = { ...step.claim, nonce: `nonce-${String(memory.steps).padStart(10, '0')}` }
@@ -181,6 +181,10 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
       return undefined
   }
 }
+
+/** Stands for a message of more characters than are kept. */
+const tooLong = 'too long'
+const spelled = (how: HowItEnded): HowItEnded => ('error' in how && how.error === tooLong ? { ...how, error: 'é'.repeat(1001) } : how)
 
 const idOf = ({ nth, id }: Which, among: readonly { id: string }[]) => among[nth % Math.max(1, among.length)]?.id ?? id
 

@@ -113,7 +113,17 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
     })
   })
 
-  test('a dead letter that is tried again does not take its key back from another', async () => {
+  test('a dead letter that is tried again has its key no more', async () => {
+    const { enqueue, claimOne, finish, driver, name } = newQueue()
+    await enqueue({ id: 'first', unique })
+    await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
+    expect(await driver.retry(name, 'first')).toBe('retried')
+    expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'second', status: 'enqueued' }])
+    await finish(await claimOne(), { outcome: 'done' })
+    expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
+  })
+
+  test('a dead letter that is tried again does not take its key from another', async () => {
     const { enqueue, claimOne, finish, driver, name } = newQueue()
     await enqueue({ id: 'first', unique })
     await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })

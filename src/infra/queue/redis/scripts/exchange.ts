@@ -31,13 +31,19 @@ end
 local statuses, ended = {}, {}
 local function finish(i)
   local id, held, outcome, delay, why, owner = ids[i], helds[i], outcomes[i], delays[i], whys[i], owners[i]
-  if ended[id] == held then return 'o' end
+  -- Dead is dead, whether that counts as a failure or not.
+  local word = outcome == 'y' and 'x' or outcome
+  local before = ended[id]
+  if before then return before == 'gone' and 'g' or before == held .. word and 'o' or 's' end
   local s, length = B .. 's:' .. id, #held
   if not owner or sub(owner, 1, length + 1) ~= held .. ' ' then
-    if hashes > 0 and call('HGET', s, 'l') == held then return 'o' end
+    if hashes > 0 then
+      local last = call('HMGET', s, 'l', 'o')
+      if last[1] == held and last[2] == word then return 'o' end
+    end
     return call('EXISTS', B .. 'e:' .. id) == 1 and 's' or 'g'
   end
-  ended[id] = held
+  ended[id] = 'gone'
   leaving[#leaving + 1] = id
   local marks = sub(owner, length + 2, length + 2)
   if marks > '1' then marks = string.match(owner, '^%S+', length + 2) end
@@ -53,6 +59,7 @@ local function finish(i)
     forget(id, marks, true)
     return 'o'
   end
+  ended[id] = held .. word
   -- Said before, but the move was torn: it is made again, and counted once.
   local is_half, attempt, failures = h[3] == held, string.match(held, '^%d+'), h[1] or '0'
   if not is_half then
@@ -64,14 +71,15 @@ local function finish(i)
   end
   if outcome == 'l' then
     local priority = call('GETRANGE', B .. 'e:' .. id, 0, 0)
-    call('HSET', s, 'a', attempt, 'l', held)
+    call('HSET', s, 'a', attempt, 'l', held, 'o', word)
     if priority ~= '' then wait_first(id, priority) end
   elseif delay then
     local run = now + delay
-    call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'r', hex(run))
-    add(later, run, id)
+    local priority = delay == 0 and call('GETRANGE', B .. 'e:' .. id, 0, 0) or ''
+    call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'r', hex(run))
+    if priority ~= '' then wait_last(id, priority) else add(later, run, id) end
   else
-    call('HSET', s, 'a', attempt, 'l', held, 'f', failures, 'z', string.format('%.0f', now))
+    call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'z', string.format('%.0f', now))
     add(dying, now, id)
     free(id, marks)
     if not is_half then count('dead') end
@@ -222,7 +230,7 @@ if lines > 0 then
 else
   if unfilled > 0 then call('DEL', WAKE) end
   local first = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')
-  if first[2] then due = math.max(0, first[2] - now) end
+  if first[2] then due = math.max(0, math.ceil(first[2] - now)) end
 end
 `
 

@@ -25,7 +25,8 @@ import { keptIdMs } from '../../driver'
  * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters.
  *
  * Fields of s: `a` attempts, `f` failures, `x` crashes, `c` cancelled, `r` from when it may start, as in the head, `z` since when it
- * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `y` that which crashed last.
+ * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
+ * letter of how, `y` that which crashed last.
  *
  * Redis logs what a script writes, but a log that was torn in the midst of one may be replayed half (queue.md of the design notes
  * shows how). So each prefix of the writes of each script leaves no task lost or stuck:

@@ -1,0 +1,121 @@
+import { systemClock } from '@/core/clock'
+import { loadConfig } from '@/core/config/load'
+import { defineTask, handle } from '@/core/queue/task'
+import { Type } from '@/core/schema'
+import { migrateUp } from '@/infra/database/migrate'
+import { createLogOn } from '@/infra/log'
+import { createMetrics } from '@/infra/metrics'
+import type { QueueDriver } from '@/infra/queue/driver'
+import { createQueue } from '@/infra/queue/port'
+import { openOwnDriver } from '@/infra/queue/worker/open'
+import { createWorker } from '@/infra/queue/worker'
+import { openConfiguredDatabase } from '@/infra/ports'
+import { migrations } from '@/migrations'
+import { countdown, idleMs, inParallel, payloadOf, type QueuePeer, serve } from './contract'
+
+/** The product's queue on Redis, or on SQLite: its port, its driver and its worker, with the heartbeats in their thread. */
+const redisUrl = process.env['BENCH_REDIS_URL']
+const env: Record<string, string> = redisUrl
+  ? { BINGO_REDIS_URL: redisUrl, BINGO_DATABASE_URL: 'mysql://nobody@127.0.0.1:1/none', BINGO_AUTH_KEY: 'k'.repeat(64) }
+  : { BINGO_DATABASE_URL: `sqlite:${process.env['BENCH_SQLITE_PATH']}` }
+const { config } = loadConfig({ env: { ...env, BINGO_LOG_LEVEL: 'warn' }, flags: {}, readFile: () => '' })
+const log = createLogOn(line => process.stderr.write(line), 'warn')
+const metrics = createMetrics({ version: 'bench', roles: [] })
+const name = 'bench'
+const note = defineTask('note', Type.Object({ serial: Type.Integer(), text: Type.String() }), { queue: name })
+
+if (!redisUrl) {
+  const db = await openConfiguredDatabase(config, { log, metrics })
+  await migrateUp(db, migrations)
+  await db.close()
+}
+const { driver, close } = await openOwnDriver(config, { log, metrics })
+const queue = createQueue({
+  driver,
+  tasks: [note],
+  queues: [name],
+  clock: systemClock,
+  payloadMaxBytes: config.queue.payloadMaxBytes,
+})
+
+/** @param work is given the driver of the worker, through which everything goes that it says to the queue */
+async function withWorker<T>(concurrency: number, begun: () => void, ended: (count: number) => void, work: () => Promise<T>): Promise<T> {
+  const told: QueueDriver = {
+    ...driver,
+    async exchange(of, exchange) {
+      const reply = await driver.exchange(of, exchange)
+      ended(exchange.finish?.length ?? 0)
+      return reply
+    },
+  }
+  const worker = createWorker({
+    ...{ driver: told, queues: { [name]: { concurrency } }, log, metrics },
+    handlers: [handle(note, async () => begun())],
+    leaseMs: config.queue.leaseMs,
+    graceMs: 1000,
+    heartbeats: { config },
+  })
+  await worker.start()
+  try {
+    return await work()
+  } finally {
+    await worker.stop()
+  }
+}
+
+const nothing = () => {}
+
+const peer: QueuePeer = {
+  enqueue: (count, parallel) => inParallel(count, parallel, i => queue.enqueue(note, payloadOf(i))),
+  async enqueueBulk(count, size) {
+    for (let first = 0; first < count; first += size)
+      await queue.enqueueMany(
+        note,
+        Array.from({ length: size }, (_, i) => ({ payload: payloadOf(first + i) })),
+      )
+  },
+  drain(count, concurrency) {
+    const { done, some } = countdown(count)
+    const startedMs = performance.now()
+    return withWorker(concurrency, nothing, some, async () => {
+      await done
+      return performance.now() - startedMs
+    })
+  },
+  pickup(count) {
+    const times: number[] = []
+    let take = nothing
+    return withWorker(
+      1,
+      () => take(),
+      nothing,
+      async () => {
+        for (let i = 0; i <= count; i++) {
+          await new Promise(resolve => setTimeout(resolve, idleMs))
+          const { promise: handled, resolve } = Promise.withResolvers<void>()
+          take = resolve
+          const startedMs = performance.now()
+          await queue.enqueue(note, payloadOf(i))
+          await handled
+          if (i > 0) times.push(performance.now() - startedMs)
+        }
+        return times
+      },
+    )
+  },
+  waiting: async () => (await driver.stats(name)).waiting,
+  async clear() {
+    for (;;) {
+      const nonce = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
+      const { claimed } = await driver.exchange(name, { claim: { worker: 'clear', nonce, count: 1000, leaseMs: 60_000 } })
+      if (claimed.length === 0) return
+      await driver.exchange(name, { finish: claimed.map(({ id, attempt }) => ({ id, attempt, nonce, outcome: 'done' })) })
+    }
+  },
+  async close() {
+    await close()
+  },
+}
+
+await serve(peer)
+process.exit(0)

@@ -1,0 +1,159 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { loadConfig } from '@/core/config/load'
+import { systemClock } from '@/core/clock'
+import type { QueueAdmin } from '@/core/queue/admin'
+import { defineTask } from '@/core/queue/task'
+import { Type } from '@/core/schema'
+import type { OpenDatabase } from '@/infra/database/driver'
+import { migrateUp } from '@/infra/database/migrate'
+import { openConfiguredDatabase, openConfiguredRedis } from '@/infra/ports'
+import { migrations } from '@/migrations'
+import { type Backing, onEachBacking } from '@/testing/backings'
+import { fakeLog, fakeMetrics } from '@/testing/fakes'
+import { type OpenQueue, openQueue } from './open'
+
+const note = defineTask('note.write', Type.Object({ n: Type.Integer() }))
+
+onEachBacking('what operators do with tasks', (open, name) => {
+  let backing: Backing
+  let db: OpenDatabase
+  let opened: OpenQueue
+  let admin: QueueAdmin
+  let close: () => Promise<void>
+  beforeAll(async () => {
+    backing = await open()
+    const { config } = loadConfig({ env: backing.options.env ?? {}, flags: {}, readFile: () => '' })
+    const tools = { log: fakeLog(), metrics: fakeMetrics() }
+    db = await openConfiguredDatabase(config, tools)
+    await migrateUp(db, migrations)
+    const redis = await openConfiguredRedis(config, tools.log)
+    opened = await openQueue(config, { db, redis, ...tools, clock: systemClock, tasks: [note], queues: ['default', 'mail'] })
+    admin = opened.admin
+    close = async () => {
+      await opened.close()
+      await db.close()
+      await redis?.close()
+      await backing.dispose()
+    }
+  })
+  afterAll(() => close())
+  const enqueue = (id: string, queue = 'mail', delayMs = 0) => opened.queue.enqueue(note, { n: 1 }, { id, queue, delayMs })
+  const code = (work: Promise<unknown>) =>
+    work.then(
+      () => 'done',
+      thrown => (thrown as { code: string }).code,
+    )
+  let nonces = 0
+  const claim = async (queue: string) => {
+    const nonce = `nonce-${String(++nonces).padStart(10, '0')}`
+    const { claimed } = await opened.driver.exchange(queue, { claim: { worker: 'test:1', nonce, count: 1, leaseMs: 60_000 } })
+    return { id: claimed[0]?.id ?? '', attempt: claimed[0]?.attempt ?? 0, nonce }
+  }
+
+  test('a task is found in whichever queue it is, unless one is named', async () => {
+    await enqueue('a', 'default')
+    await enqueue('b', 'mail')
+    expect((await admin.show('a')).queue).toBe('default')
+    expect(await admin.show('b')).toMatchObject({ queue: 'mail', state: 'waiting', task: 'note.write', payload: { n: 1 }, errors: [] })
+    expect(await code(admin.show('b', 'default'))).toBe('NotFound.TaskNotFound')
+    expect(await code(admin.show('b', 'nobody'))).toBe('InvalidArgument.UnknownQueue')
+    expect([await admin.cancel('a'), await admin.cancel('b', 'mail')]).toEqual(['cancelled', 'cancelled'])
+    expect(await code(admin.cancel('a'))).toBe('NotFound.TaskNotFound')
+  })
+
+  test('a list is read a page at a time; a token of another list is refused', async () => {
+    for (let i = 0; i < 25; i++) await enqueue(`page-${i}`)
+    const seen: string[] = []
+    const tokens: string[] = []
+    let pageToken: string | undefined
+    do {
+      const page = await admin.list('mail', 'waiting', { pageSize: 10, ...(pageToken !== undefined && { pageToken }) })
+      seen.push(...page.items.map(({ id }) => id))
+      pageToken = page.nextPageToken
+      if (pageToken !== undefined) tokens.push(pageToken)
+    } while (pageToken !== undefined)
+    expect(seen).toEqual(Array.from({ length: 25 }, (_, i) => `page-${i}`))
+    const [token = ''] = tokens
+    for (const [queue, state, bad] of [
+      ['mail', 'dead', token],
+      ['default', 'waiting', token],
+      ['mail', 'waiting', `${token}x`],
+      ['mail', 'waiting', 'nothing'],
+    ] as const)
+      expect(await code(admin.list(queue, state, { pageToken: bad }))).toBe('InvalidArgument.PageToken')
+    for (const pageSize of [0, -1, 1.5]) expect(await code(admin.list('mail', 'waiting', { pageSize }))).toBe('InvalidArgument.PageSize')
+    expect((await admin.list('mail', 'waiting', { pageSize: 5000 })).items).toHaveLength(25)
+    expect(await code(admin.list('mail', 'lost' as 'dead'))).toBe('InvalidArgument.State')
+    expect(await code(admin.list('nobody', 'dead'))).toBe('InvalidArgument.UnknownQueue')
+    for (const id of seen) await admin.remove(id)
+    expect(await admin.stats('mail')).toMatchObject({ queue: 'mail', waiting: 0 })
+  })
+
+  test('each state says its own time, and is left as it may be', async () => {
+    await enqueue('later', 'mail', 60_000)
+    const runAt = Date.parse((await admin.show('later')).runAt ?? '')
+    expect(Math.abs(runAt - Date.now() - 60_000)).toBeLessThan(10_000)
+
+    await enqueue('now', 'default')
+    const held = await claim('default')
+    expect(await admin.show('now')).toMatchObject({
+      state: 'active',
+      worker: 'test:1',
+      leaseUntil: expect.stringMatching(/Z$/),
+      attempt: 1,
+    })
+    expect(await code(admin.remove('now'))).toBe('FailedPrecondition.TaskActive')
+    expect(await code(admin.retry('now'))).toBe('FailedPrecondition.TaskNotDead')
+    expect(await code(admin.retry('later'))).toBe('FailedPrecondition.TaskNotDead')
+    expect(await admin.cancel('now')).toBe('cancelling')
+    expect((await admin.show('now')).isCancelled).toBe(true)
+    await opened.driver.exchange('default', { finish: [{ ...held, outcome: 'cancelled' }] })
+
+    await enqueue('fails', 'default')
+    await opened.driver.exchange('default', { finish: [{ ...(await claim('default')), outcome: 'dead', error: 'why', isFailure: true }] })
+    expect(await admin.show('fails')).toMatchObject({
+      state: 'dead',
+      deadAt: expect.stringMatching(/Z$/),
+      failures: 1,
+      errors: [{ message: 'why' }],
+    })
+    await admin.retry('fails')
+    expect(await admin.show('fails')).toMatchObject({ state: 'waiting', failures: 0, errors: [{ message: 'why' }] })
+    await admin.remove('fails')
+    await admin.cancel('later')
+  })
+
+  test('fsck of a sound queue finds nothing', async () => {
+    for (const queue of admin.queues) expect(await Array.fromAsync(admin.fsck(queue, { fix: true }))).toEqual([])
+  })
+
+  if (name === 'sqlite') return
+  test('what the outbox has given up is found by fsck, and handed over again or removed', async () => {
+    await db.tx(tx =>
+      opened.queue.enqueueMany(
+        note,
+        [1, 2].map(n => ({ payload: { n }, id: `left-${n}`, queue: 'mail' })),
+        { tx },
+      ),
+    )
+    await db.run('update "outbox" set "claimedAt" = utc_timestamp(3) - interval 24 hour, "gaveUpAt" = utc_timestamp(3)')
+    const found = await Array.fromAsync(admin.fsck('mail', { fix: true }))
+    expect(found).toMatchObject(
+      [1, 2].map(n => ({ queue: 'mail', id: `left-${n}`, fixed: false, remedy: expect.stringContaining(`bingo task retry left-${n}`) })),
+    )
+    expect(await Array.fromAsync(admin.fsck('default', { fix: true }))).toEqual([])
+    await admin.retry('left-1')
+    await admin.remove('left-2')
+    expect(await Array.fromAsync(admin.fsck('mail', { fix: false }))).toEqual([])
+    expect((await db.all('select "taskId", "claimedAt" from "outbox"')).map(row => [row['taskId'], row['claimedAt']])).toEqual([
+      ['left-1', null],
+    ])
+  })
+  test('what is still in the outbox can be cancelled, and is never enqueued', async () => {
+    await db.run('delete from "outbox"')
+    await db.tx(tx => opened.queue.enqueue(note, { n: 1 }, { tx, id: 'in-outbox' }))
+    expect(await admin.cancel('in-outbox')).toBe('cancelled')
+    expect(await db.all('select "seq" from "outbox"')).toEqual([])
+    expect(await code(admin.cancel('in-outbox'))).toBe('NotFound.TaskNotFound')
+  })
+})

@@ -1,0 +1,63 @@
+import { expect, test } from 'bun:test'
+import fc from 'fast-check'
+import type { ExchangeReply, QueueDriver } from '@/infra/queue/driver'
+import { isFull } from '../../faults/scene'
+import { onEachQueueStore } from './fixture'
+import { snapshot, timeless } from './invariants'
+import { openQueueStore, type QueueStore } from './stores'
+import { callOf, forget, forgetCalls, make, newMemory, realTimes, remember, type Step, steps } from './trace'
+
+/** I16: one trace gives the same answers, and leaves the same behind, on whichever store it is played. */
+onEachQueueStore('one trace', (store, name) => {
+  if (name === 'model' || name === 'sqlite') return
+
+  for (const seed of isFull ? Array.from({ length: 20 }, (_, i) => i) : [20260131, 20261122]) {
+    test(`of seed ${seed} gives the same answers as on SQLite`, async () => {
+      const [trace = []] = fc.sample(steps(realTimes, 300, 150), { seed, numRuns: 1 })
+      const sqlite = await openQueueStore('sqlite')
+      const expected = await answers(sqlite, trace)
+      await sqlite.close()
+      const given = await answers(store(), trace)
+      expect(given.length).toBeGreaterThan(100)
+      for (const [i, each] of given.entries()) expect([i, each]).toEqual([i, expected[i] as typeof each])
+    }, 60_000)
+  }
+})
+
+/** So much of the time of a store passes between two steps: more than the shortest times that steps name. */
+const pauseMs = 3
+
+/** Every call with its answer, and what there was after it. */
+async function answers(store: QueueStore, trace: readonly Step[]) {
+  const queue = `trace-${crypto.randomUUID().slice(0, 8)}`
+  const clients: [QueueDriver, QueueDriver] = [store.driver, store.rival]
+  const memory = newMemory()
+  let last = await snapshot(clients[0], queue)
+  const all = []
+  for (const step of trace) {
+    if (step.is === 'crash') forget(memory, step.worker)
+    if (step.is === 'restart') {
+      clients[0] = await store.open()
+      forgetCalls(memory, 0)
+      // A reaper that does not trust the clock yet takes nothing for the time of one lease.
+      await clients[0].reap(queue, { leaseMs: 1, crashesMax: 3 })
+    }
+    const call = callOf(memory, step, last.tasks)
+    if (call) {
+      const reply = await make(clients[call.by], queue, call)
+      remember(memory, call, reply)
+      last = await snapshot(clients[call.by], queue)
+      all.push({ call, reply: roughly(reply), after: timeless(last) })
+    }
+    await store.advance(pauseMs)
+  }
+  return all
+}
+
+/** What is to come is a moment away, or long. */
+function roughly(reply: unknown): unknown {
+  if (typeof reply !== 'object' || reply === null || !('claimed' in reply)) return reply
+  const { nextDueMs, ...rest } = reply as ExchangeReply
+  if (nextDueMs === undefined) return rest
+  return { ...rest, next: nextDueMs === 0 ? 'now' : nextDueMs < 60_000 ? 'soon' : 'later' }
+}
