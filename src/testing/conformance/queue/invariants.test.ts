@@ -19,7 +19,6 @@ onEachQueueStore('whatever is done with a queue', (store, name) => {
         fc.asyncProperty(steps(isTimeReal ? realTimes : movedTimes, stepsMost), each => playBeside(store(), each)),
         {
           numRuns: isTimeReal ? (name === 'redis' ? runs.real : runs.others) : runs.moved,
-          noBias: true,
           interruptAfterTimeLimit: limitMs / 2,
         },
       )
