@@ -8,6 +8,7 @@ const programs: { program: string; package: string; for: string }[] = [
   { program: 'redis-server', package: 'redis-server', for: 'the suites on Redis' },
   { program: 'chromium', package: 'chromium', for: 'Swagger in a browser' },
   { program: 'nginx', package: 'nginx-light', for: 'the gateway' },
+  { program: 'faketime', package: 'faketime', for: 'the clocks that jump' },
   { program: 'debootstrap', package: 'debootstrap', for: 'the real MySQL, Redis 8 and Valkey' },
 ]
 

@@ -83,8 +83,13 @@ export async function filledFolder(name: SingleName): Promise<string> {
   }
 }
 
-/** Starts a server on the data of `folder`, which is removed when it is stopped. */
-export async function startIn(name: SingleName, folder: string, options: readonly string[] = []): Promise<OwnServer> {
+/** Starts a server on the data of `folder`, which is removed when it is stopped. @param env besides that of this process */
+export async function startIn(
+  name: SingleName,
+  folder: string,
+  options: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<OwnServer> {
   const installation = installations[name]
   const port = freePort()
   const url = installation.url(port)
@@ -97,7 +102,11 @@ export async function startIn(name: SingleName, folder: string, options: readonl
     stderr: 'ignore',
   })
   const launch = () => {
-    const launched = Bun.spawn(command, { stdout: 'ignore', stderr: Bun.file(join(folder, 'log')) })
+    const launched = Bun.spawn(command, {
+      env: { ...globalThis.process.env, ...env },
+      stdout: 'ignore',
+      stderr: Bun.file(join(folder, 'log')),
+    })
     writeFileSync(process, String(launched.pid))
     return launched
   }

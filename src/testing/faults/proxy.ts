@@ -12,6 +12,8 @@ export interface FaultProxy {
    * are gone. Resolves when so many were lost.
    */
   loseReplies(text: string, count: number): Promise<void>
+  /** Cuts every connection, and leads new ones to another server. */
+  leadTo(port: number): void
   /** Refuses new connections, and cuts those that are there; or takes them again. */
   refuse(isOn: boolean): void
   [Symbol.asyncDispose](): Promise<void>
@@ -32,6 +34,7 @@ interface Line {
 
 export async function startProxy(targetPort: number): Promise<FaultProxy> {
   const lines = new Set<Line>()
+  let port = targetPort
   let isRefusing = false
   let loss: Loss | undefined
   let cuts = 0
@@ -48,7 +51,7 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
       near.destroy()
       return
     }
-    const far = createConnection({ host: '127.0.0.1', port: targetPort })
+    const far = createConnection({ host: '127.0.0.1', port })
     const line: Line = { near, far, loses: undefined }
     lines.add(line)
     near.setNoDelay(true)
@@ -76,12 +79,12 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', () => resolve()))
   const address = server.address()
-  const port = typeof address === 'object' && address ? address.port : 0
+  const ownPort = typeof address === 'object' && address ? address.port : 0
   const cut = () => {
     for (const line of [...lines]) end(line, true)
   }
   return {
-    port,
+    port: ownPort,
     get cuts() {
       return cuts
     },
@@ -90,6 +93,10 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
       const { promise, resolve } = Promise.withResolvers<void>()
       loss = { text, left: count, done: resolve }
       return promise
+    },
+    leadTo(next) {
+      port = next
+      cut()
     },
     refuse(isOn) {
       isRefusing = isOn

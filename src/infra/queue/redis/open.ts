@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
@@ -40,6 +41,8 @@ export interface RedisQueueOptions {
 const openLimitMs = 2000
 /** So many nonces of a process are remembered by the server at a time, for claims whose reply is lost. */
 const noncesMax = 128
+/** So many calls of a process that enqueue are remembered at a time: each until another takes its place, and no longer than it may be said again. */
+const enqueuesMax = 128
 
 /**
  * The queue on Redis lists. Opens also when Redis cannot be reached, and works as soon as it can.
@@ -58,12 +61,15 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   const batches = new Map<string, Batches>()
   const watches = new Map<string, Set<Watch>>()
   const nonces = new Map<string, string[]>()
+  const self = randomBytes(9).toString('base64url')
+  let enqueues = 0
 
   const ask = async (script: RedisScript, queue: string, ...args: (string | number)[]): Promise<unknown> =>
     (await link.ask(script, metaKeyOf(prefix, queue), () => args)).reply
 
   async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
-    const words = wordsOfTasks(tasks)
+    const call = enqueues++
+    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...wordsOfTasks(tasks)]
     const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies

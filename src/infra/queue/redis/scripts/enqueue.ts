@@ -2,7 +2,11 @@ import { redisScript } from '../../../redis'
 import { shared, whenThereIsRoom } from './shared'
 
 /**
- * ARGV of each task: id; priority and flags, and a `d` when it is delayed; unique key, if any, and envelope; the delay in ms when it
+ * ARGV: a name for what the call has done, the number of the call, and how long it is remembered in ms. When the same is said again,
+ * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
+ * remembered of the call tells that they are not new. It is written last, since half a call is done again.
+ *
+ * And of each task: id; priority and flags, and a `d` when it is delayed; unique key, if any, and envelope; the delay in ms when it
  * is delayed; how long it is unique in ms when it has a unique key. Returns 0 when all were enqueued, else of each 0, 1 for a
  * duplicate, or the id of the other with its unique key.
  *
@@ -10,7 +14,17 @@ import { shared, whenThereIsRoom } from './shared'
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
 export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}
-local n, at, argc = 0, 1, #ARGV
+local RECORD = B .. 'cl:' .. ARGV[1]
+local known = call('GET', RECORD)
+if known and string.match(known, '^%S+') == ARGV[2] then
+  local said = {}
+  for word in string.gmatch(known, ' (%S+)') do
+    said[#said + 1] = sub(word, 1, 1) == '=' and sub(word, 2) or tonumber(word)
+  end
+  return #said > 0 and said or 0
+end
+
+local n, at, argc = 0, 4, #ARGV
 local ids, keys, kinds, rests, delays, lives, probes = {}, {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
 local known_kinds, lines, now_hex = {}, {}, hex(now)
@@ -110,5 +124,8 @@ if last > 0 then
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
+local words = { ARGV[2] }
+for i, reply in ipairs(replies or {}) do words[i + 1] = type(reply) == 'string' and '=' .. reply or reply end
+call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])
 return replies or 0
 `)

@@ -16,7 +16,8 @@ import { keptIdMs } from '../../driver'
  *     x:<id>   list    the last errors
  *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
- *     cl:<nonce> string  the ids that a claim took
+ *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
+ *                       enqueue; for a short time
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
  *

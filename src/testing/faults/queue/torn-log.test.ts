@@ -1,0 +1,88 @@
+import { expect } from 'bun:test'
+import { testOn } from '../../backings'
+import { isFull } from '../scene'
+import { appendedFile, tear } from './append-only-file'
+import { fsck } from './fsck'
+import { openRedisPlace } from './redis-place'
+import { openQueueScene, type QueueScene } from './scene'
+
+/** A machine loses its power: the end of what Redis has logged is missing, from the midst of a script on. */
+const rounds = isFull ? 60 : 2
+const leaseMs = 1000
+const settleLimitMs = 30_000
+
+testOn(
+  'redis',
+  'A log that is torn in the midst of a script leaves no task stuck, and loses only what had not reached the disk',
+  async () => {
+    await using place = await openRedisPlace()
+    await using scene = openQueueScene(place, { leaseMs })
+    const { driver, proxy } = place
+    const { queue } = scene
+    const accepted = new Set<string>()
+    /** Of which the log did not tell any more. */
+    const unheard = new Set<string>()
+    const left: number[] = []
+    let isOver = false
+    await Promise.all([scene.work(), scene.work()])
+    const producing = Promise.all(Array.from({ length: 2 }, () => produce(scene, accepted, () => isOver)))
+
+    for (let round = 0; round < rounds; round++) {
+      await Bun.sleep(300 + Math.random() * 300)
+      // Nothing comes while nobody listens: what has been said is in the file.
+      proxy.refuse(true)
+      await place.server.kill()
+      const torn = tear(appendedFile(place.folder), 40)
+      left.push(torn.left)
+      for (const { words } of torn.lost) {
+        for (const word of words) if (word.startsWith(place.keyOf(queue, 'e:'))) unheard.add(word.slice(place.keyOf(queue, 'e:').length))
+      }
+      await place.server.start()
+      proxy.refuse(false)
+      await Bun.sleep(200 + Math.random() * 200)
+      await place.killAndStart()
+    }
+    isOver = true
+    await producing
+    await scene.settled(settleLimitMs)
+
+    const ended = new Set(scene.ledger().flatMap(({ step, id }) => (step === 'end' ? [id] : [])))
+    const stuck = [...accepted].filter(id => !ended.has(id) && !unheard.has(id))
+    const lost = [...accepted].filter(id => !ended.has(id) && unheard.has(id))
+    const found = await fsck(driver, queue, { fix: true, leaseMs })
+    await scene.settled(settleLimitMs)
+    const { dead } = await driver.stats(queue)
+    console.log(
+      `${rounds} torn logs, each with two restarts, ${left.filter(count => count > 0).length} with half a script: ${accepted.size} tasks, ` +
+        `${stuck.length} stuck, ${lost.length} lost of ${unheard.size} that had not reached the disk, ${dead} dead letters, ` +
+        `${found.length} findings of the check`,
+    )
+    expect(stuck).toEqual([])
+    expect(found.filter(({ what }) => what.includes('in no place'))).toEqual([])
+    expect(await fsck(driver, queue, { fix: false, leaseMs })).toEqual([])
+    for (const { id } of (await driver.list(queue, 'dead', 1000)).tasks) await driver.remove(queue, id)
+    expect(await place.leftovers(queue)).toEqual([])
+  },
+  isFull ? 300_000 : 60_000,
+)
+
+/** Of every sort: what succeeds, fails once, gives up, waits, has a unique key, and is kept. */
+async function produce(scene: QueueScene, accepted: Set<string>, isOver: () => boolean): Promise<void> {
+  const below = (count: number) => Math.floor(Math.random() * count)
+  for (let n = 0; !isOver(); n++) {
+    const over = () => ({
+      isIdKept: n % 2 === 0,
+      priority: below(10),
+      delayMs: below(3) === 0 ? below(300) : 0,
+      ...(below(4) === 0 && { unique: { key: crypto.randomUUID().slice(0, 22), forMs: 60_000 } }),
+    })
+    const tasks = [
+      ...Array.from({ length: 4 }, () => scene.newTask('note', { n, ms: below(30) }, over())),
+      scene.newTask('fail', { times: 1 }, over()),
+      ...(n % 10 === 0 ? [scene.newTask('quit', {}, over())] : []),
+    ]
+    const replies = await scene.driver.enqueue(scene.queue, tasks).catch(() => [])
+    for (const { id } of replies) accepted.add(id)
+    await Bun.sleep(25)
+  }
+}
