@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs'
 import { temporaryFolder } from './bingo'
 
-/** A folder on a disk of its own of 1 MiB, where one can be had: making one takes root. */
-export function smallDisk(): { path: string; isSmall: boolean; [Symbol.dispose](): void } {
+/** A folder on a disk of its own where one can be had: making one takes root. @param size as `mount` takes it */
+export function smallDisk(size = '1m'): { path: string; isSmall: boolean; [Symbol.dispose](): void } {
   const folder = temporaryFolder()
   const mount = Bun.which('mount')
-  const isSmall = mount !== null && Bun.spawnSync([mount, '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path]).exitCode === 0
+  const isSmall = mount !== null && Bun.spawnSync([mount, '-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder.path]).exitCode === 0
   return {
     path: folder.path,
     isSmall,

@@ -27,9 +27,11 @@ export interface MailServerRules {
   login?: [string, string]
   /** Offers STARTTLS, or begins with TLS when `isSecure`. */
   tls?: { key: string; cert: string; isSecure?: boolean }
+  /** Waited for before a message that has come is confirmed. */
+  confirms?: () => Promise<void>
 }
 
-export async function startMailServer({ refuse, login, tls }: MailServerRules = {}): Promise<TestMailServer> {
+export async function startMailServer({ refuse, login, tls, confirms }: MailServerRules = {}): Promise<TestMailServer> {
   const received: ReceivedMail[] = []
   let connections = 0
   const server = new SMTPServer({
@@ -64,7 +66,8 @@ export async function startMailServer({ refuse, login, tls }: MailServerRules = 
           isEncrypted: session.secure,
           user: session.user === undefined ? undefined : String(session.user),
         })
-        done()
+        if (confirms) void confirms().then(() => done())
+        else done()
       })
     },
   })

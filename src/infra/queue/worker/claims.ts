@@ -3,7 +3,7 @@ import type { Log } from '@/core/log'
 import type { Claimed, Finish } from '../driver'
 import { readEnvelope } from '../envelope'
 import type { Hold } from './beater'
-import type { WorkerLimits } from './limits'
+import { suspectCrashes, suspectsApartMax, type WorkerLimits } from './limits'
 import type { TaskMeters } from './meters'
 import { dead } from './outcome'
 import { type Batch, newRun, type Run, type Skill } from './run'
@@ -22,14 +22,21 @@ export interface ClaimTools {
   log: Log
   clock: Clock
   isRunning(id: string): boolean
+  /** Whether one runs in this process, of whichever queue. */
+  isSuspectRunning(): boolean
+  random: () => number
 }
 
 /**
  * Sorts what was claimed into attempts to be started, and those that end before: what cannot be read, is unknown here or does not
  * fit its schema is dead at once, since no retry would help, and with the reason but no value of the payload.
+ *
+ * Suspects never meet: one that kills its workers would take the same neighbors with it each time, since they are taken back
+ * together and come back together, until all are taken for poison. So a suspect runs with no other in this process, and of several
+ * that were claimed together none is started: before the queue has been told of the others, it might take them with it once more.
  */
 export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs: number, tools: ClaimTools) {
-  const { queue, skills, limits, log, clock, isRunning } = tools
+  const { queue, skills, limits, log, clock, isRunning, isSuspectRunning, random } = tools
   const batch: Batch = { nonce, left: 0 }
   const runs: Run[] = []
   const finishes: Finish[] = []
@@ -42,9 +49,19 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
     log.info('a task cannot be run', { task, id, attempt, queue, error })
   }
 
+  const putOff = ({ id, attempt }: Claimed, delayMs: number) => void finishes.push({ id, attempt, nonce, outcome: 'snooze', delayMs })
+
+  const suspects = claimed.filter(isSuspect).length
+  const mayRunSuspect = suspects === 1 && !isSuspectRunning()
+  const apartMs = limits.apartMs * Math.min(suspects, suspectsApartMax)
+
   for (const each of claimed) {
     if (isRunning(each.id)) {
-      finishes.push({ id: each.id, attempt: each.attempt, nonce, outcome: 'snooze', delayMs: limits.againMs })
+      putOff(each, limits.againMs)
+      continue
+    }
+    if (isSuspect(each) && !mayRunSuspect) {
+      putOff(each, Math.round(apartMs * random()))
       continue
     }
     const envelope = readEnvelope(each.envelope)
@@ -69,6 +86,8 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
   batch.left = runs.length
   return { runs, finishes }
 }
+
+export const isSuspect = ({ crashes }: { crashes: number }): boolean => crashes >= suspectCrashes
 
 /** What the heartbeats are told of attempts of one claim. Nobody vouches for one after its limit and what it gets to end. */
 export function holdOf(queue: string, nonce: string, runs: readonly Run[], { abortGraceMs }: WorkerLimits): Hold {

@@ -55,10 +55,11 @@ export function createWorker(options: WorkerOptions): Service {
     tell: news => pools.get(news.queue)?.heard(news),
     holds: () => [...pools.values()].flatMap(pool => pool.holds()),
   })
+  const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
   const all = Object.entries(queues).map(([queue, { concurrency }]) => {
     const meters = queueMeters(metrics, queue)
     const pool = createPool({
-      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random },
+      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
       skills: skillsOf(handlers, meters),
       limits: { ...workerLimits, ...limits },

@@ -8,6 +8,8 @@ export interface WorkerLimits {
   flushMs: number
   /** A task that still runs here, though the queue has given it out again, is looked at again after so long. */
   againMs: number
+  /** A suspect that is put off waits up to so long for each of those that it came with. */
+  apartMs: number
   /** What was told to end at a shutdown has so long. */
   lastChanceMs: number
   /** At a shutdown, how long the queue may take to hear how the last attempts have ended. */
@@ -19,6 +21,7 @@ export const workerLimits: WorkerLimits = {
   pollMs: 5000,
   flushMs: 5,
   againMs: 5000,
+  apartMs: 1000,
   lastChanceMs: 1000,
   farewellMs: 1000,
 }
@@ -33,6 +36,10 @@ export const awayMs = { min: 50, max: 2000 }
 export const nothingPauseMs = 5
 /** More runs that their workers did not survive make a task a dead letter. */
 export const crashesMax = 3
+/** From so many on a task is a suspect: either it kills its workers, or it was beside one that does. */
+export const suspectCrashes = 2
+/** However many suspects came together, none waits longer than for so many. */
+export const suspectsApartMax = 60
 /** How many ids one line of the log names. */
 export const idsLoggedMax = 20
 

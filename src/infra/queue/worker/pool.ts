@@ -5,7 +5,7 @@ import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import { type Claim, type Claimed, type Exchange, type ExchangeReply, exchangeMax, type Finish, type QueueDriver } from '../driver'
 import type { BeatNews, Hold } from './beater'
-import { type Skills, holdOf, sortClaimed } from './claims'
+import { type Skills, holdOf, isSuspect, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
 import { awayMs, finishBatch, idsLoggedMax, leaseTrustMs, nothingPauseMs, talksMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
@@ -24,6 +24,7 @@ export interface Pool {
   /** Attempts whose handlers go on. */
   readonly running: number
   readonly stuck: number
+  readonly hasSuspect: boolean
   start(): void
   /** There may be something to claim. */
   wake(): void
@@ -41,6 +42,8 @@ export interface PoolOptions {
   leaseMs: number
   skills: Skills
   heartbeats: Heartbeats
+  /** Whether a suspect runs in this process, of whichever queue. */
+  isSuspectRunning(): boolean
   limits: WorkerLimits
   meters: QueueMeters
   log: Log
@@ -49,7 +52,7 @@ export interface PoolOptions {
 }
 
 export function createPool(options: PoolOptions): Pool {
-  const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, limits, meters, log, clock, random } = options
+  const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } = options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
   let talks = 0
@@ -186,7 +189,7 @@ export function createPool(options: PoolOptions): Pool {
       return
     }
     const { runs: ready, finishes } = sortClaimed(claimed, nonce, sentAtMs, {
-      ...{ queue, skills, limits, log, clock },
+      ...{ queue, skills, limits, log, clock, isSuspectRunning, random },
       isRunning: runs.isRunning,
     })
     for (const finish of finishes) untold.push(finish)
@@ -207,6 +210,9 @@ export function createPool(options: PoolOptions): Pool {
     },
     get stuck() {
       return runs.stuck
+    },
+    get hasSuspect() {
+      return [...runs.all()].some(isSuspect)
     },
     start() {
       // Whoever enqueues in this process may wake us from within a request or a transaction, which no task is part of.

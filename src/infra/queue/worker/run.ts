@@ -17,6 +17,7 @@ export interface Run extends Held {
   readonly skill: Skill
   readonly envelope: Envelope
   readonly failures: number
+  readonly crashes: number
   readonly maxRetries: number
   readonly backoff: Backoff
   readonly timeoutMs: number
@@ -50,7 +51,10 @@ export interface Batch {
 /** What is known of an attempt before it starts. */
 export type NewRun = Pick<Run, 'queue' | 'skill' | 'envelope' | 'batch' | 'deadlineAtMs' | 'leaseFromMs'>
 
-export function newRun({ id, attempt, failures }: Claimed, { queue, skill, envelope, batch, deadlineAtMs, leaseFromMs }: NewRun): Run {
+export function newRun(
+  { id, attempt, failures, crashes }: Claimed,
+  { queue, skill, envelope, batch, deadlineAtMs, leaseFromMs }: NewRun,
+): Run {
   const { said } = envelope
   const { defaults } = skill.task
   return {
@@ -61,6 +65,7 @@ export function newRun({ id, attempt, failures }: Claimed, { queue, skill, envel
     skill,
     envelope,
     failures,
+    crashes,
     maxRetries: said.maxRetries ?? defaults.maxRetries,
     backoff: said.backoff ?? defaults.backoff,
     timeoutMs: said.timeoutMs ?? defaults.timeoutMs,
