@@ -19,7 +19,7 @@ testOn(
   'A task whose enqueue has resolved is run, whatever is killed',
   async () => {
     await using place = await openRedisPlace()
-    await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 1500 })
+    await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 2000 })
     await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16 })))
     const beganMs = performance.now()
     const producer = startProducer(scene, { callers: 8, least: least.tasks, pauseMs: 40, taskMsMax: 40, delayMsMax: 500 })
@@ -57,7 +57,7 @@ testOn(
     const leftovers = await place.leftovers(scene.queue)
     console.log(
       `${tally.accepted} tasks, ${scene.killed.size} worker kills, ${place.proxy.cuts} connection cuts, ${redisKills} Redis kills: ` +
-        `${tally.lost.length} lost, ${tally.again} run again of ${tally.inFlight} in flight at the kills, ${leftovers.length} leftover keys ` +
+        `${tally.lost.length} lost, ${tally.again} run again of ${tally.inFlight} in flight at the kills, ${tally.aborted} told to end, ${leftovers.length} leftover keys ` +
         `(${Math.round(tookMs / 1000)} s, settled after ${Math.round(settledMs)} ms, ${producer.refused} calls refused, ${producer.maybe.size} tasks unknown)`,
     )
     expect(leftovers).toEqual([])
