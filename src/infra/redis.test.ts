@@ -66,7 +66,7 @@ describeOnRedis('a server that Sentinels know', () => {
 
 describeOnRedis('a cluster', () => {
   test('a node that was killed and started anew: all queues go on', async () => {
-    await using cluster = await startCluster({ options: ['--appendonly', 'yes'] })
+    await using cluster = await startCluster({ options: ['--appendonly', 'yes', '--appendfsync', 'always'] })
     await using subject = await openSubject(cluster.url, { isCluster: true, timeoutMs: 3000 })
     const { driver } = subject
     const queues = Array.from({ length: 12 }, (_, i) => `queue-${i}`)

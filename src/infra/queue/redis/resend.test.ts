@@ -175,7 +175,7 @@ describeOnRedis('a Redis that is away', () => {
   }, 20_000)
 
   test('a restart within the time of a call is not noticed by its caller', async () => {
-    await using server = await startOwn('redis', ['--appendonly', 'yes'])
+    await using server = await startOwn('redis', ['--appendonly', 'yes', '--appendfsync', 'always'])
     await using subject = await openSubject(server.url, { timeoutMs: 8000 })
     const { driver } = subject
     await driver.enqueue(queue, [newTask()])

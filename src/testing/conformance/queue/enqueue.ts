@@ -180,21 +180,23 @@ export function enqueueSuite(newQueue: () => TestQueue): void {
         await driver.remove(name, id)
       },
     }
-    for (const [how, end] of Object.entries(ends)) {
-      test(`that is kept is a duplicate for 24 hours after its task ${how}, and then no more`, async () => {
-        const queue = newQueue()
-        const task = queue.newTask({ isIdKept: true })
-        const enqueue = () => queue.driver.enqueue(queue.name, [task])
-        await enqueue()
-        await end(queue, task.id)
-        expect(await queue.show(task.id)).toBeUndefined()
-        expect(await enqueue()).toEqual([{ id: task.id, status: 'duplicate' }])
-        expect(await queue.claim(9)).toEqual([])
-        await queue.store.passKeptTime(queue.name, task.id)
-        expect(await enqueue()).toEqual([{ id: task.id, status: 'enqueued' }])
-        expect((await queue.claimOne()).attempt).toBe(1)
-      })
-    }
+    describe('An id is enqueued once, until 24 hours after its task has ended', () => {
+      for (const [how, end] of Object.entries(ends)) {
+        test(`that ${how}, and then again`, async () => {
+          const queue = newQueue()
+          const task = queue.newTask({ isIdKept: true })
+          const enqueue = () => queue.driver.enqueue(queue.name, [task])
+          await enqueue()
+          await end(queue, task.id)
+          expect(await queue.show(task.id)).toBeUndefined()
+          expect(await enqueue()).toEqual([{ id: task.id, status: 'duplicate' }])
+          expect(await queue.claim(9)).toEqual([])
+          await queue.store.passKeptTime(queue.name, task.id)
+          expect(await enqueue()).toEqual([{ id: task.id, status: 'enqueued' }])
+          expect((await queue.claimOne()).attempt).toBe(1)
+        })
+      }
+    })
 
     test('may be of all printable characters, and long', async () => {
       const { enqueue, ids, claim, finish, show } = newQueue()

@@ -8,11 +8,11 @@ import { openQueueStore, type QueueStore } from './stores'
 import { callOf, forget, forgetCalls, make, newMemory, realTimes, remember, type Step, steps } from './trace'
 
 /** I16: one trace gives the same answers, and leaves the same behind, on whichever store it is played. */
-onEachQueueStore('one trace', (store, name) => {
+onEachQueueStore('The same calls have the same replies on Redis and on SQLite', (store, name) => {
   if (name === 'model' || name === 'sqlite') return
 
   for (const seed of isFull ? Array.from({ length: 20 }, (_, i) => i) : [20260131, 20261122]) {
-    test(`of seed ${seed} gives the same answers as on SQLite`, async () => {
+    test(`a trace of seed ${seed}`, async () => {
       const [trace = []] = fc.sample(steps(realTimes, 300, 150), { seed, numRuns: 1 })
       const sqlite = await openQueueStore('sqlite')
       const expected = await answers(sqlite, trace)

@@ -6,7 +6,7 @@ const unique = { key, forMs: longMs }
 
 /** Of tasks with one unique key one is there at a time. */
 export function uniqueSuite(newQueue: () => TestQueue): void {
-  test('another with the key is not enqueued, and the reply names who has it', async () => {
+  test('While a task with a unique key waits or runs, another with that key is not enqueued', async () => {
     const { enqueue, all, show } = newQueue()
     expect(await enqueue({ id: 'first', unique }, { id: 'second', unique })).toEqual([
       { id: 'first', status: 'enqueued' },

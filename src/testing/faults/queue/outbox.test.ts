@@ -23,7 +23,7 @@ const isOwn = (name: DatabaseName) => isFull || name === 'mariadb'
 beforeAll(async () => {
   for (const name of names)
     if (isAvailable(name)) starting[name] = isOwn(name) ? startOwn(name) : (sharedServer(name) as Promise<OwnServer>)
-  if (isAvailable('redis')) starting.redis = startOwn('redis', ['--appendonly', 'yes'])
+  if (isAvailable('redis')) starting.redis = startOwn('redis', ['--appendonly', 'yes', '--appendfsync', 'always'])
   await Promise.all(Object.values(starting))
 }, startTimeoutMs)
 afterAll(async () => {

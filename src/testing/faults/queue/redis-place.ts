@@ -34,7 +34,7 @@ export interface RedisPlaceOptions {
   timeoutMs?: number
 }
 
-const aof = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--auto-aof-rewrite-percentage', '0']
+const aof = ['--appendonly', 'yes', '--appendfsync', 'always', '--auto-aof-rewrite-percentage', '0']
 /** Nothing is ever opened there. */
 const someMysql = 'mysql://root@127.0.0.1:1/none'
 const prefix = 'faults'
