@@ -1,4 +1,4 @@
 import { onEachQueueStore, testQueue } from '@/testing/conformance/queue/fixture'
 import { queueSuite } from '@/testing/conformance/queue/suite'
 
-onEachQueueStore('a queue', store => queueSuite(() => testQueue(store())))
+onEachQueueStore('a queue', (store, name) => queueSuite(() => testQueue(store()), name))

@@ -26,8 +26,6 @@ export interface QueueStore {
   advance(ms: number): Promise<void>
   /** Whether that takes as long, and others may use some of it. */
   isTimeReal: boolean
-  /** Whether a task can be enqueued in a transaction. */
-  isInDatabase: boolean
   /** What is kept of a queue besides its counters and ids that are remembered. Empty when all its tasks have ended, and none is dead. */
   leftovers(queue: string): Promise<string[]>
   /** Lets the 24 hours end for which an id is remembered. @throws Error when it was to be remembered for longer or shorter */
@@ -63,7 +61,6 @@ async function openModel(): Promise<QueueStore> {
       nowMs += ms
     },
     isTimeReal: false,
-    isInDatabase: false,
     leftovers: async queue => leftovers(queue),
     passKeptTime: async () => {
       nowMs += keptIdMs
@@ -98,7 +95,6 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += ms
     },
     isTimeReal: false,
-    isInDatabase: true,
     leftovers: async queue =>
       (await driver.db.all('select "id" from "queueTask" where "queue" = ?', [queue])).map(row => String(row['id'])),
     async passKeptTime(queue, id) {
@@ -158,7 +154,6 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     },
     advance: ms => Bun.sleep(ms),
     isTimeReal: true,
-    isInDatabase: false,
     async leftovers(queue) {
       const keys = await keysOf(queue)
       const are = await Promise.all(keys.map(isLeftover))

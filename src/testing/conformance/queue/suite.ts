@@ -7,12 +7,13 @@ import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
 import { inspectSuite } from './inspect'
 import { leaseSuite } from './lease'
+import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
 import { uniqueSuite } from './unique'
 import { watchSuite } from './watch'
 
 /** What a driver of the queue promises, on whichever store. */
-export function queueSuite(newQueue: () => TestQueue): void {
+export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void {
   const suites = {
     enqueue: enqueueSuite,
     'a unique key': uniqueSuite,
@@ -25,5 +26,5 @@ export function queueSuite(newQueue: () => TestQueue): void {
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
   }
-  for (const [name, suite] of Object.entries(suites)) describe(name, () => suite(newQueue))
+  for (const [title, suite] of Object.entries(suites)) describe(title, () => suite(newQueue, on))
 }
