@@ -2,7 +2,7 @@ import type { Clock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Claimed, Finish } from '../driver'
 import { readEnvelope } from '../envelope'
-import type { Hold } from './beater'
+import type { LiveClaim } from './beater'
 import { suspectCrashes, suspectsApartMax, type WorkerLimits } from './limits'
 import type { TaskMeters } from './meters'
 import { dead } from './outcome'
@@ -90,7 +90,7 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
 export const isSuspect = ({ crashes }: { crashes: number }): boolean => crashes >= suspectCrashes
 
 /** What the heartbeats are told of attempts of one claim. Nobody vouches for one after its limit and what it gets to end. */
-export function holdOf(queue: string, nonce: string, runs: readonly Run[], { abortGraceMs }: WorkerLimits): Hold {
+export function liveClaimOf(queue: string, nonce: string, runs: readonly Run[], { abortGraceMs }: WorkerLimits): LiveClaim {
   const nowMs = performance.now()
   let ids = ''
   let attempts = ''

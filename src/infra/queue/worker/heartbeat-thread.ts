@@ -37,7 +37,7 @@ function take(message: ToThread): void {
   else if (!beater) early.push(message)
   else {
     if (message.over !== '') beater.over(message.over.split(' '))
-    if (message.kind === 'hold') beater.hold(message)
+    if (message.kind === 'claim') beater.vouchFor(message)
   }
 }
 

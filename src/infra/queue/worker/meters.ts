@@ -57,7 +57,7 @@ export function queueMeters(metrics: Metrics, queue: string): QueueMeters {
     ),
     stale: count('bingo_task_stale_total', 'Attempts that ended when their task was somebody else’s already.'),
     away: count('bingo_queue_away_total', 'Calls of the worker that the queue did not answer; they are made again.'),
-    reaped: count('bingo_tasks_reaped_total', 'Tasks taken back from workers that were not heard of any more.'),
-    poisoned: count('bingo_tasks_poisoned_total', 'Tasks that became dead letters since no worker survived them.'),
+    reaped: count('bingo_task_reaped_total', 'Tasks taken back from workers that were not heard of any more.'),
+    poisoned: count('bingo_task_poisoned_total', 'Tasks that became dead letters since no worker survived them.'),
   }
 }

@@ -4,10 +4,10 @@ import type { Clock } from '@/core/clock'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import { type Claim, type Claimed, type Exchange, type ExchangeReply, exchangeMax, type Finish, type QueueDriver } from '../driver'
-import type { BeatNews, Hold } from './beater'
-import { type Skills, holdOf, isSuspect, sortClaimed } from './claims'
+import type { BeatNews, LiveClaim } from './beater'
+import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
-import { awayMs, finishBatch, idsLoggedMax, leaseTrustMs, nothingPauseMs, talksMax, type WorkerLimits } from './limits'
+import { awayMs, finishBatch, idsLoggedMax, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Run } from './run'
 import { createRuns } from './runs'
@@ -29,7 +29,7 @@ export interface Pool {
   /** There may be something to claim. */
   wake(): void
   heard(news: BeatNews): void
-  holds(): Hold[]
+  liveClaims(): LiveClaim[]
   /** Claims no more; what runs has `graceMs`, then it is told to end. Resolves when the queue has been told of all that it can be told of. */
   stop(graceMs: number): Promise<void>
 }
@@ -55,7 +55,7 @@ export function createPool(options: PoolOptions): Pool {
   const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } = options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
-  let talks = 0
+  let exchanges = 0
   /** Slots that a claim under way may fill. */
   let claiming = 0
   /** Finishes under way. */
@@ -92,13 +92,13 @@ export function createPool(options: PoolOptions): Pool {
 
   function pump(): void {
     isPumpDue = false
-    while (talks < talksMax) {
+    while (exchanges < exchangesMax) {
       const count = claimable()
       if (count === 0 && !(untold.length > 0 && (mustTell || isStopping || untold.length >= finishBatch))) break
-      void talk(count)
+      void exchange(count)
     }
     if (untold.length > 0) tellTimer ??= setTimeout(tellNow, limits.flushMs)
-    if (talks === 0 && untold.length === 0) whenTold?.()
+    if (exchanges === 0 && untold.length === 0) whenTold?.()
   }
 
   function tellNow(): void {
@@ -112,7 +112,7 @@ export function createPool(options: PoolOptions): Pool {
     return Math.min(concurrency - runs.size - claiming, exchangeMax)
   }
 
-  async function talk(count: number): Promise<void> {
+  async function exchange(count: number): Promise<void> {
     const finish = untold.length > exchangeMax ? untold.splice(0, exchangeMax) : untold
     if (finish === untold) untold = []
     mustTell = untold.length > 0
@@ -120,13 +120,13 @@ export function createPool(options: PoolOptions): Pool {
     tellTimer = undefined
     const claim: Claim | undefined = count > 0 ? { worker, nonce: newNonce(), count, leaseMs } : undefined
     if (claim) mayHaveWork = false
-    talks++
+    exchanges++
     claiming += count
     telling += finish.length
     // Of the first try: the lease began then, whichever of them is answered.
     const sentAtMs = performance.now()
     const reply = await untilAnswered({ ...(finish.length > 0 && { finish }), ...(claim && { claim }) })
-    talks--
+    exchanges--
     claiming -= count
     if (reply) telling -= finish.length
     if (reply) {
@@ -194,7 +194,7 @@ export function createPool(options: PoolOptions): Pool {
     })
     for (const finish of finishes) untold.push(finish)
     if (ready.length === 0) return
-    heartbeats.hold(holdOf(queue, nonce, ready, limits))
+    heartbeats.vouchFor(liveClaimOf(queue, nonce, ready, limits))
     for (const run of ready) runs.start(run)
   }
 
@@ -226,9 +226,9 @@ export function createPool(options: PoolOptions): Pool {
       runs.lost(lost)
       runs.cancelled(cancelled)
     },
-    holds() {
+    liveClaims() {
       const byNonce = Map.groupBy(runs.all(), ({ nonce }: Run) => nonce)
-      return [...byNonce].map(([nonce, batch]) => holdOf(queue, nonce, batch, limits))
+      return [...byNonce].map(([nonce, batch]) => liveClaimOf(queue, nonce, batch, limits))
     },
     async stop(graceMs) {
       isStopping = true

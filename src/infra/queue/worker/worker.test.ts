@@ -208,7 +208,7 @@ onEachStore('a worker', newScene => {
     // Not before the lease had ended.
     expect(performance.now() - atMs).toBeGreaterThan(leaseMs * 0.8)
     expect(seen).toEqual([[id, 2, 0]])
-    expect(working.metrics.count('bingo_tasks_reaped_total', { queue })).toBe(1)
+    expect(working.metrics.count('bingo_task_reaped_total', { queue })).toBe(1)
   })
 
   test('does many tasks, each once', async () => {
