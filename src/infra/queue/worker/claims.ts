@@ -46,7 +46,8 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
   function refuse({ id, attempt }: Claimed, meters: TaskMeters, task: string | undefined, error: string): void {
     finishes.push(dead({ id, attempt, nonce }, error, false))
     meters.ended.dead.add()
-    log.info('a task cannot be run', { task, id, attempt, queue, error })
+    // What nobody can read was damaged, or never one of ours; the rest is a matter of versions, or of time.
+    log[task === undefined ? 'error' : 'warn']('a task cannot be run', { task, id, attempt, queue, error })
   }
 
   const putOff = ({ id, attempt }: Claimed, delayMs: number) => void finishes.push({ id, attempt, nonce, outcome: 'snooze', delayMs })
