@@ -1,5 +1,6 @@
 import type { FsckFinding, QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Database } from '@/core/database'
+import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
 
 /**
@@ -156,6 +157,10 @@ export interface StoredTask {
   atMs?: number
   errors: TaskError[]
 }
+
+/** The store is away, full, busy or too slow. Anything else that a driver throws is the fault of what it was told, or ours: the same call would fail again. */
+export const isPassing = (thrown: unknown): boolean =>
+  thrown instanceof AppError && (thrown.kind === 'Unavailable' || thrown.kind === 'Timeout')
 
 export const exchangeMax = 1000
 export const enqueueMax = 1000

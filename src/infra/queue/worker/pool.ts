@@ -3,7 +3,17 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '@/core/clock'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
-import { type Claim, type Claimed, type Exchange, type ExchangeReply, exchangeMax, type Finish, type QueueDriver } from '../driver'
+import {
+  type Claim,
+  type Claimed,
+  type Exchange,
+  type ExchangeReply,
+  exchangeMax,
+  type Finish,
+  type FinishStatus,
+  isPassing,
+  type QueueDriver,
+} from '../driver'
 import type { BeatNews, LiveClaim } from './beater'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
@@ -18,7 +28,8 @@ import { createRuns } from './runs'
  * by themselves, since whatever ends while a call is under way goes with the next.
  *
  * A call that got no answer is made again with the same arguments until it gets one, so nothing that ended is forgotten, and what
- * was claimed without our knowing it is found.
+ * was claimed without our knowing it is found. One that was refused would be again: then each attempt is told of by itself, and the
+ * one at fault is given up, whose lease then ends.
  */
 export interface Pool {
   /** Attempts whose handlers go on. */
@@ -64,6 +75,7 @@ export function createPool(options: PoolOptions): Pool {
   let mustTell = false
   let isPumpDue = false
   let isAway = false
+  let isClaimRefused = false
   let isStopping = false
   let isGivenUp = false
   let unwatch = () => {}
@@ -144,8 +156,10 @@ export function createPool(options: PoolOptions): Pool {
         const reply = await driver.exchange(queue, exchange)
         if (isAway) log.info('the queue is back', { queue })
         isAway = false
+        if (exchange.claim) isClaimRefused = false
         return reply
       } catch (thrown) {
+        if (!isPassing(thrown)) return refused(exchange, thrown)
         meters.away.add()
         if (!isAway) log.warn('the queue does not answer; it is asked again', { queue, err: thrown })
         isAway = true
@@ -153,6 +167,33 @@ export function createPool(options: PoolOptions): Pool {
       }
     }
     return undefined
+  }
+
+  async function refused({ finish = [], claim }: Exchange, err: unknown): Promise<ExchangeReply | undefined> {
+    const [first] = finish
+    if (finish.length > 1 || (first && claim)) return oneByOne(finish, claim)
+    meters.refused.add()
+    if (first) {
+      const { id, attempt, outcome } = first
+      log.error('the queue refuses to be told how an attempt ended: its lease ends, and it is made again', {
+        ...{ queue, id, attempt, outcome, err },
+      })
+      return { finished: ['gone'], claimed: [] }
+    }
+    if (!isClaimRefused) log.error('the queue refuses to give tasks; it is asked again now and then', { queue, err })
+    isClaimRefused = true
+    return { finished: [], claimed: [] }
+  }
+
+  async function oneByOne(finish: readonly Finish[], claim: Claim | undefined): Promise<ExchangeReply | undefined> {
+    const finished: FinishStatus[] = []
+    for (const each of finish) {
+      const reply = await untilAnswered({ finish: [each] })
+      if (!reply) return undefined
+      finished.push(...reply.finished)
+    }
+    const reply = claim ? await untilAnswered({ claim }) : { claimed: [], nextDueMs: 0 }
+    return reply && { ...reply, finished }
   }
 
   /** When to claim next. Who got all that was asked for asks again with the first free slot, since drivers do not wake whoever is full. */
