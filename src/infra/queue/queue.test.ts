@@ -10,7 +10,7 @@ import type { NewTask } from './driver'
 import { readEnvelope } from './envelope'
 import { canonicalJson, faultOfJson } from './json'
 import { instantMs } from './options'
-import { createQueue, type OutboxWriter } from './port'
+import { createQueue, type OutboxWriter } from './queue'
 
 const nowMs = Date.parse('2026-01-31T09:05:00.000Z')
 const send = defineTask('email.send', Type.Object({ to: Type.String(), count: Type.Optional(Type.Integer()) }), {
