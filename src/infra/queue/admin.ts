@@ -5,7 +5,7 @@ import { queueErrors } from '@/core/queue/queue'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
 import { readEnvelope } from './envelope'
-import { unknownQueue } from './port'
+import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
 export interface OutboxAdmin {

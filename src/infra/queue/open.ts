@@ -14,7 +14,7 @@ import type { QueueDriver } from './driver'
 import { createBell } from './outbox/bell'
 import { createRelay } from './outbox/relay'
 import { createOutboxRows } from './outbox/rows'
-import { createQueue } from './port'
+import { createQueue } from './queue'
 
 /** The queue of this process: for modules, for operators, for whoever works it. */
 export interface OpenQueue {

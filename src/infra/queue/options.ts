@@ -1,7 +1,7 @@
-import type { Clock } from '@/core/clock'
+import { type Clock, dayMs, yearMs } from '@/core/clock'
 import { nearest } from '@/core/config/leaf'
 import type { FieldProblem } from '@/core/error'
-import { type EnqueueOptions, queueErrors } from '@/core/queue/queue'
+import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
 import type { Backoff, TaskDefaults } from '@/core/queue/task'
 import type { EnvelopeOptions } from './envelope'
 
@@ -9,8 +9,7 @@ import type { EnvelopeOptions } from './envelope'
  * What may be said when a task is enqueued, checked: options come from handlers and biz, but also from the command line and the
  * administrators' API, so the types are not trusted.
  */
-const yearMs = 31_536_000_000
-const dayMs = 86_400_000
+
 const retriesMax = 1000
 const prioritiesMax = 9
 const factorMax = 10
@@ -55,7 +54,7 @@ const checks: Record<Exclude<keyof EnqueueOptions, 'tx' | 'queue'>, Check> = {
 }
 const names = ['queue', ...Object.keys(checks)]
 
-/** Throws OptionInvalid with everything that is wrong. Whether there is such a queue is asked elsewhere. */
+/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. */
 export function checkOptions(options: EnqueueOptions): void {
   let problems: FieldProblem[] = none
   for (const name in options) {
@@ -69,7 +68,7 @@ export function checkOptions(options: EnqueueOptions): void {
   if (delayMs !== undefined && at !== undefined) problems = [...problems, { pointer: 'at', detail: 'and delayMs: say one' }]
   if (uniqueKey !== undefined && uniqueFor === undefined)
     problems = [...problems, { pointer: 'uniqueKey', detail: 'says what is unique; say with uniqueFor for how long' }]
-  if (problems.length > 0) throw queueErrors.OptionInvalid({ problems })
+  if (problems.length > 0) throw new TaskRefused('OptionInvalid', problems)
 }
 
 const none: FieldProblem[] = []
@@ -116,11 +115,11 @@ export function instantMs(value: string): number | undefined {
   return Number.isNaN(ms) || !new Date(dayMs).toISOString().startsWith(day) ? undefined : ms
 }
 
-/** How long until it may start, by the clock of this process. @throws OptionInvalid when `at` is further away than a year */
+/** How long until it may start, by the clock of this process. @throws TaskRefused when `at` is further away than a year */
 export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
   if (at === undefined) return delayMs ?? 0
   const aheadMs = Math.max(0, (instantMs(at) ?? 0) - clock.nowMs())
-  if (aheadMs > yearMs) throw queueErrors.OptionInvalid({ problems: [{ pointer: 'at', detail: 'must not be more than a year ahead' }] })
+  if (aheadMs > yearMs) throw new TaskRefused('OptionInvalid', [{ pointer: 'at', detail: 'must not be more than a year ahead' }])
   return aheadMs
 }
 

@@ -1,7 +1,7 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { OutboxAdmin } from '../admin'
 import type { NewTask } from '../driver'
-import type { OutboxWriter } from '../port'
+import type { OutboxWriter } from '../queue'
 
 /**
  * The table "outbox" of MySQL: tasks that were enqueued in a transaction and commit with it, until a relay has handed them to

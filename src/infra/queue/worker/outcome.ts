@@ -1,10 +1,10 @@
+import { yearMs } from '@/core/clock'
 import { AppError } from '@/core/error'
 import { type Backoff, TaskAborted, type TaskResult } from '@/core/queue/task'
 import type { Finish } from '../driver'
 import type { Run } from './run'
 
 const errorMaxChars = 1000
-const snoozeMaxMs = 31_536_000_000
 
 /** What the queue is told of an attempt, and what the log is told besides. */
 export interface Ended {
@@ -22,8 +22,8 @@ export function returned(run: Run, result: TaskResult | undefined, random: () =>
   if (result?.is === 'giveUp') return { finish: dead(run, `gave up: ${result.reason}`) }
   if (result?.is !== 'snooze') return { finish: { ...held(run), outcome: 'done' } }
   const { delayMs } = result
-  if (!Number.isInteger(delayMs) || delayMs < 0 || delayMs > snoozeMaxMs)
-    return failed(run, new RangeError(`snooze takes 0–${snoozeMaxMs} whole milliseconds`), random)
+  if (!Number.isInteger(delayMs) || delayMs < 0 || delayMs > yearMs)
+    return failed(run, new RangeError(`snooze takes 0–${yearMs} whole milliseconds`), random)
   // One that could snooze when its time is over would never be over.
   if (run.abortedFor && run.abortedFor !== 'shutdown') return failed(run, new TaskAborted(run.abortedFor), random)
   return { finish: { ...held(run), outcome: 'snooze', delayMs } }

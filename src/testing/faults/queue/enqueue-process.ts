@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
-import { createQueue } from '@/infra/queue/port'
+import { createQueue } from '@/infra/queue/queue'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { openAgain } from '../../conformance/fixture'
 import { fakeLog, fakeMetrics } from '../../fakes'
