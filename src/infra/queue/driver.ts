@@ -167,5 +167,8 @@ export const enqueueMax = 1000
 export const beatMax = 500
 export const reapMax = 100
 export const errorsMax = 10
+const errorMaxChars = 1000
+/** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
+export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
 /** For so long an id is remembered after its task has ended. */
 export const keptIdMs = 86_400_000

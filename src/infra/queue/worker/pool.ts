@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@/core/clock'
+import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import {
@@ -163,7 +164,7 @@ export function createPool(options: PoolOptions): Pool {
         meters.away.add()
         if (!isAway) log.warn('the queue does not answer; it is asked again', { queue, err: thrown })
         isAway = true
-        if (!isGivenUp) await Bun.sleep(Math.min(awayMs.min * 2 ** failures, awayMs.max) * (1 - random() / 2))
+        if (!isGivenUp) await Bun.sleep(backoffMs(awayMs, failures, random))
       }
     }
     return undefined
