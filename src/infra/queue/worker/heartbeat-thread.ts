@@ -4,7 +4,7 @@ import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { type Beater, createBeater } from './beater'
 import type { FromThread, ToThread } from './heartbeats'
-import { openOwnDriver } from './open'
+import { openOwnDriver } from './own-driver'
 
 // The thread of the heartbeats: an entrypoint of its own, also of the executable. It has a driver of its own, and tells the other
 // thread what the queue says; so a handler that blocks the other one loses no lease.
