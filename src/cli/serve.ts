@@ -94,13 +94,19 @@ function driftService({ db }: OpenPorts, roles: readonly Role[], log: Log): Serv
   }
 }
 
-/** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
+/** A signal that comes so soon after the first is the same one: Ctrl-C reaches it from the terminal, and from what has started it. */
+const sameSignalMs = 1000
+
+/** Aborts on the first SIGINT or SIGTERM; a second one ends the process at once. */
 function stopOnSignals(): AbortSignal {
   const stop = new AbortController()
+  let firstMs = 0
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(1)
-      stop.abort(signal)
+      if (!stop.signal.aborted) {
+        firstMs = performance.now()
+        stop.abort(signal)
+      } else if (performance.now() - firstMs > sameSignalMs) process.exit(1)
     })
   }
   return stop.signal

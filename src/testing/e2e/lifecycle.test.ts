@@ -51,11 +51,25 @@ test('what does not finish within the deadline is given up, and the exit code sa
   await signUps
 })
 
-test('a second signal ends it at once', async () => {
+test('a signal that comes twice is one: Ctrl-C in a terminal reaches it directly, and from what has started it', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '1000' } })
+  const started = performance.now()
+  const exited = bingo.stop('SIGINT')
+  // One that has not been taken yet would swallow the next.
+  while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(1)
+  process.kill(bingo.pid, 'SIGINT')
+  expect(await exited).toBe(0)
+  expect(performance.now() - started).toBeGreaterThan(900)
+  expect(bingo.log.at(-1)?.msg).toBe('stopped')
+})
+
+test('a second signal, later, ends it at once', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '60000' } })
   const exited = bingo.stop('SIGINT')
   while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(1)
+  await Bun.sleep(1500)
   const started = performance.now()
   process.kill(bingo.pid, 'SIGINT')
   expect(await exited).toBe(1)
