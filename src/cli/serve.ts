@@ -13,8 +13,10 @@ import { migrateUp, needsMigrating } from '@/infra/database/migrate'
 import { drift } from '@/infra/database/migrate/drift'
 import { type MigrationProgress, progressLine } from '@/infra/database/migrate/progress'
 import { createLog } from '@/infra/log'
+import { mailFolder } from '@/infra/mail/open'
 import { createMetrics } from '@/infra/metrics'
 import { type OpenPorts, openPorts } from '@/infra/ports'
+import { logStrayRejections } from '@/infra/stray-rejections'
 import { migrations } from '@/migrations'
 import type { Arguments } from './arguments'
 import { configOf } from './command'
@@ -28,6 +30,7 @@ export async function serve(args: Arguments): Promise<number> {
   const roles = rolesNamed(config.role ?? '')
   const names = roles.map(role => role.name)
   const log = createLog(config.log, { role: names.join(','), version })
+  logStrayRejections(log)
   const metrics = createMetrics({ version, roles: names })
   const readiness = new Readiness()
   const stop = stopOnSignals()
@@ -122,7 +125,8 @@ async function bringUpToDate(
   if (!db) return
   if (isEmbedded(config) || migrate) {
     if (!(await needsMigrating(db, migrations))) return
-    const progress = (event: MigrationProgress) => log.info(progressLine(event))
+    // A first start on SQLite has done them all before anybody could read of one; a server may take an hour for one.
+    const progress = (event: MigrationProgress) => log[isEmbedded(config) ? 'debug' : 'info'](progressLine(event))
     const applied = await withMigrationDatabase(config, { log, metrics }, wide => migrateUp(wide, migrations, { progress }))
     if (applied.length > 0) log.info('migrated', { applied })
     return
@@ -148,7 +152,16 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   const pages = roles.flatMap(role =>
     role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )
-  const lines = [...pages, ['health', `${ops.url}/readyz?verbose`], ['data', String(masked(config.database.url))]]
+  const queues = Object.keys(works)
+  const lines = [
+    ...pages,
+    ['health', `${ops.url}/readyz?verbose`],
+    ['data', String(masked(config.database.url))],
+    ...(portsOf(roles).has('mailer')
+      ? [['mail', config.mail.url === undefined ? mailFolder(config) : String(masked(config.mail.url))]]
+      : []),
+    ...(queues.length > 0 ? [['queues', queues.join(', ')]] : []),
+  ]
   const width = Math.max(...lines.map(([name = '']) => name.length))
   console.error(
     `\nbingo ${version}: ${roles.map(role => role.name).join(', ')}\n\n${lines.map(([name = '', where]) => `  ${name.padEnd(width)}  ${where}`).join('\n')}\n\nCtrl-C stops it.\n`,

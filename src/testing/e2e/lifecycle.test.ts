@@ -130,6 +130,18 @@ test('all roles run in one process, and one ops server speaks for them', async (
   expect(await bingo.stop()).toBe(0)
 })
 
+test('the first start on SQLite says in one line what it has migrated, and to people where everything is', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ roles: 'all', env: inFolder(folder.path) })
+  expect(await bingo.stop()).toBe(0)
+  expect(bingo.log.filter(({ msg }) => msg.startsWith('applying'))).toEqual([])
+  expect(bingo.log.filter(({ msg }) => msg === 'migrated')).toMatchObject([
+    { level: 'info', applied: expect.arrayContaining(['0001_user']) },
+  ])
+  expect(bingo.stderr()).toMatch(new RegExp(`^  mail +${folder.path}/mail$`, 'm'))
+  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail$/m)
+})
+
 test('the admin server listens on loopback whatever the configuration says', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ roles: 'admin,api', env: inFolder(folder.path), args: ['--http.host=0.0.0.0'] })
