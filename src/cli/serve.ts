@@ -5,7 +5,7 @@ import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { Role } from '@/core/role'
+import { refuseIdleTasks, type Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
 import type { ReadinessCheck } from '@/infra/http/health'
 import { isEmbedded } from '@/infra/database/open'
@@ -28,6 +28,7 @@ import { version } from './version'
 export async function serve(args: Arguments): Promise<number> {
   const { config } = configOf(args)
   const roles = rolesNamed(config.role ?? '')
+  refuseIdleTasks(allRoles)
   const names = roles.map(role => role.name)
   const log = createLog(config.log, { role: names.join(','), version })
   logStrayRejections(log)

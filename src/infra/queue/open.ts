@@ -48,7 +48,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   if (isEmbedded(config)) {
     const { openSqliteQueue } = await import('./sqlite/driver')
     const driver = openSqliteQueue({ db, log, metrics, clock })
-    const queue = createQueue({ driver, tasks, queues, clock, payloadMaxBytes })
+    const queue = createQueue({ driver, db, tasks, queues, clock, payloadMaxBytes })
     const admin = createQueueAdmin({ driver, queues, seal, leaseMs })
     return { queue, admin, driver, relay: undefined, close: () => driver.close() }
   }
@@ -57,7 +57,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const driver = await openRedisQueue({ server, prefix, timeoutMs, log, metrics })
   const bell = createBell(server, prefix)
   const outbox = createOutboxRows(db, bell.ring)
-  const queue = createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes })
+  const queue = createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes })
   const admin = createQueueAdmin({ driver, outbox, queues, seal, leaseMs })
   const relay = createRelay({ rows: outbox, driver, bell, log, metrics })
   return { queue, admin, driver, relay, close: () => driver.close() }
