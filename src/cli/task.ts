@@ -4,6 +4,7 @@ import { queuesOf, tasksOf } from '@/app'
 import type { Config } from '@/core/config/settings'
 import { yearMs } from '@/core/clock'
 import { AppError, exitCodes, StartError } from '@/core/error'
+import { refuseIdleTasks } from '@/core/role'
 import type { AnyTask } from '@/core/queue/task'
 import { type QueueAdmin, type TaskState, taskStates } from '@/core/queue/admin'
 import { isEmbedded, sqlitePath } from '@/infra/database/open'
@@ -70,6 +71,7 @@ export const taskCommand: Command = {
     ['bingo task fsck --fix', 'after a disaster: 0 when all is well by then'],
   ],
   async run(args) {
+    refuseIdleTasks(roles)
     const [, name = '', ...rest] = args.words
     const action = Object.hasOwn(actions, name) ? actions[name] : undefined
     if (!action) throw usage(`bingo task takes ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`)

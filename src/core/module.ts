@@ -44,7 +44,7 @@ export const defineModule = <Biz, const N extends PortName, const U extends Uses
 ): Module<Biz, N, U> => module
 
 /** The modules named and all they use, each once, the used before the user. A circle is an error that names it. */
-function withUsed(modules: readonly AnyModule[]): AnyModule[] {
+export function withUsed(modules: readonly AnyModule[]): AnyModule[] {
   const found = new Set<AnyModule>()
   const visit = (module: AnyModule, path: readonly AnyModule[]) => {
     if (found.has(module)) return
@@ -97,5 +97,5 @@ export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<A
 function refuseUnhandled({ name, tasks = [] }: AnyModule, faces: Faces): void {
   const handled = (faces.tasks ?? []).map(({ task }) => task)
   const odd = [...tasks, ...handled].find(task => !(tasks.includes(task) && handled.includes(task)))
-  if (odd) throw new Error(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
+  if (odd) throw new StartError(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
 }

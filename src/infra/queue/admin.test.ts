@@ -61,6 +61,12 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect(await code(admin.cancel('a'))).toBe('NotFound.TaskNotFound')
   })
 
+  test('whoever enqueues inside a transaction without it is told to hand it over', async () => {
+    const forgotten = db.tx(() => enqueue('forgotten'))
+    await expect(forgotten).rejects.toThrow('pass its tx to enqueue: queue.enqueue(task, payload, { tx })')
+    expect(await code(admin.show('forgotten'))).toBe('NotFound.TaskNotFound')
+  })
+
   test('a list is read a page at a time; a token of another list is refused', async () => {
     for (let i = 0; i < 25; i++) await enqueue(`page-${i}`)
     const seen: string[] = []

@@ -48,7 +48,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const bell = isEmbedded(config) || !redis ? undefined : createBell(redis, config.redis.prefix)
   const outbox = bell && createOutboxRows(db, bell.ring)
   return {
-    queue: createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes }),
+    queue: createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }),
     admin: createQueueAdmin({ driver, outbox, queues, seal: db.seal, leaseMs }),
     driver,
     relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),

@@ -14,14 +14,14 @@ import { checkOptions, delayOf, saidOf } from './options'
 export interface OutboxWriter {
   /** Makes them part of `tx`. */
   add(tx: Database, queue: string, tasks: readonly NewTask[]): Promise<void>
-  /** Throws inside a transaction: what is enqueued past it would be there although it is undone. */
-  refuseInsideTx(): void
 }
 
 export interface QueueOptions {
   driver: Pick<QueueDriver, 'enqueue'>
   /** Where the driver cannot be part of a transaction. */
   outbox?: OutboxWriter | undefined
+  /** Inside its transactions `tx` must be said: what is enqueued past one would be there although it is undone. */
+  db?: Pick<Database, 'refuseInsideTx'>
   /** What may be enqueued. */
   tasks: readonly AnyTask[]
   /** Names of the queues that some role works. */
@@ -30,6 +30,7 @@ export interface QueueOptions {
   payloadMaxBytes: number
 }
 
+const forgottenTx = 'pass its tx to enqueue: queue.enqueue(task, payload, { tx })'
 /** Most tasks of one `enqueueMany`. */
 const manyMax = 10_000
 /** Characters of the envelopes in one call of the driver, since it is one script or statement. */
@@ -40,7 +41,7 @@ const bytesPerUnitMax = 3
 const digestLength = 22
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
+export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
@@ -75,7 +76,7 @@ export function createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBy
   }
 
   async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
-    if (!tx) outbox?.refuseInsideTx()
+    if (!tx) db?.refuseInsideTx(forgottenTx)
     if (!tx || !outbox) return driver.enqueue(queue, made, tx)
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))

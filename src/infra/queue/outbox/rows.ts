@@ -67,8 +67,6 @@ const primary = { from: 'primary' } as const
 /** @param ring called after the commit of what was added */
 export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
   return {
-    refuseInsideTx: () => db.refuseInsideTx(),
-
     async add(tx, queue, tasks) {
       for (let i = 0; i < tasks.length; i += insertMax) {
         const some = tasks.slice(i, i + insertMax)

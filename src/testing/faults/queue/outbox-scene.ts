@@ -58,7 +58,7 @@ export async function openOutboxScene(primary: OwnServer, redis: OwnServer): Pro
   const driver = await openRedisQueue({ server, prefix: name, timeoutMs: 2000, log, metrics })
   const bell = createBell(server, name)
   const outbox = createOutboxRows(db, bell.ring)
-  const queue = createQueue({ driver, outbox, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
+  const queue = createQueue({ driver, outbox, db, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
   const runs = new Map<string, number>()
   const worker = createWorker({
     ...{ driver, log, metrics, leaseMs: 30_000, graceMs: 5000 },
