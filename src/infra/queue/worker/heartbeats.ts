@@ -5,7 +5,7 @@ import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { QueueDriver } from '../driver'
 import { type BeatNews, createBeater, type LiveClaim } from './beater'
-import { beatAgainMs, jittered } from './limits'
+import { beatAgainMs, heartbeatsStopMs, jittered } from './limits'
 
 /**
  * Where heartbeats come from: a thread, which opens a driver of its own by the configuration. With a driver it is the calling
@@ -63,7 +63,6 @@ function inThisThread(driver: QueueDriver, options: HeartbeatOptions): Heartbeat
 }
 
 const upLimitMs = 10_000
-const stopLimitMs = 2000
 
 /** In the executable this code is in its main file, at the root, and the other entrypoints are below it as they are below `src`. */
 const isCompiled = import.meta.path === Bun.main
@@ -148,7 +147,7 @@ function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, 
       const own = thread
       if (isUp) {
         say({ kind: 'stop', atMs: performance.now() })
-        await withDeadline(stopped.promise, stopLimitMs, () => new Error('late')).catch(() => {})
+        await withDeadline(stopped.promise, heartbeatsStopMs, () => new Error('late')).catch(() => {})
       }
       thread = undefined
       own.terminate()

@@ -7,7 +7,7 @@ import type { Service } from '@/core/service'
 import type { QueueDriver } from '../driver'
 import type { Skills } from './claims'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
-import { type WorkerLimits, workerLimits } from './limits'
+import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
@@ -34,9 +34,7 @@ export interface WorkerOptions {
 
 /** What remains of the deadline of a shutdown for tasks to end by themselves. */
 export const graceMsOf = (deadlineMs: number): number =>
-  Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - marginMs)
-/** The heartbeats stop last. */
-const marginMs = 500
+  Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - heartbeatsStopMs)
 
 /**
  * Does the tasks of queues. It starts with the queue reachable or not; what it claimed it has begun, until `stop`, which claims

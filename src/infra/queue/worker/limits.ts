@@ -26,6 +26,8 @@ export const workerLimits: WorkerLimits = {
   farewellMs: 1000,
 }
 
+/** At a shutdown, how long the heartbeats, which stop last, may take; then their thread is ended. */
+export const heartbeatsStopMs = 1000
 /** How an attempt has ended is said at once when so many have. */
 export const finishBatch = 64
 /** Exchanges of one queue under way at a time: while the store does one, the tasks of the other run. */
