@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Glob } from 'bun'
 import { temporaryFolder } from './bingo'
 import { blocksOf, copyOfSources, root, shell } from './guides'
 import { freePort } from './servers'
@@ -77,4 +78,15 @@ test('the README names every package that the product depends on, and no other',
     .filter(name => name && name in { ...dependencies, ...devDependencies, x: 1 })
   expect(table.toSorted()).toEqual(Object.keys(dependencies).toSorted())
   for (const name of Object.keys(devDependencies)) expect([name, readme.includes(`\`${name}\``)]).toEqual([name, true])
+})
+
+test('the guide to the queue lists every metric of it, and no other', async () => {
+  const name = /bingo_(?:task|queue|outbox)_[a-z_]+/g
+  const sources = [...new Glob('src/infra/queue/**/*.ts').scanSync(root)].filter(path => !path.endsWith('.test.ts'))
+  const texts = await Promise.all(sources.map(path => Bun.file(join(root, path)).text()))
+  const made = new Set(texts.flatMap(text => text.match(name) ?? []))
+  const guide = await Bun.file(join(root, 'docs/queue.md')).text()
+  const listed = new Set(guide.slice(guide.indexOf('## What can be seen\n')).match(name))
+  expect(made.size).toBeGreaterThan(15)
+  expect([...listed].toSorted()).toEqual([...made].toSorted())
 })
