@@ -14,6 +14,7 @@ import type { QueueDriver } from './driver'
 import { createBell } from './outbox/bell'
 import { createRelay } from './outbox/relay'
 import { createOutboxRows } from './outbox/rows'
+import { outboxView } from './outbox/view'
 import { createQueue } from './queue'
 
 /** The queue of this process: for modules, for operators, for whoever works it. */
@@ -58,7 +59,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const bell = createBell(server, prefix)
   const outbox = createOutboxRows(db, bell.ring)
   const queue = createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes })
-  const admin = createQueueAdmin({ driver, outbox, queues, seal, leaseMs })
+  const admin = createQueueAdmin({ driver, outbox: { ...outbox, ...outboxView(db) }, queues, seal, leaseMs })
   const relay = createRelay({ rows: outbox, driver, bell, log, metrics })
   return { queue, admin, driver, relay, close: () => driver.close() }
 }
