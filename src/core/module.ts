@@ -64,8 +64,21 @@ export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new
 /** The tables of these modules and of those they use. */
 export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => withUsed(modules).flatMap(module => [...(module.tables ?? [])])
 
-/** The tasks of these modules and of those they use. */
-export const tasksDeclared = (modules: readonly AnyModule[]): AnyTask[] => withUsed(modules).flatMap(module => [...(module.tasks ?? [])])
+/**
+ * The tasks of these modules and of those they use.
+ * @throws StartError when two have one name, since what waits is found by its name, and one would be run as the other
+ */
+export function tasksDeclared(modules: readonly AnyModule[]): AnyTask[] {
+  const declared = withUsed(modules).flatMap(({ name, tasks = [] }) => tasks.map(task => ({ module: name, task })))
+  const byName = new Map<string, string>()
+  for (const { module, task } of declared) {
+    const other = byName.get(task.name)
+    if (other !== undefined)
+      throw new StartError(`the modules ${other} and ${module} both declare a task ${task.name}; give one of them another name`)
+    byName.set(task.name, module)
+  }
+  return declared.map(({ task }) => task)
+}
 
 /** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
 export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {

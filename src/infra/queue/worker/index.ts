@@ -53,7 +53,7 @@ export function createWorker(options: WorkerOptions): Service {
   const heartbeats = createHeartbeats(source, {
     ...{ leaseMs, log, metrics, random },
     tell: news => pools.get(news.queue)?.heard(news),
-    holds: () => [...pools.values()].flatMap(pool => pool.holds()),
+    liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
   const all = Object.entries(queues).map(([queue, { concurrency }]) => {
@@ -81,11 +81,11 @@ export function createWorker(options: WorkerOptions): Service {
     async start() {
       gauges.push(
         metrics.gauge(
-          { name: 'bingo_tasks_running', help: 'Attempts that run in this process.' },
+          { name: 'bingo_task_running', help: 'Attempts that run in this process.' },
           sumOf(pool => pool.running),
         ),
         metrics.gauge(
-          { name: 'bingo_tasks_stuck', help: 'Those of them that go on though they were told to end.' },
+          { name: 'bingo_task_stuck', help: 'Those of them that go on though they were told to end.' },
           sumOf(pool => pool.stuck),
         ),
       )

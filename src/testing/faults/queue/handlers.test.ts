@@ -97,7 +97,7 @@ onEachPlace(
   async (place, name) => {
     await using scene = openQueueScene(place, { leaseMs })
     const metrics = countingMetrics()
-    const gauge = (which: 'running' | 'stuck') => metrics.gaugeOf(`bingo_tasks_${which}`)
+    const gauge = (which: 'running' | 'stuck') => metrics.gaugeOf(`bingo_task_${which}`)
     const ends = { first: gate(), second: gate() }
     const seen: [id: string, attempt: number][] = []
     const said = { timeoutMs: 200, maxRetries: 9, backoff: { minMs: 50, maxMs: 50, factor: 1 } }
