@@ -49,11 +49,27 @@ export function taskBlock({ errors, payload, headers, ...task }: TaskView): stri
 const textOf = (value: unknown) => printable(typeof value === 'string' ? value : JSON.stringify(value))
 
 export function statsLines(all: readonly QueueStats[]): string[] {
-  const head = ['queue', 'waiting', 'scheduled', 'active', 'dead', 'oldest waits', 'enqueued', 'done', 'failed', 'crashed', 'cancelled']
-  const rows = all.map(({ queue, waiting, scheduled, active, dead, oldestWaitingMs, total }) => [
+  const hasOutbox = all.some(({ outbox }) => outbox !== undefined)
+  const kept = hasOutbox ? ['outbox'] : []
+  const head = [
+    'queue',
+    'waiting',
+    'scheduled',
+    'active',
+    'dead',
+    'oldest waits',
+    ...kept,
+    'enqueued',
+    'done',
+    'failed',
+    'crashed',
+    'cancelled',
+  ]
+  const rows = all.map(({ queue, waiting, scheduled, active, dead, oldestWaitingMs, outbox, total }) => [
     queue,
     ...[waiting, scheduled, active, dead].map(String),
     oldestWaitingMs === undefined ? '–' : `${(oldestWaitingMs / 1000).toFixed(1)} s`,
+    ...(hasOutbox ? [String(outbox ?? 0)] : []),
     ...[total.enqueued, total.done, total.failed, total.crashed, total.cancelled].map(String),
   ])
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map(row => row[i]?.length ?? 0)))

@@ -15,6 +15,7 @@ import { openDriver } from './open-driver'
 import { createBell } from './outbox/bell'
 import { createRelay } from './outbox/relay'
 import { createOutboxRows } from './outbox/rows'
+import { outboxView } from './outbox/view'
 import { createQueue } from './queue'
 
 /** The queue of this process: for modules, for operators, for whoever works it. */
@@ -49,7 +50,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const outbox = bell && createOutboxRows(db, bell.ring)
   return {
     queue: createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }),
-    admin: createQueueAdmin({ driver, outbox, queues, seal: db.seal, leaseMs }),
+    admin: createQueueAdmin({ driver, outbox: outbox && { ...outbox, ...outboxView(db) }, queues, seal: db.seal, leaseMs }),
     driver,
     relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),
     close: () => driver.close(),
