@@ -39,6 +39,7 @@ export interface RedisQueueOptions {
 
 /** How long opening waits for Redis. */
 const openLimitMs = 2000
+const handBackLimitMs = 500
 /** So many nonces of a process are remembered by the server at a time, for claims whose reply is lost. */
 const noncesMax = 128
 /** So many calls of a process that enqueue are remembered at a time: each until another takes its place, and no longer than it may be said again. */
@@ -60,6 +61,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 
   const batches = new Map<string, Batches>()
   const watches = new Map<string, Set<Watch>>()
+  const closing = new Set<Promise<void>>()
   const nonces = new Map<string, string[]>()
   const self = randomBytes(9).toString('base64url')
   let enqueues = 0
@@ -160,18 +162,26 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         listener,
         // When it is lost: others look by themselves now and then.
         giveBack: () => void connection.call(timeoutMs, 'LPUSH', wakeKeyOf(prefix, queue), 1).catch(() => {}),
+        async handBack() {
+          if (connection.runId === undefined) return
+          // An exchange of nothing leaves a token when something waits.
+          await connection.run(handBackLimitMs, exchangeScript, [metaKeyOf(prefix, queue)], wordsOfFinishes([])).catch(() => {})
+        },
       })
       const watching = watches.get(queue) ?? new Set()
       watches.set(queue, watching.add(watch))
       return () => {
-        if (watching.delete(watch)) void watch.close()
+        if (!watching.delete(watch)) return
+        const end = watch.close()
+        closing.add(end)
+        void end.then(() => closing.delete(end))
       }
     },
     async ping() {
       await ask(probeScript, '')
     },
     async close() {
-      await Promise.all([...watches.values()].flatMap(some => [...some].map(watch => watch.close())))
+      await Promise.all([...closing, ...[...watches.values()].flatMap(some => [...some].map(watch => watch.close()))])
       await link.close()
     },
   }
