@@ -8,9 +8,26 @@ export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
 
-/** The longest head: priority, flags, time, unique key. */
+/** Of priority, flags and time, and of the unique key that follows where there is one. */
 const headLength = 13
 const uniqueKeyLength = 22
+
+/** Far more than anybody may ask for, and few enough digits for the head. */
+const durationMsMax = 1e12
+const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durationMsMax
+const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
+
+/** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
+export function checkTask({ id, priority, delayMs, unique }: NewTask): void {
+  const isRight =
+    isId(id) &&
+    Number.isInteger(priority) &&
+    priority >= 0 &&
+    priority <= 9 &&
+    isDuration(delayMs) &&
+    (!unique || (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs)))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique })}`)
+}
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
@@ -43,7 +60,10 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
   const words: Word[] = [finishes.length]
   for (const finish of finishes) {
     words.push(finish.id, heldOf(finish), letterOf(finish))
-    if (finish.outcome === 'retry' || finish.outcome === 'snooze') words.push(finish.delayMs)
+    if (finish.outcome === 'retry' || finish.outcome === 'snooze') {
+      if (!isDuration(finish.delayMs)) throw new Error(`no time to wait for ${finish.id}: ${finish.delayMs}`)
+      words.push(finish.delayMs)
+    }
     if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(finish.error.slice(0, errorCharactersMax))
   }
   return words

@@ -28,8 +28,8 @@ import { keptIdMs } from '../../driver'
  * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
  * letter of how, `y` that which crashed last.
  *
- * Redis logs what a script writes, but a log that was torn in the midst of one may be replayed half (queue.md of the design notes
- * shows how). So each prefix of the writes of each script leaves no task lost or stuck:
+ * Redis logs what a script writes, but a log that was torn in the midst of one, and that twice, may be replayed half. So each prefix of
+ * the writes of each script leaves no task lost or stuck:
  * - a script reads and decides first, then writes, and nothing that it writes can be refused;
  * - what moves is added where it goes before it is removed from where it was, and the hash says before both where it belongs;
  * - a name without an envelope is void, wherever it is found;
