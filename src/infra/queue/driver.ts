@@ -127,7 +127,7 @@ export interface BeatReply {
 export interface ReapRule {
   /** After a restart of the server, or when its clock has jumped, workers have so long to say that they are there. */
   leaseMs: number
-  /** More crashes make a task a dead letter, with the error `poison`. The first crash is tried again at once, the others after `2^crashes` s. */
+  /** More crashes make a task a dead letter, with the error of `poisonError`. The first crash is tried again at once, the others after `2^crashes` s. */
   crashesMax: number
 }
 
@@ -156,6 +156,9 @@ export interface StoredTask {
   atMs?: number
   errors: TaskError[]
 }
+
+/** What a dead letter says that no worker has survived. */
+export const poisonError = (crashes: number): string => `poison: ${crashes} workers did not survive it`
 
 export const exchangeMax = 1000
 export const enqueueMax = 1000

@@ -12,6 +12,7 @@ import {
   type Held,
   keptIdMs,
   type NewTask,
+  poisonError,
   type QueueDriver,
   type ReapRule,
   reapMax,
@@ -156,7 +157,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, 'poison')
+        keepError(task, poisonError(task.crashes))
         bury(queue, task)
         poisoned.push(task.id)
       } else {
