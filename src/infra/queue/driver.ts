@@ -24,7 +24,7 @@ export interface QueueDriver {
   reap(queue: string, rule: ReapRule): Promise<ReapReply>
 
   cancel(queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'>
-  /** Dead → waiting, failures and crashes from 0, errors kept. */
+  /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, id: string): Promise<'retried' | 'alive' | 'absent'>
   remove(queue: string, id: string): Promise<'removed' | 'active' | 'absent'>
   show(queue: string, id: string): Promise<StoredTask | undefined>
@@ -56,7 +56,7 @@ export interface NewTask {
   /** 0–9, 0 first. */
   priority: number
   delayMs: number
-  /** While the task lives, and at most `forMs`, no other with this key is enqueued. 22 characters of a digest. */
+  /** While the task lives, and at most `forMs` from when it was enqueued or retried, no other with this key is enqueued. 22 characters of a digest. */
   unique?: { key: string; forMs: number }
   envelope: string
 }

@@ -8,9 +8,11 @@ export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
 
-/** Of priority, flags and time, and of the unique key that follows where there is one. */
+/** Of priority, flags and time; where there is a unique key, that follows. */
 const headLength = 13
 const uniqueKeyLength = 22
+/** Of a unique key: for how many ms, in hexadecimal digits. */
+const uniqueForLength = 11
 
 /** Far more than anybody may ask for, and few enough digits for the head. */
 const durationMsMax = 1e12
@@ -33,12 +35,13 @@ export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const { id, isIdKept, priority, delayMs, unique, envelope } of tasks) {
     const flags = (isIdKept ? 1 : 0) + (unique ? 2 : 0)
-    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? unique.key + envelope : envelope)
+    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? uniqueHeadOf(unique) + envelope : envelope)
     if (delayMs > 0) words.push(delayMs)
-    if (unique) words.push(unique.forMs)
   }
   return words
 }
+
+const uniqueHeadOf = ({ key, forMs }: { key: string; forMs: number }) => key + forMs.toString(16).padStart(uniqueForLength, '0')
 
 /** @param reply 0 for all, else a word for each */
 export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): EnqueueReply[] {
@@ -101,7 +104,7 @@ export function exchangeReply(reply: unknown): ExchangeReply {
 }
 
 /** Flags of 2 and 3 say that there is a unique key. */
-const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength : headLength)
+const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength + uniqueForLength : headLength)
 
 export function storedTask(reply: unknown): StoredTask {
   const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]
