@@ -1,3 +1,4 @@
+import { backoffMs } from '@/core/backoff'
 import { AppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
@@ -17,8 +18,8 @@ export interface RelayOptions {
 
 /** Looked for without being told, up to a quarter sooner or later. */
 const pollMs = 1000
-/** Doubled with each failure up to the most, and up to a half less. */
-const backoffMs = { min: 100, max: 5000 }
+/** After failures. */
+const pausesMs = { min: 100, max: 5000 }
 /** What fails by itself, while others do not, is tried again after so long. */
 const oddPauseMs = 60_000
 const lookEveryMs = 10_000
@@ -77,7 +78,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
         failed.add()
         if (failures++ === 0) log.warn('the outbox cannot be relayed; its tasks stay there', { err })
         isMore = true
-        if (!isStopping) await rest(Math.min(backoffMs.min * 2 ** failures, backoffMs.max) * (1 - Math.random() / 2))
+        if (!isStopping) await rest(backoffMs(pausesMs, failures))
       }
     }
   }
