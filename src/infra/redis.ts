@@ -45,6 +45,8 @@ export interface RedisConnection {
   /** Gives the connection up and makes another. */
   reconnect(): void
   close(): Promise<void>
+  /** Closes it whatever is under way, as a call that blocks. Resolves when the server knows, or after half a second. */
+  drop(): Promise<void>
 }
 
 export interface RedisScript {
@@ -211,6 +213,13 @@ function connect(
       closed()
       if (client.status === 'ready') await within(closeLimitMs, client.quit()).catch(() => {})
       client.disconnect()
+    },
+    async drop() {
+      closed()
+      const isOpen = client.status === 'ready'
+      const ended = new Promise<void>(resolve => client.once('end', resolve))
+      client.disconnect()
+      if (isOpen) await within(closeLimitMs, ended).catch(() => {})
     },
   }
 }

@@ -60,6 +60,15 @@ export function close(scope: Scope): void {
   scope.onClose?.()
 }
 
+/** Whose each tx is. */
+const owners = new WeakMap<object, object>()
+export const ownTx = <T extends object>(tx: T, owner: object): T => {
+  owners.set(tx, owner)
+  return tx
+}
+/** Whether `tx` is a transaction, or a savepoint, of this database, and not of another. */
+export const isTxOf = (tx: object, owner: object): boolean => owners.get(tx) === owner
+
 const isOpen = (scope: Scope): boolean => scope.open && (!scope.parent || isOpen(scope.parent))
 
 /**

@@ -5,7 +5,7 @@ import { databaseErrors } from './errors'
 import { runHooks } from './hooks'
 import type { Meters } from './meters'
 import { retriesDefault, retryPauseMs } from './retry'
-import { close, enter, newScope, overError, refuseInsideTx, refuseMisuse, runIn, type Scope } from './scope'
+import { close, enter, newScope, overError, ownTx, refuseInsideTx, refuseMisuse, runIn, type Scope } from './scope'
 import { callerOf, watchHold } from './warnings'
 
 const txTimeoutDefaultMs = 10_000
@@ -143,7 +143,7 @@ function handleOn(kit: Kit, scope: Scope): Database {
   const { dialect, clock, seal, cache } = kit.driver
   const { session } = kit
   const { runReturning } = session
-  return {
+  const tx: Database = {
     dialect,
     clock,
     seal,
@@ -160,6 +160,7 @@ function handleOn(kit: Kit, scope: Scope): Database {
       addHooks(scope, [{ committed, unsure }])
     },
   }
+  return ownTx(tx, scope.owner)
 }
 
 async function inTurn<T>(kit: Kit, scope: Scope, ask: () => Promise<T>): Promise<T> {

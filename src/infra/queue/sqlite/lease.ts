@@ -1,5 +1,5 @@
 import type { SqlRow } from '@/core/database'
-import { type BeatReply, type Held, type ReapReply, type ReapRule, reapMax } from '../driver'
+import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
 import { leave } from './finish'
 import { states, withError } from './rows'
@@ -55,7 +55,7 @@ async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesM
   const task = { seq, failures: Number(row['failures']), crashes, finisher: null }
   summary.crashed++
   if (crashes > crashesMax) {
-    const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: 'poison' })
+    const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: poisonError(crashes) })
     await bury(session, summary, { ...task, errors })
     reply.poisoned.push(id)
     return

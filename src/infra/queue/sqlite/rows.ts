@@ -9,7 +9,8 @@ import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '.
  * - `line`: its place among those of its priority that wait. `at`: since when it could have been started, of a waiting one; when it
  *   may start, of a scheduled one; until when it is held, of an active one; when it ended, of a dead one.
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
- * - `uniqueKey`: taken from it when it dies, and when it has had the key for as long as it may.
+ * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
+ *   for how many ms it gets the key, when it is enqueued and when it is retried.
  * - `errors`: JSON, `[[ms, attempt, message], …]`.
  *
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And

@@ -146,9 +146,9 @@ export function finishSuite(newQueue: () => TestQueue): void {
     await enqueue({ id: 'a' }, { id: 'b' }, { id: 'c' }, { id: 'urgent', priority: 0 })
     const [, a] = await claim(2)
     if (!a) throw new Error('too few were claimed')
-    await enqueue({ id: 'urgent too', priority: 0 })
+    await enqueue({ id: 'urgent-too', priority: 0 })
     await finish(a, { outcome: 'release' })
-    expect(await ids('waiting')).toEqual(['urgent too', 'a', 'b', 'c'])
+    expect(await ids('waiting')).toEqual(['urgent-too', 'a', 'b', 'c'])
   })
 
   test('what is released, or snoozes, has not failed', async () => {

@@ -184,7 +184,7 @@ onEachPlace(
     const poisoned = await place.driver.show(scene.queue, id)
     expect(begins(scene, id)).toHaveLength(4)
     expect(poisoned).toMatchObject({ failures: 0, crashes: 4 })
-    expect(poisoned?.errors.map(({ message }) => message)).toEqual(['poison'])
+    expect(poisoned?.errors.map(({ message }) => message)).toEqual(['poison: 4 workers did not survive it'])
     expect(unfinished(scene, neighbors)).toEqual([])
     const { total, dead } = await place.driver.stats(scene.queue)
     expect([dead, total.failed, total.dead, total.done]).toEqual([1, 0, 1, neighbors.length])

@@ -45,10 +45,14 @@ take_out()
 return 'removed'
 `)
 
-/** ARGV: id. */
+/** ARGV: id. A unique key is its own again, for as long as was said once, unless another has taken it meanwhile. */
 export const retryScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
 if head == '' then return 'absent' end
 if not is_in(DEAD) then return 'alive' end
+if sub(head, 2, 2) > '1' then
+  local key = B .. 'u:' .. sub(head, 14, 35)
+  if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
+end
 wait_last(id, sub(head, 1, 1))
 call('ZREM', DEAD, id)
 call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
