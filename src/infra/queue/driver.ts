@@ -165,6 +165,8 @@ export const isPassing = (thrown: unknown): boolean =>
 /** What a dead letter says that no worker has survived. */
 export const poisonError = (crashes: number): string => `poison: ${crashes} workers did not survive it`
 
+/** How many ids one line of the log names. */
+export const idsLoggedMax = 20
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500

@@ -5,6 +5,7 @@ import type { FieldProblem } from '@/core/error'
 import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, TaskRefused } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
 import { faultsOf } from '@/core/schema'
+import { shortDigest } from '../digest'
 import { enqueueMax, type NewTask, type QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { canonicalJson, faultOfJson } from './json'
@@ -37,8 +38,6 @@ const manyMax = 10_000
 const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
-/** In base64url: 132 bits. */
-const digestLength = 22
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
 export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
@@ -160,7 +159,7 @@ function refuseLarge(payload: unknown, maxBytes: number): void {
 /** Under one key in the queue, whatever the task, when the caller names one; else this task with this payload. */
 function uniqueKeyOf({ name }: AnyTask, payload: unknown, uniqueKey: string | undefined): string {
   const text = uniqueKey === undefined ? `payload ${name} ${canonicalJson(payload)}` : `key ${uniqueKey}`
-  return new Bun.CryptoHasher('sha256').update(text).digest('base64url').slice(0, digestLength)
+  return shortDigest(text)
 }
 
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})

@@ -4,7 +4,7 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Enqueued } from '@/core/queue/queue'
 import type { Service } from '@/core/service'
-import type { QueueDriver } from '../driver'
+import { idsLoggedMax, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
@@ -23,8 +23,6 @@ const pausesMs = { min: 100, max: 5000 }
 /** What fails by itself, while others do not, is tried again after so long. */
 const oddPauseMs = 60_000
 const lookEveryMs = 10_000
-/** Ids in one line of the log. */
-const idsMax = 20
 
 /**
  * Hands the tasks of the outbox to the queue: first it commits that it is about to, then it hands them over under the ids they
@@ -91,7 +89,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       gaveUp.add(givenUp.length)
       log.error("tasks of the outbox are given up, since nobody knows whether they were handed over; 'bingo task fsck' lists them", {
         count: givenUp.length,
-        ids: givenUp.slice(0, idsMax),
+        ids: givenUp.slice(0, idsLoggedMax),
       })
     }
     let away: unknown

@@ -42,8 +42,6 @@ export const crashesMax = 3
 export const suspectCrashes = 2
 /** However many suspects came together, none waits longer than for so many. */
 export const suspectsApartMax = 60
-/** How many ids one line of the log names. */
-export const idsLoggedMax = 20
 
 /** When an attempt gives its lease up for lost, before it is: by then it must have stopped. @returns milliseconds since the last beat was sent */
 export const leaseTrustMs = (leaseMs: number): number => leaseMs - leaseMs / 6

@@ -14,11 +14,12 @@ import {
   type FinishStatus,
   isPassing,
   type QueueDriver,
+  idsLoggedMax,
 } from '../driver'
 import type { BeatNews, LiveClaim } from './beater'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
-import { awayMs, finishBatch, idsLoggedMax, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
+import { awayMs, finishBatch, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Run } from './run'
 import { createRuns } from './runs'
