@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
+import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import { clusterClient, clusterId, primariesOf } from './redis-cluster'
@@ -66,7 +67,7 @@ export class RedisTimeout extends Error {
 const connectTimeoutMs = 2000
 /** A connection on which a call waits and nothing comes is given up after so long, since its other end may be gone. */
 const silenceMaxMs = 5000
-/** Doubled with each attempt up to the most, and up to a half less. */
+/** Between attempts to connect. */
 const reconnectMs = { min: 50, max: 500 }
 const infoLimitMs = 2000
 const closeLimitMs = 500
@@ -94,7 +95,7 @@ export function openRedis(url: string, options: RedisServerOptions): RedisServer
   }
 }
 
-const retryStrategy = (attempt: number) => Math.min(reconnectMs.min * 2 ** attempt, reconnectMs.max) * (1 - Math.random() / 2)
+const retryStrategy = (attempt: number) => backoffMs(reconnectMs, attempt)
 
 const optionsOf = (name: string) => ({
   connectionName: `bingo-${name}`,

@@ -75,10 +75,10 @@ const isOpen = (scope: Scope): boolean => scope.open && (!scope.parent || isOpen
  * Throws when the code that runs now is inside an open transaction of `owner`: it has been given a `tx` and uses the outer
  * database by mistake. On SQLite that call would wait for its own transaction, on MySQL it would escape it.
  */
-export function refuseInsideTx(owner: object): void {
+export function refuseInsideTx(owner: object, remedy = 'use the tx that db.tx hands to its callback'): void {
   for (let scope = current.getStore(); scope; scope = scope.around) {
     if (scope.owner === owner && isOpen(scope)) {
-      throw new Error('the outer database was used inside a transaction; use the tx that db.tx hands to its callback')
+      throw new Error(`the outer database was used inside a transaction; ${remedy}`)
     }
   }
 }

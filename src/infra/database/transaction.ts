@@ -34,7 +34,7 @@ export interface TxDriver extends Pick<Database, 'dialect' | 'clock' | 'seal' | 
 
 /** What the database that hands transactions out does of them, on every driver. */
 export const outside = (owner: () => Database, driver: TxDriver): Pick<Database, 'refuseInsideTx' | 'afterCommit' | 'tx'> => ({
-  refuseInsideTx: () => refuseInsideTx(owner()),
+  refuseInsideTx: remedy => refuseInsideTx(owner(), remedy),
   async afterCommit(hook) {
     refuseInsideTx(owner())
     await runHooks([hook], driver.log)

@@ -1,5 +1,6 @@
 import type { FsckFinding, QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Database } from '@/core/database'
+import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
 
 /**
@@ -157,13 +158,22 @@ export interface StoredTask {
   errors: TaskError[]
 }
 
+/** The store is away, full, busy or too slow. Anything else that a driver throws is the fault of what it was told, or ours: the same call would fail again. */
+export const isPassing = (thrown: unknown): boolean =>
+  thrown instanceof AppError && (thrown.kind === 'Unavailable' || thrown.kind === 'Timeout')
+
 /** What a dead letter says that no worker has survived. */
 export const poisonError = (crashes: number): string => `poison: ${crashes} workers did not survive it`
 
+/** How many ids one line of the log names. */
+export const idsLoggedMax = 20
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500
 export const reapMax = 100
 export const errorsMax = 10
+const errorMaxChars = 1000
+/** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
+export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
 /** For so long an id is remembered after its task has ended. */
 export const keptIdMs = 86_400_000

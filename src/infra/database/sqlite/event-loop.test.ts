@@ -51,6 +51,8 @@ test('a statement that waits for its turn while its transaction is undone does n
   const { id } = await thingStore(db).create(newThing({ amount: 1 }))
   const strays: Promise<string>[] = []
   const undone = db.tx(async tx => {
+    // Where the first waits for its turn, the second begins one.
+    for (const _ of 'ab') await tx.first('select 1 from "thing"')
     outstay()
     strays.push(failure(tx.run('update "thing" set "amount" = 2')))
     throw new Error('no')

@@ -1,5 +1,16 @@
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import type { Claim, Claimed, EnqueueReply, ExchangeReply, Finish, FinishStatus, Held, NewTask, StoredTask } from '../driver'
+import {
+  type Claim,
+  type Claimed,
+  type EnqueueReply,
+  type ExchangeReply,
+  type Finish,
+  type FinishStatus,
+  type Held,
+  keptError,
+  type NewTask,
+  type StoredTask,
+} from '../driver'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
 type Word = string | number
@@ -53,9 +64,6 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   })
 }
 
-/** Longer messages are cut. */
-const errorCharactersMax = 1000
-
 /** What an owner is known by. */
 export const heldOf = ({ attempt, nonce }: Held): string => `${attempt}:${nonce}`
 
@@ -67,7 +75,7 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
       if (!isDuration(finish.delayMs)) throw new Error(`no time to wait for ${finish.id}: ${finish.delayMs}`)
       words.push(finish.delayMs)
     }
-    if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(finish.error.slice(0, errorCharactersMax))
+    if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(keptError(finish.error))
   }
   return words
 }

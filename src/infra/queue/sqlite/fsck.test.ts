@@ -153,6 +153,6 @@ test('many tasks are checked a page at a time', async () => {
   }
   expect([steps, found]).toEqual([4, 1201])
   await expect(file.queue.fsck('other', { fix: false, leaseMs: 1, cursor: 'nonsense' })).rejects.toMatchObject({
-    code: 'InvalidArgument.OptionInvalid',
+    code: 'InvalidArgument.CursorInvalid',
   })
 })

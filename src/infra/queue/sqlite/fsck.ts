@@ -28,7 +28,7 @@ export async function fsck(db: Database, queue: string, cursor = 'file', session
   if (part === 'file') return { findings: await checkFile(db, session), cursor: 'tasks 0' }
   if (part === 'tasks' && /^\d+$/.test(from ?? '')) return checkTasks(db, queue, Number(from), session)
   if (part === 'counters') return { findings: await checkCounters(db, queue, session) }
-  throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a step before has said.' }] })
+  throw queueErrors.CursorInvalid()
 }
 
 async function checkTasks(db: Database, queue: string, after: number, session: Session | undefined): Promise<Step> {

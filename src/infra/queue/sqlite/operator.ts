@@ -111,7 +111,7 @@ function readCursor(text: string): SqlValue[] {
   } catch {
     // Said below.
   }
-  throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a page before has said.' }] })
+  throw queueErrors.CursorInvalid()
 }
 
 export async function stats(db: Database, queue: string, nowMs: number): Promise<Omit<QueueStats, 'queue'>> {

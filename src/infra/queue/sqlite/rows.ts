@@ -1,7 +1,7 @@
 import { toTimestamp } from '@/core/clock'
 import type { SqlRow } from '@/core/database'
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
+import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '../driver'
 
 /**
  * A task is one row of "queueTask":
@@ -56,12 +56,10 @@ export function storedTask(row: SqlRow): StoredTask {
 
 type KeptError = [ms: number, attempt: number, message: string]
 
-const messageMax = 1000
-
 /** @returns the column with one more error, the oldest dropped when there are too many */
 export function withError(errors: unknown, error: { ms: number; attempt: number; message: string }): string {
   const kept = readErrors(errors)
-  kept.push([error.ms, error.attempt, error.message.slice(0, messageMax)])
+  kept.push([error.ms, error.attempt, keptError(error.message)])
   return JSON.stringify(kept.slice(-errorsMax))
 }
 

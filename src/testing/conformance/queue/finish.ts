@@ -218,5 +218,12 @@ export function finishSuite(newQueue: () => TestQueue): void {
       const kept = (await show('a'))?.errors.map(({ message }) => message)
       expect(kept).toEqual(odd.map(error => error.slice(0, 1000)))
     })
+
+    test('half a character and NUL, which not every store takes, are replaced in it', async () => {
+      const { enqueue, claimOne, finish, show } = newQueue()
+      await enqueue({ id: 'a' })
+      await finish(await claimOne(), { outcome: 'dead', error: `a\0b ${'x'.repeat(995)}😀`, isFailure: true })
+      expect((await show('a'))?.errors.map(({ message }) => message)).toEqual([`a�b ${'x'.repeat(995)}�`])
+    })
   })
 }

@@ -10,6 +10,7 @@ import {
   type Finish,
   type FinishStatus,
   type Held,
+  keptError,
   keptIdMs,
   type NewTask,
   poisonError,
@@ -42,7 +43,6 @@ export interface ModelStore {
   leftovers(queue: string): string[]
 }
 
-const messageMax = 1000
 const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
@@ -220,7 +220,7 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: message.slice(0, messageMax) }
+    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
     task.errors = [...task.errors, error].slice(-errorsMax)
   }
 

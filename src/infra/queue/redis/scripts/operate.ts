@@ -2,7 +2,7 @@ import { redisScript } from '../../../redis'
 import { moves, shared, whenFull } from './shared'
 
 /** Longer lines are not searched, since that would hold up the server: the id stays in its line, void, until its turn comes. */
-const searchedMax = 100_000
+const lineSearchedMax = 100_000
 
 /** What takes a task that nobody works on out of the queue. */
 const takeOut = `
@@ -16,7 +16,7 @@ local function take_out()
   call('ZREM', SCH, id)
   call('ZREM', DEAD, id)
   local line = B .. 'p' .. sub(head, 1, 1)
-  if call('LLEN', line) <= ${searchedMax} then call('LREM', line, 0, id) end
+  if call('LLEN', line) <= ${lineSearchedMax} then call('LREM', line, 0, id) end
 end
 `
 
