@@ -4,6 +4,9 @@ import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import { clusterClient, clusterId, primariesOf } from './redis-cluster'
+import { sayWhoListens } from './tracing-channels'
+
+sayWhoListens()
 
 /** A Redis server, or a cluster of them. Each user has connections of its own, since one that waits or listens holds up the others. */
 export interface RedisServer {
