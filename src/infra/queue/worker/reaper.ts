@@ -16,7 +16,7 @@ export interface ReaperOptions {
 
 /**
  * Takes tasks back from workers that are not heard of any more, now and then. Every worker does, so that the last one left does.
- * And checks the queue when it is told that this is due, a step at a time, with as much time for others between.
+ * And checks the queue when it is told that this is due, a step at a time, with twice as much time for others between.
  * @returns what ends it; resolves when no call is under way
  */
 export function startReaper({ driver, queue, leaseMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
@@ -58,7 +58,7 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
         const step = await driver.fsck(queue, { fix: true, leaseMs, ...(cursor === undefined ? {} : { cursor }) })
         for (const { what } of step.findings) counts[what] = (counts[what] ?? 0) + 1
         cursor = step.cursor
-        await Bun.sleep(performance.now() - sinceMs)
+        await Bun.sleep(2 * (performance.now() - sinceMs))
       } while (cursor !== undefined && !isStopped)
     } catch (thrown) {
       // Somebody is told again.

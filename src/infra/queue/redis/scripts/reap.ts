@@ -6,8 +6,8 @@ import { moves, shared, whenFull } from './shared'
 const aheadMinMs = 10_000
 /** Less is a clock that is being set right. */
 const backMinMs = 1000
-/** Whoever was told to check the queue may have died of it; then another is told. */
-const checkAgainMs = 60_000
+/** Whoever was told to check the queue may have died meanwhile; then another is told. Millions of tasks take minutes. */
+const checkAgainMs = 600_000
 
 /**
  * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
