@@ -97,10 +97,14 @@ export async function inParallel(count: number, parallel: number, work: (i: numb
 
 /** Resolves when so many have been told of. */
 export function countdown(count: number): { done: Promise<void>; some: (number: number) => void } {
-  const { promise, resolve } = Promise.withResolvers<void>()
   let left = count
+  let resolve = () => {}
+  // Node 20 has no Promise.withResolvers.
+  const done = new Promise<void>(resolved => {
+    resolve = resolved
+  })
   return {
-    done: promise,
+    done,
     some(number) {
       left -= number
       if (left <= 0) resolve()

@@ -51,7 +51,7 @@ export async function openOutboxScene(primary: OwnServer, redis: OwnServer): Pro
   const url = `${primary.url}/${name}`
   const log = fakeLog()
   const metrics = fakeMetrics()
-  const db = await openAgain({ url }, { acquireTimeoutMs: 1000, queryTimeoutMs: 2000 }, { clock: systemClock })
+  const db = await openAgain({ url }, { queryTimeoutMs: 5000 }, { clock: systemClock })
   await migrateUp(db, migrations)
   await createTable(db, orders)
   const server = openRedis(redis.url, { log })
