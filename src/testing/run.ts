@@ -35,14 +35,18 @@ async function main(filters: readonly string[]): Promise<number> {
   return close(counts)
 }
 
-/** Tests that do nothing but wait, for half a minute. */
-const waiting = 'src/testing/e2e/slow-clients.test.ts'
+/** Tests that do little but wait, for half a minute and more. */
+const waiting = [
+  'src/testing/e2e/slow-clients.test.ts',
+  'src/testing/faults/queue/clocks.test.ts',
+  'src/testing/faults/queue/workers.test.ts',
+]
 
 /** All tests, one after another; those that only wait beside them. */
 async function runTests(filters: readonly string[], env: typeof process.env): Promise<Outcome> {
   if (filters.length > 0) return run(['bun', 'test', ...filters], env)
-  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].filter(path => path !== waiting).toSorted()
-  const outcomes = await Promise.all([run(['bun', 'test', ...all], env), run(['bun', 'test', waiting], env)])
+  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].filter(path => !waiting.includes(path)).toSorted()
+  const outcomes = await Promise.all([run(['bun', 'test', ...all], env), run(['bun', 'test', ...waiting], env)])
   return { code: Math.max(...outcomes.map(({ code }) => code)), output: outcomes.map(({ output }) => output).join('\n') }
 }
 

@@ -139,6 +139,8 @@ export interface ReapReply {
   poisoned: string[]
   /** There may be more. */
   more: boolean
+  /** The store may have come back with less than it had, or half of something: whoever is told so runs `fsck`. */
+  isCheckDue?: boolean
 }
 
 /** A task as it is stored; what is absent is not known of it in its state. */

@@ -5,8 +5,8 @@ import { checkKeysScript, checkLineScript, checkSetScript, mendOrphansScript, se
 
 /**
  * Finds what no script leaves behind, but a torn log, a lost key or a hand may: names of tasks that are gone, tasks that are in no
- * place or in two, active ones without an owner, and keys of no task. Worth running after the server was started anew (another
- * `run_id`), above all when it said that its append-only file was truncated.
+ * place or in two, active ones without an owner, and keys of no task. Workers run it when the server was started anew (another
+ * `run_id`).
  *
  * First the sets, then the lines, then all keys. Envelopes that no set has are searched in the lines, many at a time, since a line
  * cannot be asked for one without being read.

@@ -11,6 +11,7 @@ import { beatScript } from './scripts/beat'
 import { enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
+import { checkedScript } from './scripts/fsck'
 import { listScript, probeScript, showScript, statsScript } from './scripts/look'
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
@@ -64,6 +65,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   const watches = new Map<string, Set<Watch>>()
   const closing = new Set<Promise<void>>()
   const nonces = new Map<string, string[]>()
+  /** Which server the check of a queue began on. */
+  const checkedSince = new Map<string, string | undefined>()
   const self = randomBytes(9).toString('base64url')
   let enqueues = 0
 
@@ -133,8 +136,9 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       return { lost, cancelled }
     },
     async reap(queue, { leaseMs, crashesMax }) {
-      const [again, poisoned, more] = (await ask(reapScript, queue, leaseMs, crashesMax)) as [string[], string[], number]
-      return { again, poisoned, more: more === 1 }
+      const reply = await ask(reapScript, queue, leaseMs, crashesMax)
+      const [again, poisoned, more, isCheckDue] = reply as [string[], string[], number, number]
+      return { again, poisoned, more: more === 1, ...(isCheckDue === 1 && { isCheckDue: true }) }
     },
     cancel: async (queue, id) => (await ask(cancelScript, queue, id)) as 'cancelled' | 'cancelling' | 'dead' | 'absent',
     retry: async (queue, id) => (await ask(retryScript, queue, id)) as 'retried' | 'alive' | 'absent',
@@ -156,7 +160,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
       return { waiting, scheduled, active, dead, total, ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }) }
     },
-    fsck: (queue, options) => fsckStep((script, ...args) => ask(script, queue, ...args), options),
+    async fsck(queue, options) {
+      if (options.cursor === undefined) checkedSince.set(queue, connection.runId)
+      const step = await fsckStep((script, ...args) => ask(script, queue, ...args), options)
+      // A check during which the server was started anew may have seen what was not yet as it is.
+      const isWhole = step.cursor === undefined && checkedSince.get(queue) === connection.runId
+      if (options.fix && isWhole) await ask(checkedScript, queue)
+      return step
+    },
     watch(queue, listener) {
       const watch = createWatch({
         connection: server.connect(`queue-${queue}`),

@@ -16,6 +16,7 @@ export interface ReaperOptions {
 
 /**
  * Takes tasks back from workers that are not heard of any more, now and then. Every worker does, so that the last one left does.
+ * And checks the queue when it is told that this is due, a step at a time, with twice as much time for others between.
  * @returns what ends it; resolves when no call is under way
  */
 export function startReaper({ driver, queue, leaseMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
@@ -23,6 +24,7 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
   let isStopped = false
   let isAway = false
   let reaping: Promise<void> = Promise.resolve()
+  let checking: Promise<void> = Promise.resolve()
   let timer = setTimeout(reap, jittered(reapEveryMs(leaseMs), random))
 
   function reap(): void {
@@ -34,9 +36,10 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
   async function reapAll(): Promise<void> {
     try {
       while (!isStopped) {
-        const { again, poisoned, more } = await driver.reap(queue, rule)
+        const { again, poisoned, more, isCheckDue } = await driver.reap(queue, rule)
         isAway = false
         say(again, poisoned)
+        if (isCheckDue) checking = checking.then(check)
         if (!more) return
       }
     } catch (thrown) {
@@ -44,6 +47,26 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
       if (!isAway) log.warn('tasks of workers that are gone cannot be taken back', { queue, err: thrown })
       isAway = true
     }
+  }
+
+  async function check(): Promise<void> {
+    const counts: Record<string, number> = {}
+    try {
+      let cursor: string | undefined
+      do {
+        const sinceMs = performance.now()
+        const step = await driver.fsck(queue, { fix: true, leaseMs, ...(cursor === undefined ? {} : { cursor }) })
+        for (const { what } of step.findings) counts[what] = (counts[what] ?? 0) + 1
+        cursor = step.cursor
+        await Bun.sleep(2 * (performance.now() - sinceMs))
+      } while (cursor !== undefined && !isStopped)
+    } catch (thrown) {
+      // Somebody is told again.
+      log.warn('the queue could not be checked', { queue, err: thrown })
+    }
+    if (Object.keys(counts).length === 0) return
+    log.warn('the queue was mended, after its server had been started anew', { queue, counts })
+    found()
   }
 
   function say(again: readonly string[], poisoned: readonly string[]): void {
@@ -62,6 +85,6 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
   return async () => {
     isStopped = true
     clearTimeout(timer)
-    await reaping
+    await Promise.all([reaping, checking])
   }
 }

@@ -54,18 +54,30 @@ export interface Tear {
 }
 
 /**
- * Cuts the file in the midst of a command in the midst of a script, one of the last `scripts`. Redis then runs nothing of the script, but
- * keeps its beginning in the file, and what comes next is appended to that: so the next start runs half of it.
+ * Cuts the file in the midst of a command of one of the last `scripts`, at random. Redis then runs nothing of that script, but keeps its
+ * beginning in the file, and what comes next is appended to that: so the next start runs half of it.
  */
 export function tear(path: string, scripts: number): Tear {
+  const begins = loggedScripts(loggedCommands(path)).slice(-scripts)
+  return tearAt(path, begins.length - 1 - Math.floor(Math.random() * begins.length), size => Math.floor(Math.random() * (size + 1)))
+}
+
+/**
+ * @param back how many scripts before the last one
+ * @param leaves how many commands of it, of so many that write
+ */
+export function tearAt(path: string, back: number, leaves: (size: number) => number): Tear {
   const commands = loggedCommands(path)
-  const begins = commands.flatMap(({ words }, i) => (words[0]?.toUpperCase() === 'MULTI' ? [i] : [])).slice(-scripts)
-  const begin = begins[Math.floor(Math.random() * begins.length)]
-  if (begin === undefined) throw new Error('no script is in the file')
-  const length = commands.slice(begin).findIndex(({ words }) => words[0]?.toUpperCase() === 'EXEC')
-  const left = Math.floor(Math.random() * (length < 0 ? 1 : length))
+  const begin = loggedScripts(commands).at(-1 - back)
+  if (begin === undefined) throw new Error('no such script is in the file')
+  const end = commands.findIndex(({ words }, i) => i > begin && isWord(words, 'EXEC'))
+  const left = end < 0 ? 0 : leaves(end - begin - 1)
   const torn = commands[begin + 1 + left]
   if (!torn) throw new Error('the script has no end')
   truncateSync(path, torn.from + Math.ceil((torn.to - torn.from) / 2))
   return { lost: commands.slice(begin), left }
 }
+
+/** Where those begin that write more than one thing. */
+const loggedScripts = (commands: readonly LoggedCommand[]) => commands.flatMap(({ words }, i) => (isWord(words, 'MULTI') ? [i] : []))
+const isWord = (words: readonly string[], word: string) => words[0]?.toUpperCase() === word

@@ -63,7 +63,7 @@ test.skipIf(!isPossible)(
     const jumps = isFull ? [1, -1, 0, -1, 1] : [1, -1]
     let hours = 0
     for (const to of jumps) {
-      const taskMs = leaseMs * 1.5
+      const taskMs = leaseMs * 2.5
       const ids = await Promise.all(Array.from({ length: 8 }, (_, n) => scene.enqueue('note', { n, ms: taskMs })))
       for (const id of ids) await scene.noted(entry => entry.step === 'begin' && entry.id === id)
       const crashedBefore = (await driver.stats(scene.queue)).total.crashed

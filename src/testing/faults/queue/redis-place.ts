@@ -20,7 +20,7 @@ export interface RedisPlace extends Place, AsyncDisposable {
   folder: string
   prefix: string
   keyOf(queue: string, suffix: string): string
-  /** Of a queue all that is not remembered: its keys without its counters, the ids that are kept, and what expires with a claim. */
+  /** Of a queue all that is not remembered: its keys without its counters, the ids that are kept, and what expires within minutes: of calls and of checks. */
   leftovers(queue: string): Promise<string[]>
   /** Ids that are remembered. */
   kept(queue: string): Promise<string[]>
@@ -38,7 +38,7 @@ const aof = ['--appendonly', 'yes', '--appendfsync', 'always', '--auto-aof-rewri
 /** Nothing is ever opened there. */
 const someMysql = 'mysql://root@127.0.0.1:1/none'
 const prefix = 'faults'
-const startLimitMs = 5000
+const startLimitMs = 20_000
 
 export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 }: RedisPlaceOptions = {}): Promise<RedisPlace> {
   const folder = await filledFolder('redis')
@@ -63,13 +63,17 @@ export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 
       BINGO_QUEUE_TIMEOUT_MS: String(timeoutMs),
       BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
     },
-    leftovers: async queue => (await suffixes(queue)).filter(suffix => suffix !== 'm' && !/^(d|cl):/.test(suffix)).toSorted(),
+    leftovers: async queue => (await suffixes(queue)).filter(suffix => suffix !== 'm' && !/^(d|cl|f):/.test(suffix)).toSorted(),
     kept: async queue => (await suffixes(queue)).filter(suffix => suffix.startsWith('d:')).map(suffix => suffix.slice(2)),
     async killAndStart() {
       await server.kill()
       await server.start()
+      const answers = async () => {
+        await Promise.all([raw.ping(), driver.ping(), rival.ping()])
+        return true
+      }
       await eventually(
-        () => raw.status === 'ready',
+        () => answers().catch(() => false),
         startLimitMs,
         () => 'Redis is not back',
       )

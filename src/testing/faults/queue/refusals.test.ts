@@ -54,8 +54,8 @@ testOn(
         await scene.settled(10_000)
       }
       await end(place)
-      if (name !== 'OOM') await scene.work()
       await enqueue('after')
+      if (name !== 'OOM') await scene.work()
       await scene.settled(10_000)
       const done = new Set(scene.ledger().flatMap(({ step, id }) => (step === 'end' ? [id] : [])))
       expect(done).toEqual(new Set([...waiting, 'after']))

@@ -86,6 +86,11 @@ if is_blanked then call('LREM', line, 0, '') end
 return { -1, 0, findings }
 `)
 
+/** The whole queue was checked, and mended. */
+export const checkedScript = redisScript(`${base}
+call('HDEL', META, 'checkAfter')
+`)
+
 /** How long the ids that are being searched are kept when nobody goes on. */
 const searchMs = 600_000
 

@@ -6,25 +6,34 @@ import { moves, shared, whenFull } from './shared'
 const aheadMinMs = 10_000
 /** Less is a clock that is being set right. */
 const backMinMs = 1000
+/** Whoever was told to check the queue may have died meanwhile; then another is told. Millions of tasks take minutes. */
+const checkAgainMs = 600_000
 
 /** With the place of the number. */
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, and 1 when there may
- * be more.
+ * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
+ * more, and 1 when the queue is to be checked.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
  * jump ahead, and costs one lease.
+ *
+ * After a restart the queue is to be checked as well. What was torn from the end of the log may leave half a script there, which is
+ * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
+ * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
 export const reapScript = redisScript(`${whenFull}${shared}${moves}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
-local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack')
+local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
 local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)
 local is_back, is_ahead = last - now > ${backMinMs}, now - last > math.max(lease / 2, ${aheadMinMs})
-if is_back or is_ahead or (m[1] and m[1] ~= run) then after = now + lease end
+local is_new = m[1] and m[1] ~= run
+if is_back or is_ahead or is_new then after = now + lease end
+local is_check_due = is_new or (m[5] and now >= tonumber(m[5])) or false
+if is_check_due then call('HSET', META, 'checkAfter', string.format('%.0f', now + ${checkAgainMs})) end
 call('HSET', META, 'run', run, 'clock', string.format('%.0f', now), 'reapAfter', string.format('%.0f', after))
 if is_back then call('HSET', META, 'isSetBack', 1) end
 if is_back or m[4] then
@@ -32,7 +41,7 @@ if is_back or m[4] then
   for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
   if #far == 0 then call('HDEL', META, 'isSetBack') end
 end
-if now < after then return { {}, {}, 0 } end
+if now < after then return { {}, {}, 0, is_check_due and 1 or 0 } end
 
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
@@ -74,5 +83,5 @@ end
 flush()
 if is_waiting then wake() end
 tell_next()
-return { again, poisoned, #ids == ${reapMax} and 1 or 0 }
+return { again, poisoned, #ids == ${reapMax} and 1 or 0, is_check_due and 1 or 0 }
 `)
