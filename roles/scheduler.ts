@@ -3,7 +3,7 @@ import { user } from '@/modules/user'
 
 export const scheduler = defineRole({
   name: 'scheduler',
-  summary: 'Fires schedules and works the task queue.',
+  summary: 'Works the task queue.',
   modules: [user],
   serves: [],
   works: { default: { concurrency: 32 }, mail: { concurrency: 8 } },

@@ -4,12 +4,13 @@ import { roles } from '@roles'
 import { everyone } from '@/core/access'
 import { type Controller, controller } from '@/core/controller'
 import { type AnyModule, buildModules, defineModule } from '@/core/module'
+import { StartError } from '@/core/error'
 import type { Ports } from '@/core/ports'
 import { defineTask, handle } from '@/core/queue/task'
-import { defineRole, type Role, withConcurrency, worksOf } from '@/core/role'
+import { defineRole, refuseIdleTasks, type Role, withConcurrency, worksOf } from '@/core/role'
 import { secret, Type } from '@/core/schema'
 import { type AnyTable, defineTable } from '@/core/table'
-import { modulesOf, tablesOf } from './app'
+import { modulesOf, tablesOf, tasksOf } from './app'
 
 /** What a route must say for itself; an empty list when it says it all. */
 function faults(controllers: readonly Controller[]): string[] {
@@ -103,9 +104,9 @@ test('every table that a module defines is one of its tables, so that it is migr
   expect(tablesIn({ things: defineTable('thing', {}), Thing: Type.Object({}), name: 'thing' })).toHaveLength(1)
 })
 
-/** What keeps tasks from being worked; an empty list when nothing does. */
-function idleTasks(roles: readonly Role[]): string[] {
-  const faults = roles.flatMap(({ name, works = {} }) =>
+/** What is wrong with the queues that roles work; an empty list when nothing is. */
+const oddQueues = (roles: readonly Role[]): string[] =>
+  roles.flatMap(({ name, works = {} }) =>
     Object.entries(works).flatMap(([queue, { concurrency }]) => [
       ...(/^[a-z][a-z0-9-]{0,63}$/.test(queue) ? [] : [`${name} works a queue that cannot be named ${JSON.stringify(queue)}`]),
       ...(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 9999
@@ -113,39 +114,50 @@ function idleTasks(roles: readonly Role[]): string[] {
         : [`${name} works ${concurrency} of ${queue} at a time`]),
     ]),
   )
-  const isWorked = (module: AnyModule, queue: string) => roles.some(({ works = {}, modules }) => queue in works && modules.includes(module))
-  for (const module of modulesOf(roles)) {
-    for (const { name, defaults } of module.tasks ?? [])
-      if (!isWorked(module, defaults.queue))
-        faults.push(`no role that works the queue ${defaults.queue} has the module ${module.name}, which does ${name}`)
-  }
-  const names = modulesOf(roles).flatMap(({ tasks = [] }) => tasks.map(({ name }) => name))
-  return [...faults, ...names.filter((name, i) => names.indexOf(name) !== i).map(name => `two tasks are named ${name}`)]
-}
+
+const task = defineTask('a.do', Type.Object({}), { queue: 'slow' })
+const doer = defineModule({
+  name: 'a',
+  needs: [],
+  tasks: [task],
+  create: () => ({ biz: {}, faces: { tasks: [handle(task, async () => {})] } }),
+})
+const role = (name: string, works: Role['works'], modules: AnyModule[]) =>
+  defineRole({ name, summary: '', modules, serves: [], ...(works && { works }) })
 
 test('every task of every module waits in a queue that some role with its handler works', () => {
-  expect(modulesOf(roles).flatMap(({ tasks = [] }) => tasks).length).toBeGreaterThan(0)
-  expect(idleTasks(roles)).toEqual([])
+  expect(tasksOf(roles).length).toBeGreaterThan(0)
+  expect(oddQueues(roles)).toEqual([])
+  refuseIdleTasks(roles)
+  expect(oddQueues([role('r', { slow: { concurrency: 0 } }, [])])).toHaveLength(1)
+  expect(oddQueues([role('r', { 'A b': { concurrency: 1 } }, [])])).toHaveLength(1)
 })
 
-test('that check bites', () => {
-  const task = defineTask('a.do', Type.Object({}), { queue: 'slow' })
-  const module = defineModule({
-    name: 'a',
-    needs: [],
-    tasks: [task],
-    create: () => ({ biz: {}, faces: { tasks: [handle(task, async () => {})] } }),
-  })
-  const role = (works: Role['works'], modules: AnyModule[] = [module]) =>
-    defineRole({ name: 'r', summary: 'R', modules, serves: [], ...(works && { works }) })
-  expect(idleTasks([role({ slow: { concurrency: 1 } })])).toEqual([])
-  expect(idleTasks([role(undefined)])).toHaveLength(1)
-  expect(idleTasks([role({ other: { concurrency: 1 } })])).toHaveLength(1)
-  expect(idleTasks([role(undefined), role({ slow: { concurrency: 1 } }, [])])).toHaveLength(1)
-  expect(idleTasks([role({ slow: { concurrency: 0 } })])).toHaveLength(1)
-  expect(idleTasks([role({ slow: { concurrency: 1 }, 'A b': { concurrency: 1 } })])).toHaveLength(1)
-  const again = defineModule({ ...module, name: 'b' })
-  expect(idleTasks([role({ slow: { concurrency: 1 } }, [module, again])])).toHaveLength(1)
+test('a task that nobody would do is refused with the file that lacks its module or its queue', () => {
+  const slow = { slow: { concurrency: 1 } }
+  const user = defineModule({ name: 'b', needs: [], uses: { doer }, create: () => ({ biz: {}, faces: {} }) })
+  refuseIdleTasks([role('api', undefined, [doer]), role('worker', slow, [doer])])
+  for (const [some, remedy] of [
+    [[role('api', undefined, [doer]), role('worker', slow, [])], 'add a to the modules of roles/worker.ts, which works that queue'],
+    // A role does what its own modules handle, not what those use.
+    [[role('worker', slow, [user])], 'add a to the modules of roles/worker.ts'],
+    [
+      [role('worker', { other: { concurrency: 1 } }, [doer])],
+      'no role works that queue; name it in the works of one that has the module a, such as roles/worker.ts',
+    ],
+  ] as const) {
+    expect(() => refuseIdleTasks(some)).toThrow(StartError)
+    expect(() => refuseIdleTasks(some)).toThrow(`nobody would do the task a.do of the queue slow: ${remedy}`)
+  }
+})
+
+test('a task that its module does not both list and handle is said as what its author can mend', () => {
+  const unhandled = defineModule({ ...doer, create: () => ({ biz: {}, faces: {} }) })
+  const { tasks: _, ...unlisted } = doer
+  for (const module of [unhandled, defineModule(unlisted)]) {
+    expect(() => buildModules([module], unopened)).toThrow(StartError)
+    expect(() => buildModules([module], unopened)).toThrow('the module a must both list the task a.do')
+  }
 })
 
 test('a process works the queues of its roles, as many tasks at a time as they say or its settings', () => {

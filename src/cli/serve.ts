@@ -5,7 +5,7 @@ import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { Role } from '@/core/role'
+import { refuseIdleTasks, type Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
 import type { ReadinessCheck } from '@/infra/http/health'
 import { isEmbedded } from '@/infra/database/open'
@@ -13,8 +13,10 @@ import { migrateUp, needsMigrating } from '@/infra/database/migrate'
 import { drift } from '@/infra/database/migrate/drift'
 import { type MigrationProgress, progressLine } from '@/infra/database/migrate/progress'
 import { createLog } from '@/infra/log'
+import { mailFolder } from '@/infra/mail/open'
 import { createMetrics } from '@/infra/metrics'
 import { type OpenPorts, openPorts } from '@/infra/ports'
+import { logStrayRejections } from '@/infra/stray-rejections'
 import { migrations } from '@/migrations'
 import type { Arguments } from './arguments'
 import { configOf } from './command'
@@ -26,8 +28,10 @@ import { version } from './version'
 export async function serve(args: Arguments): Promise<number> {
   const { config } = configOf(args)
   const roles = rolesNamed(config.role ?? '')
+  refuseIdleTasks(allRoles)
   const names = roles.map(role => role.name)
   const log = createLog(config.log, { role: names.join(','), version })
+  logStrayRejections(log)
   const metrics = createMetrics({ version, roles: names })
   const readiness = new Readiness()
   const stop = stopOnSignals()
@@ -94,13 +98,19 @@ function driftService({ db }: OpenPorts, roles: readonly Role[], log: Log): Serv
   }
 }
 
-/** Aborts on the first SIGINT or SIGTERM; the second ends the process at once. */
+/** A signal that comes so soon after the first is the same one: Ctrl-C reaches it from the terminal, and from what has started it. */
+const sameSignalMs = 1000
+
+/** Aborts on the first SIGINT or SIGTERM; a second one ends the process at once. */
 function stopOnSignals(): AbortSignal {
   const stop = new AbortController()
+  let firstMs = 0
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(1)
-      stop.abort(signal)
+      if (!stop.signal.aborted) {
+        firstMs = performance.now()
+        stop.abort(signal)
+      } else if (performance.now() - firstMs > sameSignalMs) process.exit(1)
     })
   }
   return stop.signal
@@ -116,7 +126,8 @@ async function bringUpToDate(
   if (!db) return
   if (isEmbedded(config) || migrate) {
     if (!(await needsMigrating(db, migrations))) return
-    const progress = (event: MigrationProgress) => log.info(progressLine(event))
+    // A first start on SQLite has done them all before anybody could read of one; a server may take an hour for one.
+    const progress = (event: MigrationProgress) => log[isEmbedded(config) ? 'debug' : 'info'](progressLine(event))
     const applied = await withMigrationDatabase(config, { log, metrics }, wide => migrateUp(wide, migrations, { progress }))
     if (applied.length > 0) log.info('migrated', { applied })
     return
@@ -142,7 +153,16 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   const pages = roles.flatMap(role =>
     role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )
-  const lines = [...pages, ['health', `${ops.url}/readyz?verbose`], ['data', String(masked(config.database.url))]]
+  const queues = Object.keys(works)
+  const lines = [
+    ...pages,
+    ['health', `${ops.url}/readyz?verbose`],
+    ['data', String(masked(config.database.url))],
+    ...(portsOf(roles).has('mailer')
+      ? [['mail', config.mail.url === undefined ? mailFolder(config) : String(masked(config.mail.url))]]
+      : []),
+    ...(queues.length > 0 ? [['queues', queues.join(', ')]] : []),
+  ]
   const width = Math.max(...lines.map(([name = '']) => name.length))
   console.error(
     `\nbingo ${version}: ${roles.map(role => role.name).join(', ')}\n\n${lines.map(([name = '', where]) => `  ${name.padEnd(width)}  ${where}`).join('\n')}\n\nCtrl-C stops it.\n`,

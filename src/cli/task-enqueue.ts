@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs'
 import { AppError, exitCodes, StartError } from '@/core/error'
-import type { EnqueueItem, EnqueueOptions, Enqueued, Queue } from '@/core/queue/queue'
-import type { AnyTask } from '@/core/queue/task'
+import { type EnqueueItem, type EnqueueOptions, type Enqueued, type Queue, refusals, TaskRefused } from '@/core/queue/queue'
+import { type TaskView, taskStates } from '@/core/queue/admin'
+import type { AnyTask, Priority } from '@/core/queue/task'
 import { usage } from './arguments'
 import { progressBar } from './progress-bar'
 import { printable } from './task-output'
@@ -16,8 +17,13 @@ export interface FromOptions {
 
 const batchMax = 1000
 
+/** @throws StartError with exit code 64 for what is refused, since all of it stands on the command line */
 export async function enqueueOne(queue: Queue, task: AnyTask, text: string, options: EnqueueOptions, isJson: boolean): Promise<number> {
-  say(await queue.enqueue(task, parsed(text, '--payload'), options), isJson)
+  const payload = parsed(text, '--payload', exitCodes.usage)
+  const reply = await queue.enqueue(task, payload, options).catch(thrown => {
+    throw thrown instanceof TaskRefused ? usage(`${refusals[thrown.code]} ${wordsOf(thrown)}`.trimEnd()) : thrown
+  })
+  say(reply, isJson)
   return exitCodes.ok
 }
 
@@ -57,7 +63,7 @@ export async function enqueueFrom(
     for await (const { text, number, bytes } of linesOf(stream, lineMaxBytes, name)) {
       readBytes += bytes
       if (text.trim() === '') continue
-      batch.push({ number, item: { ...options, ...itemOf(text, `${name}:${number}`) } })
+      batch.push({ number, item: itemOf(task, text, `${name}:${number}`, options) })
       if (batch.length === batchMax) await flush()
     }
     await flush()
@@ -117,41 +123,62 @@ async function* linesOf(stream: ReadableStream<Uint8Array>, maxBytes: number, na
   if (size > 0) yield line()
 }
 
-/** A payload, or an object with a payload, and options beside it. */
-function itemOf(text: string, place: string): EnqueueItem<unknown> {
+/** A payload, or an object with a payload and options beside it, or what `task list --json` writes of a task. */
+function itemOf(task: AnyTask, text: string, place: string, shared: EnqueueOptions): EnqueueItem<unknown> {
   const value = parsed(text, place)
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'payload')) return { payload: value }
-  const { payload, options = {}, ...more } = value as { payload: unknown; options?: object }
-  if (Object.keys(more).length > 0 || typeof options !== 'object' || options === null) return { payload: value }
-  if (Object.hasOwn(options, 'payload') || Object.hasOwn(options, 'tx'))
-    throw new StartError(`${place}: options are not like that; they are delayMs, at, id and the like`)
-  return { payload, ...options }
+  if (typeof value !== 'object' || value === null) return { ...shared, payload: value }
+  if (isExported(value)) return { ...exported(task, value, place), ...shared }
+  if (!Object.hasOwn(value, 'payload')) return { ...shared, payload: value }
+  const { payload, options = {}, ...more } = value as { payload: unknown; options?: unknown }
+  const isObject = typeof options === 'object' && options !== null && !Array.isArray(options)
+  // A task may have a field that is called so.
+  if (task.check(value) === undefined) return { ...shared, payload: value }
+  const stray = Object.keys(more)
+  if (stray.length > 0 || !isObject || Object.hasOwn(options, 'payload') || Object.hasOwn(options, 'tx'))
+    throw new StartError(
+      `${place}: options go into "options": {"payload": …, "options": {"delayMs": …, "id": …}}${stray.map(name => `; ${printable(name)} stands beside it`).join('')}`,
+    )
+  return { ...shared, ...options, payload }
 }
 
-function parsed(text: string, place: string): unknown {
+type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'headers' | 'runAt'>
+
+const isExported = (value: object): value is Exported => {
+  const { id, queue, state, task } = value as Record<string, unknown>
+  return [id, queue, task].every(text => typeof text === 'string') && taskStates.some(each => each === state)
+}
+
+/** The same task under its own id, so that it is not there twice however often its line is read. */
+function exported(task: AnyTask, line: Exported, place: string): EnqueueItem<unknown> {
+  const { id, queue, priority, payload, headers, runAt: at } = line
+  if (line.task !== task.name) throw new StartError(`${place}: is of the task ${printable(String(line.task))}, not ${task.name}`)
+  return { id, queue, payload, priority: priority as Priority, ...(headers && { headers }), ...(at !== undefined && { at }) }
+}
+
+function parsed(text: string, place: string, exitCode?: number): unknown {
   try {
     return JSON.parse(text)
   } catch (thrown) {
-    throw new StartError(`${place}: is no JSON: ${printable((thrown as Error).message)}`)
+    throw new StartError(`${place}: is no JSON: ${printable((thrown as Error).message)}`, exitCode)
   }
 }
 
 /** With the number of the line in the place of that of the item, and what has become of the others. */
 function explained(thrown: unknown, name: string, lines: readonly Line[]): unknown {
-  if (!(thrown instanceof AppError)) return thrown
   const first = lines[0]?.number ?? 1
   const rest = `tail -n +${first} ${name === 'standard input' ? 'FILE' : JSON.stringify(name)}`
   const before =
     first > 1 ? `; the lines before ${first} are enqueued: go on with '${rest} | bingo task enqueue … --from=-'` : '; nothing is enqueued'
   // The queue has gone away meanwhile: some of this batch may be there.
-  if (thrown.kind === 'Unavailable') {
+  if (thrown instanceof AppError && thrown.kind === 'Unavailable')
     console.error(`bingo: ${name}: gave up in the lines ${first}–${lines.at(-1)?.number}${before}`)
-    return thrown
-  }
+  if (!(thrown instanceof TaskRefused)) return thrown
   const at = /^\/(\d+)/.exec(thrown.problems[0]?.pointer ?? '')?.[1]
-  if (at === undefined) return thrown
-  const why = thrown.problems.map(({ pointer, detail }) =>
-    `${printable(pointer.replace(/^\/\d+\/(payload)?/, ''))}: ${printable(detail)}`.replace(/^: /, ''),
-  )
-  return new StartError(`${name}:${lines[Number(at)]?.number}: ${thrown.message} ${why.join('; ')}${before}`)
+  return new StartError(`${name}:${lines[Number(at ?? 0)]?.number}: ${refusals[thrown.code]} ${wordsOf(thrown)}${before}`)
 }
+
+/** What is at fault, without the place of the item. */
+const wordsOf = ({ problems }: TaskRefused) =>
+  problems
+    .map(({ pointer, detail }) => [printable(pointer.replace(/^\/\d+\/(payload)?/, '')), printable(detail)].filter(Boolean).join(': '))
+    .join('; ')

@@ -1,22 +1,41 @@
 import type { FsckFinding, QueueStats, TaskView } from '@/core/queue/admin'
 
 /** How tasks are shown to people. Programs get JSON. */
-const payloadShownMax = 100
+const shownMax = 100
 
 /** Text that somebody else has written, without what a terminal would obey. */
 export const printable = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
   text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
-const timeOf = ({ deadAt, leaseUntil, runAt, enqueuedAt }: TaskView) => deadAt ?? leaseUntil ?? runAt ?? enqueuedAt ?? '–'
-
-/** One task on one line: `id  queue  state  time  task  attempts  payload`. */
-export function taskLine(task: TaskView): string {
-  const payload = 'payload' in task ? JSON.stringify(task.payload) : 'cannot be read'
-  const shown = payload.length > payloadShownMax ? `${payload.slice(0, payloadShownMax)}…` : payload
-  const line = [task.id, task.queue, task.state.padEnd(9), timeOf(task), task.task ?? '–', `attempt ${task.attempt}`, shown]
-  return printable(line.join('  '))
+/** What its time means, of each state. */
+function timeOf({ state, deadAt, leaseUntil, runAt, enqueuedAt }: TaskView): string {
+  const [what, at] = {
+    waiting: ['enqueued', enqueuedAt],
+    scheduled: ['not before', runAt],
+    active: ['leased until', leaseUntil],
+    dead: ['died', deadAt],
+  }[state]
+  return at === undefined ? '' : `${what} ${at}`
 }
+
+/** A task on each line, in columns as wide as the names that there are. */
+export function taskTable(queues: readonly string[], tasks: readonly string[]) {
+  const widest = (names: readonly string[]) => Math.max(5, ...names.map(({ length }) => length))
+  const widths = [22, widest(queues), 9, widest(tasks), 4, 37]
+  const row = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')
+  return {
+    head: row(['id', 'queue', 'state', 'task', 'runs', 'time', 'payload, and the last error']),
+    line(task: TaskView): string {
+      const payload = 'payload' in task ? JSON.stringify(task.payload) : 'cannot be read'
+      const error = task.errors.at(-1)?.message
+      const cells = [task.id, task.queue, task.state, task.task ?? '–', String(task.attempt), timeOf(task), cut(payload)]
+      return printable(row(error === undefined ? cells : [...cells, cut(error)]))
+    },
+  }
+}
+
+const cut = (text: string) => (text.length > shownMax ? `${text.slice(0, shownMax)}…` : text)
 
 /** All that is known of one, a line for each. */
 export function taskBlock({ errors, payload, headers, ...task }: TaskView): string {
@@ -30,11 +49,27 @@ export function taskBlock({ errors, payload, headers, ...task }: TaskView): stri
 const textOf = (value: unknown) => printable(typeof value === 'string' ? value : JSON.stringify(value))
 
 export function statsLines(all: readonly QueueStats[]): string[] {
-  const head = ['queue', 'waiting', 'scheduled', 'active', 'dead', 'oldest waits', 'enqueued', 'done', 'failed', 'crashed', 'cancelled']
-  const rows = all.map(({ queue, waiting, scheduled, active, dead, oldestWaitingMs, total }) => [
+  const hasOutbox = all.some(({ outbox }) => outbox !== undefined)
+  const kept = hasOutbox ? ['outbox'] : []
+  const head = [
+    'queue',
+    'waiting',
+    'scheduled',
+    'active',
+    'dead',
+    'oldest waits',
+    ...kept,
+    'enqueued',
+    'done',
+    'failed',
+    'crashed',
+    'cancelled',
+  ]
+  const rows = all.map(({ queue, waiting, scheduled, active, dead, oldestWaitingMs, outbox, total }) => [
     queue,
     ...[waiting, scheduled, active, dead].map(String),
     oldestWaitingMs === undefined ? '–' : `${(oldestWaitingMs / 1000).toFixed(1)} s`,
+    ...(hasOutbox ? [String(outbox ?? 0)] : []),
     ...[total.enqueued, total.done, total.failed, total.crashed, total.cancelled].map(String),
   ])
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map(row => row[i]?.length ?? 0)))

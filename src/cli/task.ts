@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs'
 import { roles } from '@roles'
 import { queuesOf, tasksOf } from '@/app'
 import type { Config } from '@/core/config/settings'
+import { yearMs } from '@/core/clock'
 import { AppError, exitCodes, StartError } from '@/core/error'
+import { refuseIdleTasks } from '@/core/role'
 import type { AnyTask } from '@/core/queue/task'
 import { type QueueAdmin, type TaskState, taskStates } from '@/core/queue/admin'
 import { isEmbedded, sqlitePath } from '@/infra/database/open'
@@ -12,7 +14,7 @@ import { type Arguments, type Flags, usage } from './arguments'
 import { type Command, configOf } from './command'
 import { refuseOldTables, toolsOf } from './migrate'
 import { enqueueFrom, enqueueOne } from './task-enqueue'
-import { findingLine, printable, statsLines, taskBlock, taskLine } from './task-output'
+import { findingLine, printable, statsLines, taskBlock, taskTable } from './task-output'
 
 const flags: Flags = {
   queue: { value: 'QUEUE', summary: 'The queue; that of the task for enqueue, and all of them for the others, when it is not said.' },
@@ -22,10 +24,14 @@ const flags: Flags = {
   from: {
     value: 'FILE',
     summary:
-      'enqueue: a file, or - for standard input, with a payload on each line, or {"payload": …, "options": {"delayMs": …, "id": …}}.',
+      'enqueue: a file, or - for standard input, with a payload on each line, or {"payload": …, "options": {"delayMs": …, "id": …}}, or what list --json writes.',
   },
   'delay-ms': { value: 'COUNT', summary: 'enqueue: not before so many milliseconds.' },
-  id: { value: 'ID', summary: 'enqueue: an id of your own; the same one is enqueued once only.' },
+  id: {
+    value: 'ID',
+    summary:
+      'enqueue: an id of your own; the same one is enqueued once only, until 24 hours after its task has ended, was cancelled or deleted.',
+  },
   fix: { summary: 'fsck: mend what can be mended.' },
   yes: { summary: 'delete: without asking.' },
 }
@@ -65,11 +71,13 @@ export const taskCommand: Command = {
     ['bingo task fsck --fix', 'after a disaster: 0 when all is well by then'],
   ],
   async run(args) {
+    refuseIdleTasks(roles)
     const [, name = '', ...rest] = args.words
     const action = Object.hasOwn(actions, name) ? actions[name] : undefined
     if (!action) throw usage(`bingo task takes ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`)
     if (rest.length < action.least || rest.length > action.most)
       throw usage(action.takes ? `bingo task ${name} takes ${action.takes}` : `bingo task ${name} takes no more words`)
+    if (rest.includes('')) throw usage('an id of a task is not empty')
     const odd = Object.keys(args.flags).find(flag => !action.flags.includes(flag))
     if (odd !== undefined)
       throw usage(
@@ -132,24 +140,34 @@ const limitDefault = 50
 async function list({ args, admin }: Run): Promise<number> {
   const isJson = args.switches.has('json')
   const limit = args.flags['limit'] === undefined ? limitDefault : count(args, 'limit', 1)
+  const table = taskTable(
+    admin.queues,
+    tasksOf(roles).map(({ name }) => name),
+  )
+  let isEmpty = true
   for (const queue of queuesIn(args, admin)) {
     for (const state of statesIn(args)) {
       let left = limit
       let pageToken: string | undefined
       do {
         const page = await admin.list(queue, state, { pageSize: Math.min(left, pageSize), ...(pageToken !== undefined && { pageToken }) })
-        for (const task of page.items) console.log(isJson ? JSON.stringify(task) : taskLine(task))
+        if (isEmpty && page.items.length > 0 && !isJson) console.log(table.head)
+        if (page.items.length > 0) isEmpty = false
+        for (const task of page.items) console.log(isJson ? JSON.stringify(task) : table.line(task))
         left -= page.items.length
         pageToken = page.nextPageToken
       } while (pageToken !== undefined && left > 0)
       if (pageToken !== undefined) console.error(`bingo: there are more ${state} tasks in ${queue}; --limit=${limit * 10} shows more`)
     }
   }
+  if (isEmpty) console.error('bingo: there are none')
   return exitCodes.ok
 }
 
-async function show({ args, rest, admin }: Run): Promise<number> {
-  const task = await admin.show(rest[0] as string, args.flags['queue'])
+async function show({ args, rest: [id = ''], admin }: Run): Promise<number> {
+  const task = await admin.show(id, args.flags['queue']).catch(thrown => {
+    throw isAnswer(thrown) ? new StartError(explained(id, thrown)) : thrown
+  })
   console.log(args.switches.has('json') ? JSON.stringify(task) : taskBlock(task))
   return exitCodes.ok
 }
@@ -178,13 +196,16 @@ async function onEach({ args, rest }: Run, work: (id: string, queue?: string) =>
       const result = await work(id, args.flags['queue'])
       console.log(args.switches.has('json') ? JSON.stringify({ id, result }) : `${id}  ${result}`)
     } catch (thrown) {
-      if (!(thrown instanceof AppError) || thrown.kind === 'Unavailable') throw thrown
-      console.error(`bingo: ${printable(id)}: ${thrown.message} ${remedies[thrown.code] ?? ''}`.trimEnd())
+      if (!isAnswer(thrown)) throw thrown
+      console.error(`bingo: ${explained(id, thrown)}`)
       code = exitCodes.failed
     }
   }
   return code
 }
+
+const isAnswer = (thrown: unknown): thrown is AppError => thrown instanceof AppError && thrown.kind !== 'Unavailable'
+const explained = (id: string, { code, message }: AppError) => `${printable(id)}: ${message} ${remedies[code] ?? ''}`.trimEnd()
 
 const remedies: Readonly<Record<string, string>> = {
   'NotFound.TaskNotFound': "It is done, or was never there; 'bingo task list' shows what is.",
@@ -234,7 +255,7 @@ function checkFlags(args: Arguments): void {
   if (args.flags['delay-ms'] !== undefined) count(args, 'delay-ms', 0)
 }
 
-const countMax = 31_536_000_000
+const countMax = yearMs
 
 function count({ flags: given }: Arguments, flag: string, least: number): number {
   const text = given[flag] ?? ''

@@ -49,8 +49,11 @@ export interface Database {
    * @param whenUnsure runs instead when the commit was sent and no answer came: what was written may be kept, or not
    */
   afterCommit(hook: Hook, whenUnsure?: Hook): Promise<void>
-  /** Throws when the code that runs now is inside a transaction of this database, whose `tx` it must use instead. */
-  refuseInsideTx(): void
+  /**
+   * Throws when the code that runs now is inside a transaction of this database, whose `tx` it must use instead.
+   * @param remedy what to do then, as the end of a sentence
+   */
+  refuseInsideTx(remedy?: string): void
   /**
    * True once after another process has written to the file: what this one keeps of it may be old. On SQLite only; servers do not
    * say. Costs a few microseconds, and does not see what this process wrote.

@@ -1,4 +1,5 @@
 import type { Controller } from './controller'
+import { StartError } from './error'
 import type { PortName, Ports } from './ports'
 import type { AnyTask, TaskHandler } from './queue/task'
 import type { AnyTable } from './table'
@@ -43,7 +44,7 @@ export const defineModule = <Biz, const N extends PortName, const U extends Uses
 ): Module<Biz, N, U> => module
 
 /** The modules named and all they use, each once, the used before the user. A circle is an error that names it. */
-function withUsed(modules: readonly AnyModule[]): AnyModule[] {
+export function withUsed(modules: readonly AnyModule[]): AnyModule[] {
   const found = new Set<AnyModule>()
   const visit = (module: AnyModule, path: readonly AnyModule[]) => {
     if (found.has(module)) return
@@ -63,8 +64,21 @@ export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new
 /** The tables of these modules and of those they use. */
 export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => withUsed(modules).flatMap(module => [...(module.tables ?? [])])
 
-/** The tasks of these modules and of those they use. */
-export const tasksDeclared = (modules: readonly AnyModule[]): AnyTask[] => withUsed(modules).flatMap(module => [...(module.tasks ?? [])])
+/**
+ * The tasks of these modules and of those they use.
+ * @throws StartError when two have one name, since what waits is found by its name, and one would be run as the other
+ */
+export function tasksDeclared(modules: readonly AnyModule[]): AnyTask[] {
+  const declared = withUsed(modules).flatMap(({ name, tasks = [] }) => tasks.map(task => ({ module: name, task })))
+  const byName = new Map<string, string>()
+  for (const { module, task } of declared) {
+    const other = byName.get(task.name)
+    if (other !== undefined)
+      throw new StartError(`the modules ${other} and ${module} both declare a task ${task.name}; give one of them another name`)
+    byName.set(task.name, module)
+  }
+  return declared.map(({ task }) => task)
+}
 
 /** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
 export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {
@@ -83,5 +97,5 @@ export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<A
 function refuseUnhandled({ name, tasks = [] }: AnyModule, faces: Faces): void {
   const handled = (faces.tasks ?? []).map(({ task }) => task)
   const odd = [...tasks, ...handled].find(task => !(tasks.includes(task) && handled.includes(task)))
-  if (odd) throw new Error(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
+  if (odd) throw new StartError(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
 }

@@ -1,5 +1,5 @@
 import { exitCodes, StartError } from './error'
-import type { AnyModule, FaceName } from './module'
+import { type AnyModule, type FaceName, withUsed } from './module'
 
 /** What a process can be started as. A role is a list: it names modules, and which of their faces it serves. */
 export interface Role {
@@ -23,6 +23,33 @@ export function worksOf(roles: readonly Role[]): Record<string, { concurrency: n
   }
   return works
 }
+
+/**
+ * Refuses tasks that nobody would do: they would wait for ever, or die, and whoever has enqueued them would not know.
+ * @param roles all that there are, since what one enqueues another works
+ * @throws StartError with the file that lacks the module or the queue
+ */
+export function refuseIdleTasks(roles: readonly Role[]): void {
+  for (const module of withUsed(roles.flatMap(({ modules }) => modules))) {
+    for (const { name, defaults } of module.tasks ?? []) {
+      const { queue } = defaults
+      const working = roles.filter(({ works = {} }) => Object.hasOwn(works, queue))
+      if (working.some(({ modules }) => modules.includes(module))) continue
+      const remedy =
+        working.length > 0
+          ? `add ${module.name} to the modules of ${working.map(fileOf).join(' or ')}, which works that queue`
+          : `no role works that queue; name it in the works of one that has the module ${module.name}, such as ${
+              roles
+                .filter(({ works }) => works)
+                .map(fileOf)
+                .join(' or ') || 'roles/scheduler.ts'
+            }`
+      throw new StartError(`nobody would do the task ${name} of the queue ${queue}: ${remedy}`)
+    }
+  }
+}
+
+const fileOf = ({ name }: Role) => `roles/${name}.ts`
 
 /**
  * The same with the numbers of the setting `queue.concurrency`, `mail:4`, in the place of the roles'. It may name queues that other

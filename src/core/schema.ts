@@ -109,11 +109,19 @@ const faultsMax = 50
 /** What is wrong with each field of a value, without the value: slow, so it is asked once something is. */
 export function faultsOf(schema: TSchema, value: unknown): FieldProblem[] {
   const faults = new Map<string, FieldProblem>()
-  for (const { path, message } of Value.Errors(schema, value)) {
+  for (const { path, message, schema: part } of Value.Errors(schema, value)) {
     if (faults.size >= faultsMax) break
-    if (!faults.has(path)) faults.set(path, { pointer: path, detail: message })
+    if (!faults.has(path)) faults.set(path, { pointer: path, detail: explained(message, part) })
   }
   return [...faults.values()]
+}
+
+/** A pattern, a union or a kind of ours explains itself to nobody; its description, or its values, do. */
+export function explained(message: string, schema: TSchema): string {
+  if (schema['enum']) return `Expected one of ${(schema['enum'] as string[]).join(', ')}`
+  const isOpaque = schema['pattern'] !== undefined || schema['anyOf'] !== undefined
+  if (isOpaque && schema.description) return `Expected: ${schema.description}`
+  return message
 }
 
 export type Of<S extends TSchema> = Static<S>

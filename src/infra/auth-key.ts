@@ -33,7 +33,7 @@ function keptKey(path: string): string {
   // Not the process id: in containers that share a volume all may have the same.
   const own = `${path}.${crypto.randomUUID()}`
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     writeFileSync(own, `${Buffer.from(crypto.getRandomValues(new Uint8Array(keyBytesMin))).toString('base64')}\n`, {
       mode: 0o600,
       flag: 'wx',

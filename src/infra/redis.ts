@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
+import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import { clusterClient, clusterId, primariesOf } from './redis-cluster'
+import { sayWhoListens } from './tracing-channels'
+
+sayWhoListens()
 
 /** A Redis server, or a cluster of them. Each user has connections of its own, since one that waits or listens holds up the others. */
 export interface RedisServer {
@@ -44,6 +48,8 @@ export interface RedisConnection {
   /** Gives the connection up and makes another. */
   reconnect(): void
   close(): Promise<void>
+  /** Closes it whatever is under way, as a call that blocks. Resolves when the server knows, or after half a second. */
+  drop(): Promise<void>
 }
 
 export interface RedisScript {
@@ -61,7 +67,7 @@ export class RedisTimeout extends Error {
 const connectTimeoutMs = 2000
 /** A connection on which a call waits and nothing comes is given up after so long, since its other end may be gone. */
 const silenceMaxMs = 5000
-/** Doubled with each attempt up to the most, and up to a half less. */
+/** Between attempts to connect. */
 const reconnectMs = { min: 50, max: 500 }
 const infoLimitMs = 2000
 const closeLimitMs = 500
@@ -89,7 +95,7 @@ export function openRedis(url: string, options: RedisServerOptions): RedisServer
   }
 }
 
-const retryStrategy = (attempt: number) => Math.min(reconnectMs.min * 2 ** attempt, reconnectMs.max) * (1 - Math.random() / 2)
+const retryStrategy = (attempt: number) => backoffMs(reconnectMs, attempt)
 
 const optionsOf = (name: string) => ({
   connectionName: `bingo-${name}`,
@@ -210,6 +216,13 @@ function connect(
       closed()
       if (client.status === 'ready') await within(closeLimitMs, client.quit()).catch(() => {})
       client.disconnect()
+    },
+    async drop() {
+      closed()
+      const isOpen = client.status === 'ready'
+      const ended = new Promise<void>(resolve => client.once('end', resolve))
+      client.disconnect()
+      if (isOpen) await within(closeLimitMs, ended).catch(() => {})
     },
   }
 }

@@ -22,6 +22,7 @@ export const migration: Migration = {
         "worker" text,
         "finisher" text,
         "uniqueKey" text,
+        "uniqueFor" integer,
         "uniqueUntil" integer,
         "errors" text,
         "envelope" text not null
@@ -30,7 +31,7 @@ export const migration: Migration = {
       'create index "queueTask_line" on "queueTask" ("queue", "priority", "line") where "state" = 0',
       'create index "queueTask_at" on "queueTask" ("queue", "state", "at", "id") where "state" > 0',
       'create index "queueTask_nonce" on "queueTask" ("queue", "nonce") where "nonce" is not null',
-      'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueKey" is not null',
+      'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueUntil" is not null',
       'create index "queueTask_cancelled" on "queueTask" ("queue", "id") where "isCancelled" = 1',
       `create table "queueTombstone" (
         "queue" text not null,

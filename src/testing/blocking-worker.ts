@@ -1,6 +1,6 @@
 import { loadConfig } from '@/core/config/load'
 import { handle } from '@/core/queue/task'
-import { openOwnDriver } from '@/infra/queue/worker/open'
+import { openOwnDriver } from '@/infra/queue/worker/own-driver'
 import { createWorker } from '@/infra/queue/worker'
 import { fakeMetrics } from './fakes'
 import { createLogOn } from '@/infra/log'

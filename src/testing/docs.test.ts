@@ -1,7 +1,9 @@
 import { expect, test } from 'bun:test'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Glob } from 'bun'
 import { temporaryFolder } from './bingo'
+import { until } from './conformance/cache-fixture'
 import { blocksOf, copyOfSources, root, shell } from './guides'
 import { freePort } from './servers'
 
@@ -32,23 +34,38 @@ test('following the guide to a module gives a module that passes the checks and 
   copyOfSources(folder.path)
   const blocks = await blocksOf('docs/add-a-module.md')
   const files = blocks.filter(({ language, title }) => language === 'ts' && title)
-  expect(files).toHaveLength(7)
+  expect(files).toHaveLength(10)
   for (const { title, text } of files.filter(({ title }) => !title.startsWith('src/migrations/'))) {
     mkdirSync(dirname(join(folder.path, title)), { recursive: true })
     writeFileSync(join(folder.path, title), text)
   }
-  const [make, , requests] = blocks.filter(({ language }) => language === 'sh')
+  const [make, , requests, again] = blocks.filter(({ language }) => language === 'sh')
   expect(await shell(make?.text ?? '', folder.path)).toMatchObject({ code: 0 })
   for (const { title, text } of files) expect([title, await Bun.file(join(folder.path, title)).text()]).toEqual([title, text])
   const check = await shell('bun run check', folder.path)
   expect([check.code, check.stdout, check.stderr]).toEqual([0, expect.any(String), expect.any(String)])
-  expect((await shell('bun test src/app.test.ts', folder.path)).code).toBe(0)
+  expect(await shell('bun test src/app.test.ts src/modules/note', folder.path)).toMatchObject({ code: 0 })
+
+  // Whoever forgets the second role is told so by whatever they start.
+  const scheduler = join(folder.path, 'roles/scheduler.ts')
+  cpSync(join(root, 'roles/scheduler.ts'), scheduler)
+  for (const command of ['--role=api --http.port=0 --ops.port=0', 'task stats']) {
+    const { code, stderr } = await shell(`bun src/main.ts ${command}`, folder.path)
+    expect([code, stderr]).toEqual([
+      1,
+      'bingo: nobody would do the task note.count of the queue default: add note to the modules of roles/scheduler.ts, which works that queue\n',
+    ])
+  }
+  writeFileSync(scheduler, files.find(({ title }) => title === 'roles/scheduler.ts')?.text ?? '')
 
   const { port, child } = await start(folder.path)
   const [made, refused] = onPort(requests?.text ?? '', port)
     .trim()
     .split('\n')
-  expect(JSON.parse((await shell(made ?? '', folder.path)).stdout)).toMatchObject({ text: 'Buy milk', version: 1 })
+  const written = JSON.parse((await shell(made ?? '', folder.path)).stdout)
+  expect(written).toMatchObject({ text: 'Buy milk', version: 1 })
+  const asked = onPort(again?.text ?? '', port).replace('ID', written.id)
+  await until(async () => JSON.parse((await shell(asked, folder.path)).stdout).words === 2, 10_000)
   const shown = JSON.parse(blocks.find(({ language }) => language === 'json')?.text ?? '')
   expect(JSON.parse((await shell(refused ?? '', folder.path)).stdout)).toMatchObject(shown)
   child.kill('SIGTERM')
@@ -77,4 +94,15 @@ test('the README names every package that the product depends on, and no other',
     .filter(name => name && name in { ...dependencies, ...devDependencies, x: 1 })
   expect(table.toSorted()).toEqual(Object.keys(dependencies).toSorted())
   for (const name of Object.keys(devDependencies)) expect([name, readme.includes(`\`${name}\``)]).toEqual([name, true])
+})
+
+test('the guide to the queue lists every metric of it, and no other', async () => {
+  const name = /bingo_(?:task|queue|outbox)_[a-z_]+/g
+  const sources = [...new Glob('src/infra/queue/**/*.ts').scanSync(root)].filter(path => !path.endsWith('.test.ts'))
+  const texts = await Promise.all(sources.map(path => Bun.file(join(root, path)).text()))
+  const made = new Set(texts.flatMap(text => text.match(name) ?? []))
+  const guide = await Bun.file(join(root, 'docs/queue.md')).text()
+  const listed = new Set(guide.slice(guide.indexOf('## What can be seen\n')).match(name))
+  expect(made.size).toBeGreaterThan(15)
+  expect([...listed].toSorted()).toEqual([...made].toSorted())
 })

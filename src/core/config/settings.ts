@@ -240,12 +240,19 @@ const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 94
 export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464
 
 /** What each setting allows and both together do not, as sentences that begin with the setting. */
-export function contradictions({ database, redis }: Config): string[] {
+export function contradictions({ database, redis, queue }: Config): string[] {
   const found: string[] = []
   if (redis.sentinels && redis.cluster) found.push('redis.sentinels: a Redis Cluster goes without Sentinels; unset one of the two')
   if (redis.sentinels && redis.url === undefined)
     found.push('redis.sentinels: nothing is said of the server itself; set redis.url, at least redis://localhost')
-  if (!database.url.startsWith('sqlite:')) return found
+  if (!database.url.startsWith('sqlite:')) {
+    // A heartbeat goes out after a third of the lease, and what is answered after five sixths of it is given back unused.
+    if (queue.timeoutMs * 3 > queue.leaseMs)
+      found.push(
+        `queue.timeoutMs: ${queue.timeoutMs} is more than a third of queue.leaseMs, ${queue.leaseMs}: tasks would be lost while Redis may still answer; lower it, or raise queue.leaseMs in all processes`,
+      )
+    return found
+  }
   if (database.replicaUrls)
     found.push(
       'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',

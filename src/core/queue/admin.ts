@@ -2,7 +2,10 @@
 export interface QueueAdmin {
   /** Names of all queues, each worked by some role. */
   readonly queues: readonly string[]
-  /** @param state of which tasks; @returns at most `pageSize` (1–1000), and where the next page begins, absent on the last */
+  /**
+   * @param state of which tasks
+   * @returns at most `pageSize`, 50 when it is not said and never more than 1000, and where the next page begins, absent on the last
+   */
   list(queue: string, state: TaskState, options?: { pageSize?: number; pageToken?: string }): Promise<TaskPage>
   /** @throws TaskNotFound */
   show(id: string, queue?: string): Promise<TaskView>
@@ -41,6 +44,8 @@ export interface TaskView {
   /** Until when its worker has it, unless it says that it still works, of an active one. */
   leaseUntil?: string
   worker?: string
+  /** It has committed with a transaction, and has not been handed to Redis yet: lists do not have it. */
+  isInOutbox?: boolean
   /** Somebody asked for its end; its worker has not said yet that it has. */
   isCancelled?: boolean
   /** When it became a dead letter. */
@@ -67,6 +72,8 @@ export interface QueueStats {
   dead: number
   /** Since when the first task in line could have been started; absent when none waits. */
   oldestWaitingMs?: number
+  /** Committed with transactions and not handed to Redis yet, so in none of the others; counted up to 100,000. Absent where the queue is in the database. */
+  outbox?: number
   /** Since the queue has been there. Counters are of use as rates; a crash of the server may lose the last second of them. */
   total: { enqueued: number; done: number; failed: number; crashed: number; dead: number; cancelled: number }
 }

@@ -1,6 +1,6 @@
 import type { Database } from '../database'
-import { defineErrors } from '../error'
-import type { Priority, Task, TaskDefaults } from './task'
+import { defineErrors, type FieldProblem } from '../error'
+import type { Task, TaskDefaults } from './task'
 
 /**
  * Work for later. What is accepted is done at least once: a task whose `enqueue` has resolved survives every process, and every
@@ -8,11 +8,15 @@ import type { Priority, Task, TaskDefaults } from './task'
  */
 export interface Queue {
   /**
-   * @throws InvalidArgument, Unprocessable or TooLarge for what can never be enqueued, Unavailable when the queue cannot be reached or refuses writes: then nothing was enqueued, or, when no answer came, the same
-   * call with the same `id` is safe to repeat
+   * @throws TaskRefused for what can never be enqueued, QueueUnavailable when the queue cannot be reached or refuses writes: then
+   * nothing was enqueued, or, when no answer came, the same call with the same `id` is safe to repeat
    */
   enqueue<P>(task: Task<P>, payload: P, options?: EnqueueOptions): Promise<Enqueued>
-  /** Many of one task, up to 10,000, in one go. Either all are refused or each has its reply, in their order. Throws like `enqueue`. */
+  /**
+   * Many of one task, up to 10,000, with replies in their order. One that can never be enqueued refuses all of them. Without `tx` they go
+   * to the queue in batches of up to 1,000: when it cannot be reached midway, those before are enqueued; give each an `id`, and the same
+   * call is safe to repeat. Throws like `enqueue`.
+   */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
 }
 
@@ -35,7 +39,6 @@ export interface EnqueueOptions extends TaskDefaults {
   delayMs?: number
   /** Instead of `delayMs`: an RFC 3339 instant, by the clock of this process. One in the past is now. */
   at?: string
-  priority?: Priority
   /** While a task with the same unique key waits or runs, but for so many milliseconds at most, another is not enqueued. 1–31,536,000,000. */
   uniqueFor?: number
   /** What is unique; the task's name and payload when absent. 1–1000 characters. */
@@ -48,14 +51,41 @@ export interface EnqueueOptions extends TaskDefaults {
 
 export type EnqueueItem<P> = Omit<EnqueueOptions, 'tx'> & { payload: P }
 
+/**
+ * What `enqueue` throws for what can never be enqueued. It is a fault of the code that enqueues, so towards those who use the product
+ * it is an error like any other that nobody foresaw; who takes tasks from people, such as the command line, says it in words of its own.
+ */
+export class TaskRefused extends Error {
+  override readonly name = 'TaskRefused'
+  readonly code: RefusalCode
+  /** `pointer` is a JSON Pointer into the payload, or the name of an option; of many tasks it begins with the place of the one at fault. */
+  readonly problems: readonly FieldProblem[]
+
+  constructor(code: RefusalCode, problems: readonly FieldProblem[] = [], options: { cause?: unknown } = {}) {
+    // For the log, which has of an error its message.
+    const details = problems.slice(0, problemsSaidMax).map(({ pointer, detail }) => ` ${pointer ? `${pointer}: ` : ''}${detail};`)
+    super(`${refusals[code]}${details.join('').replace(/;$/, '')}`, options)
+    this.code = code
+    this.problems = problems
+  }
+}
+
+/** What is said of each, before its problems. */
+export const refusals = {
+  UnknownTask: 'No module of this process declares this task.',
+  UnknownQueue: 'No role works this queue.',
+  OptionInvalid: 'An option of the task is out of range.',
+  PayloadInvalid: 'The payload does not fit the schema of its task.',
+  PayloadTooLarge: 'The payload is larger than queue.payloadMaxBytes.',
+  TooMany: 'At most 10,000 tasks are enqueued at a time.',
+} as const
+export type RefusalCode = keyof typeof refusals
+const problemsSaidMax = 10
+
 export const queueErrors = defineErrors({
-  UnknownTask: ['InvalidArgument', 'No module of this process declares this task.'],
-  UnknownQueue: ['InvalidArgument', 'No role works this queue.'],
-  OptionInvalid: ['InvalidArgument', 'An option of the task is out of range.'],
-  PayloadInvalid: ['Unprocessable', 'The payload does not fit the schema of its task.'],
-  PayloadTooLarge: ['TooLarge', 'The payload is larger than queue.payloadMaxBytes.'],
-  TooMany: ['TooLarge', 'At most 10,000 tasks are enqueued at a time.'],
   QueueUnavailable: ['Unavailable', 'The queue cannot be reached, or takes no writes.'],
+  UnknownQueue: ['InvalidArgument', 'No role works this queue.'],
+  CursorInvalid: ['InvalidArgument', 'This cursor is none that a step before has said.'],
   TaskNotFound: ['NotFound', 'There is no such task.'],
   TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],

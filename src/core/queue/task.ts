@@ -1,5 +1,6 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
+import { defaultChecks, faultsAmong } from './checks'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -55,11 +56,17 @@ export const taskDefaults: Required<TaskDefaults> = {
 const taskName = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
 const nameMax = 64
 
-/** @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters */
+/**
+ * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
+ * default is out of range: it would be found out by each task, and by a store half-way
+ */
 export function defineTask<S extends TSchema>(name: string, schema: S, defaults: TaskDefaults = {}): Task<Static<S>> {
   if (!taskName.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
-  return { name, schema, defaults: { ...taskDefaults, ...defaults }, check: validatorOf(schema) }
+  const faults = faultsAmong(defaults, defaultChecks).map(({ pointer, detail }) => `${pointer} ${detail}`)
+  if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
+  const said = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
+  return { name, schema, defaults: { ...taskDefaults, ...said }, check: validatorOf(schema) }
 }
 
 /** What a handler knows of the task it works on. */

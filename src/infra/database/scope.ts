@@ -60,16 +60,25 @@ export function close(scope: Scope): void {
   scope.onClose?.()
 }
 
+/** Whose each tx is. */
+const owners = new WeakMap<object, object>()
+export const ownTx = <T extends object>(tx: T, owner: object): T => {
+  owners.set(tx, owner)
+  return tx
+}
+/** Whether `tx` is a transaction, or a savepoint, of this database, and not of another. */
+export const isTxOf = (tx: object, owner: object): boolean => owners.get(tx) === owner
+
 const isOpen = (scope: Scope): boolean => scope.open && (!scope.parent || isOpen(scope.parent))
 
 /**
  * Throws when the code that runs now is inside an open transaction of `owner`: it has been given a `tx` and uses the outer
  * database by mistake. On SQLite that call would wait for its own transaction, on MySQL it would escape it.
  */
-export function refuseInsideTx(owner: object): void {
+export function refuseInsideTx(owner: object, remedy = 'use the tx that db.tx hands to its callback'): void {
   for (let scope = current.getStore(); scope; scope = scope.around) {
     if (scope.owner === owner && isOpen(scope)) {
-      throw new Error('the outer database was used inside a transaction; use the tx that db.tx hands to its callback')
+      throw new Error(`the outer database was used inside a transaction; ${remedy}`)
     }
   }
 }

@@ -5,7 +5,7 @@ import { databaseErrors } from './errors'
 import { runHooks } from './hooks'
 import type { Meters } from './meters'
 import { retriesDefault, retryPauseMs } from './retry'
-import { close, enter, newScope, overError, refuseInsideTx, refuseMisuse, runIn, type Scope } from './scope'
+import { close, enter, newScope, overError, ownTx, refuseInsideTx, refuseMisuse, runIn, type Scope } from './scope'
 import { callerOf, watchHold } from './warnings'
 
 const txTimeoutDefaultMs = 10_000
@@ -34,7 +34,7 @@ export interface TxDriver extends Pick<Database, 'dialect' | 'clock' | 'seal' | 
 
 /** What the database that hands transactions out does of them, on every driver. */
 export const outside = (owner: () => Database, driver: TxDriver): Pick<Database, 'refuseInsideTx' | 'afterCommit' | 'tx'> => ({
-  refuseInsideTx: () => refuseInsideTx(owner()),
+  refuseInsideTx: remedy => refuseInsideTx(owner(), remedy),
   async afterCommit(hook) {
     refuseInsideTx(owner())
     await runHooks([hook], driver.log)
@@ -143,7 +143,7 @@ function handleOn(kit: Kit, scope: Scope): Database {
   const { dialect, clock, seal, cache } = kit.driver
   const { session } = kit
   const { runReturning } = session
-  return {
+  const tx: Database = {
     dialect,
     clock,
     seal,
@@ -160,6 +160,7 @@ function handleOn(kit: Kit, scope: Scope): Database {
       addHooks(scope, [{ committed, unsure }])
     },
   }
+  return ownTx(tx, scope.owner)
 }
 
 async function inTurn<T>(kit: Kit, scope: Scope, ask: () => Promise<T>): Promise<T> {

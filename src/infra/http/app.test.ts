@@ -3,9 +3,11 @@ import { everyone } from '@/core/access'
 import { currentCaller } from '@/core/caller'
 import { controller } from '@/core/controller'
 import { AppError } from '@/core/error'
+import { defineTask } from '@/core/queue/task'
 import { Type } from '@/core/schema'
 import { Readiness } from '@/core/service'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
+import { createQueue } from '../queue/queue'
 import { httpApp } from './app'
 import { createHealth } from './health'
 
@@ -36,6 +38,18 @@ function wrongApp() {
         throw new AppError('Unavailable', 'Elsewhere', 'Come back.', { cause: new Error('hunter2'), retryAfterSeconds: 7 })
       },
       declared('ours'),
+    )
+    .get(
+      '/enqueue',
+      async () => {
+        const said = defineTask('thing.do', Type.Object({ secretPlan: Type.String() }))
+        const unreached = { enqueue: () => Promise.reject(new Error('nothing was to be enqueued')) }
+        const clock = { nowMs: () => 0 }
+        const queue = createQueue({ driver: unreached, tasks: [said], queues: ['default'], clock, payloadMaxBytes: 1000 })
+        await queue.enqueue(said, {} as never)
+        return { name: 'x' }
+      },
+      declared('enqueue'),
     )
     .get('/text', () => Promise.reject('hunter2') as never, declared('text'))
     .get('/fine', () => ({ name: 'x' }), declared('fine'))
@@ -75,6 +89,15 @@ test('an error that nobody expected is answered 500 without a word of it, and lo
     expect(text).not.toMatch(/hunter2|passwd|at |\.ts/)
   }
   expect(log.lines.map(({ fields }) => String(fields['err']))).toEqual(['TypeError: cannot read /etc/passwd of hunter2', 'hunter2'])
+})
+
+test('a task that is enqueued wrongly is our fault: 500, nothing of it is sent, and the log says what is wrong', async () => {
+  const { get, log } = wrongApp()
+  const { status, text } = await get('/enqueue')
+  expect([status, JSON.parse(text).code, JSON.parse(text).errors]).toEqual([500, 'Internal.Unexpected', undefined])
+  expect(text).not.toContain('secretPlan')
+  expect(log.lines).toMatchObject([{ level: 'error', fields: { err: { name: 'TaskRefused', code: 'PayloadInvalid' } } }])
+  expect(String(log.lines[0]?.fields['err'])).toContain('/secretPlan: Expected required property')
 })
 
 test('an error of ours says what it means, and keeps its cause', async () => {

@@ -1,7 +1,7 @@
 import { ParseError, ValidationError } from 'elysia'
 import { AppError, defineErrors, type FieldProblem, kinds, toAppError } from '@/core/error'
 import type { Log } from '@/core/log'
-import { type TSchema, Type } from '@/core/schema'
+import { explained, type TSchema, Type } from '@/core/schema'
 import { bodyErrors } from './body'
 import { jsonResponse, type OwnHeaders } from './response'
 
@@ -108,11 +108,3 @@ function fieldProblems(failed: ValidationError): FieldProblem[] {
 /** Of a query or headers, where a field has a name rather than a place. */
 const namedProblems = (failed: ValidationError): FieldProblem[] =>
   fieldProblems(failed).map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
-
-/** A pattern or a union explains itself to nobody; its description does. */
-function explained(message: string, schema: TSchema): string {
-  if (schema['enum']) return `Expected one of ${(schema['enum'] as string[]).join(', ')}`
-  const isOpaque = schema['pattern'] !== undefined || schema['anyOf'] !== undefined
-  if (isOpaque && schema.description) return `Expected: ${schema.description}`
-  return message
-}

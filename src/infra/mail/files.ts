@@ -1,7 +1,7 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Mailer, mailErrors } from '@/core/mailer'
-import { digestOf } from './message'
+import { shortDigest } from '../digest'
 
 /**
  * Writes messages into a folder instead of sending them, for whoever runs bingo without a mail server. Each is there whole or not
@@ -12,7 +12,7 @@ export function fileMailer(folder: string, from: string): Mailer {
     async send(mail) {
       const { bytesOf } = await import('./nodemailer')
       const bytes = await bytesOf(mail, from)
-      const path = join(folder, `${digestOf(mail.key)}.eml`)
+      const path = join(folder, `${shortDigest(mail.key)}.eml`)
       const own = `${path}.${crypto.randomUUID()}`
       try {
         // Nobody else's business, whatever the umask.

@@ -32,9 +32,6 @@ export function checkMail({ to, subject, text, key }: Mail): void {
 
 const isWithin = (text: string, max: number) => text.length >= 1 && text.length <= max && text.isWellFormed()
 
-/** 22 characters that the key decides, and that can stand in a header and in the name of a file. */
-export const digestOf = (key: string): string => new Bun.CryptoHasher('sha256').update(key).digest('base64url').slice(0, 22)
-
 /** `bingo <no-reply@example.com>` or the address alone. */
 export function parseFrom(from: string): { name: string; address: string } {
   const [, name = '', inBrackets] = /^(.*?) ?<(.+)>$/.exec(from) ?? []

@@ -1,6 +1,7 @@
 import { createTransport } from 'nodemailer'
 import { type Mail, type Mailer, mailErrors } from '@/core/mailer'
-import { digestOf, parseFrom } from './message'
+import { shortDigest } from '../digest'
+import { parseFrom } from './message'
 
 /** All that knows the library: messages as bytes, and SMTP. */
 const connectionsMax = 4
@@ -18,7 +19,7 @@ function messageOf({ to, subject, text, key }: Mail, from: string) {
     to: { name: '', address: to },
     subject,
     text,
-    messageId: `<${digestOf(key)}@${domain}>`,
+    messageId: `<${shortDigest(key)}@${domain}>`,
     // Nobody's absence note is wanted (RFC 3834).
     headers: { 'Auto-Submitted': 'auto-generated' },
     xMailer: false as const,

@@ -15,7 +15,7 @@ export function openMailer({ mail, database }: Pick<Config, 'mail' | 'database'>
   let smtp: Promise<Mailer & { close(): void }> | undefined
   // Loaded when used: most processes send nothing.
   const toServer = async (server: string) => (smtp ??= import('./nodemailer').then(({ smtpMailer }) => smtpMailer(server, from)))
-  const files = fileMailer(join(dirname(sqlitePath({ database })), 'mail'), from)
+  const files = fileMailer(mailFolder({ database }), from)
   return {
     async send(message) {
       checkMail(message)
@@ -27,3 +27,6 @@ export function openMailer({ mail, database }: Pick<Config, 'mail' | 'database'>
     },
   }
 }
+
+/** Where messages are written that no server is configured for. */
+export const mailFolder = (config: Pick<Config, 'database'>): string => join(dirname(sqlitePath(config)), 'mail')

@@ -61,6 +61,12 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect(await code(admin.cancel('a'))).toBe('NotFound.TaskNotFound')
   })
 
+  test('whoever enqueues inside a transaction without it is told to hand it over', async () => {
+    const forgotten = db.tx(() => enqueue('forgotten'))
+    await expect(forgotten).rejects.toThrow('pass its tx to enqueue: queue.enqueue(task, payload, { tx })')
+    expect(await code(admin.show('forgotten'))).toBe('NotFound.TaskNotFound')
+  })
+
   test('a list is read a page at a time; a token of another list is refused', async () => {
     for (let i = 0; i < 25; i++) await enqueue(`page-${i}`)
     const seen: string[] = []
@@ -148,6 +154,25 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect((await db.all('select "taskId", "claimedAt" from "outbox"')).map(row => [row['taskId'], row['claimedAt']])).toEqual([
       ['left-1', null],
     ])
+  })
+  test('what is still in the outbox is counted and shown, at its time, as long as it is there', async () => {
+    await db.run('delete from "outbox"')
+    expect((await admin.stats('mail')).outbox).toBe(0)
+    await db.tx(async tx => {
+      await opened.queue.enqueue(note, { n: 1 }, { tx, id: 'kept', queue: 'mail', priority: 2 })
+      await opened.queue.enqueue(note, { n: 2 }, { tx, id: 'kept-later', queue: 'mail', delayMs: 60_000 })
+    })
+    expect([(await admin.stats('mail')).outbox, (await admin.stats('default')).outbox]).toEqual([2, 0])
+    expect(await admin.show('kept')).toMatchObject({ queue: 'mail', state: 'waiting', isInOutbox: true, priority: 2, payload: { n: 1 } })
+    const later = await admin.show('kept-later')
+    expect([later.state, Math.abs(Date.parse(later.runAt ?? '') - Date.now() - 60_000) < 10_000]).toEqual(['scheduled', true])
+    expect(await code(admin.show('kept', 'default'))).toBe('NotFound.TaskNotFound')
+    // A relay that hands it over has it in both for a moment: then it is with Redis.
+    await enqueue('kept')
+    expect(await admin.show('kept')).not.toHaveProperty('isInOutbox')
+    await admin.remove('kept')
+    await admin.cancel('kept')
+    await db.run('delete from "outbox"')
   })
   test('what is still in the outbox can be cancelled, and is never enqueued', async () => {
     await db.run('delete from "outbox"')

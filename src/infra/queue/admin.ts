@@ -5,7 +5,7 @@ import { queueErrors } from '@/core/queue/queue'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
 import { readEnvelope } from './envelope'
-import { unknownQueue } from './port'
+import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
 export interface OutboxAdmin {
@@ -17,9 +17,16 @@ export interface OutboxAdmin {
   remove(id: string): Promise<boolean>
 }
 
+/** What transactions have left and nobody has handed over yet. */
+export interface OutboxView {
+  /** How many of a queue, counted up to 100,000. */
+  count(queue: string): Promise<number>
+  show(id: string, queues: readonly string[]): Promise<{ queue: string; task: StoredTask } | undefined>
+}
+
 export interface QueueAdminOptions {
   driver: QueueDriver
-  outbox?: OutboxAdmin | undefined
+  outbox?: (OutboxAdmin & OutboxView) | undefined
   queues: readonly string[]
   /** Signs page tokens. */
   seal: Seal
@@ -32,7 +39,7 @@ const pageSizeDefault = 50
 const givenUpMax = 1000
 
 const pageErrors = defineErrors({
-  PageSize: ['InvalidArgument', 'pageSize must be an integer from 1 to 1000.'],
+  PageSize: ['InvalidArgument', 'pageSize must be a whole number from 1; no page has more than 1000.'],
   PageToken: ['InvalidArgument', 'This page token does not belong to this list. Start again without one.'],
   State: ['InvalidArgument', `The state of tasks is one of ${taskStates.join(', ')}.`],
 })
@@ -44,13 +51,20 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
     return queue
   }
 
-  /** The first answer that is not `absent`. */
-  async function inQueues<T>(queue: string | undefined, ask: (queue: string) => Promise<T | undefined>): Promise<T> {
-    for (const name of queue === undefined ? queues : [checked(queue)]) {
+  const queuesNamed = (queue: string | undefined) => (queue === undefined ? queues : [checked(queue)])
+
+  /** The first answer there is. */
+  async function firstOf<T>(queue: string | undefined, ask: (queue: string) => Promise<T | undefined>): Promise<T | undefined> {
+    for (const name of queuesNamed(queue)) {
       const answer = await ask(name)
       if (answer !== undefined) return answer
     }
-    throw queueErrors.TaskNotFound()
+    return undefined
+  }
+  async function inQueues<T>(queue: string | undefined, ask: (queue: string) => Promise<T | undefined>): Promise<T> {
+    const answer = await firstOf(queue, ask)
+    if (answer === undefined) throw queueErrors.TaskNotFound()
+    return answer
   }
   const there = <T extends string>(answer: T): Exclude<T, 'absent'> | undefined =>
     answer === 'absent' ? undefined : (answer as Exclude<T, 'absent'>)
@@ -70,11 +84,17 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       return page.cursor === undefined ? { items } : { items, nextPageToken: seal.close(page.cursor, purpose) }
     },
 
-    show: (id, queue) =>
-      inQueues(queue, async name => {
+    async show(id, queue) {
+      const found = await firstOf(queue, async name => {
         const task = await driver.show(name, id)
         return task && viewOf(name, task)
-      }),
+      })
+      if (found) return found
+      // Last, since one that is handed over now is in both.
+      const kept = await outbox?.show(id, queuesNamed(queue))
+      if (!kept) throw queueErrors.TaskNotFound()
+      return { ...viewOf(kept.queue, kept.task), isInOutbox: true }
+    },
 
     async retry(id, queue) {
       if (await outbox?.retry(id)) return
@@ -95,7 +115,10 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       if (answer === 'active') throw queueErrors.TaskActive()
     },
 
-    stats: async queue => ({ queue, ...(await driver.stats(checked(queue))) }),
+    async stats(queue) {
+      const [stats, kept] = await Promise.all([driver.stats(checked(queue)), outbox?.count(queue)])
+      return { queue, ...stats, ...(kept !== undefined && { outbox: kept }) }
+    },
 
     async *fsck(queue, { fix }) {
       checked(queue)

@@ -1,5 +1,6 @@
 import type { FsckFinding, QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Database } from '@/core/database'
+import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
 
 /**
@@ -24,7 +25,7 @@ export interface QueueDriver {
   reap(queue: string, rule: ReapRule): Promise<ReapReply>
 
   cancel(queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'>
-  /** Dead → waiting, failures and crashes from 0, errors kept. */
+  /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, id: string): Promise<'retried' | 'alive' | 'absent'>
   remove(queue: string, id: string): Promise<'removed' | 'active' | 'absent'>
   show(queue: string, id: string): Promise<StoredTask | undefined>
@@ -56,7 +57,7 @@ export interface NewTask {
   /** 0–9, 0 first. */
   priority: number
   delayMs: number
-  /** While the task lives, and at most `forMs`, no other with this key is enqueued. 22 characters of a digest. */
+  /** While the task lives, and at most `forMs` from when it was enqueued or retried, no other with this key is enqueued. 22 characters of a digest. */
   unique?: { key: string; forMs: number }
   envelope: string
 }
@@ -127,7 +128,7 @@ export interface BeatReply {
 export interface ReapRule {
   /** After a restart of the server, or when its clock has jumped, workers have so long to say that they are there. */
   leaseMs: number
-  /** More crashes make a task a dead letter, with the error `poison`. The first crash is tried again at once, the others after `2^crashes` s. */
+  /** More crashes make a task a dead letter, with the error of `poisonError`. The first crash is tried again at once, the others after `2^crashes` s. */
   crashesMax: number
 }
 
@@ -159,10 +160,22 @@ export interface StoredTask {
   errors: TaskError[]
 }
 
+/** The store is away, full, busy or too slow. Anything else that a driver throws is the fault of what it was told, or ours: the same call would fail again. */
+export const isPassing = (thrown: unknown): boolean =>
+  thrown instanceof AppError && (thrown.kind === 'Unavailable' || thrown.kind === 'Timeout')
+
+/** What a dead letter says that no worker has survived. */
+export const poisonError = (crashes: number): string => `poison: ${crashes} workers did not survive it`
+
+/** How many ids one line of the log names. */
+export const idsLoggedMax = 20
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500
 export const reapMax = 100
 export const errorsMax = 10
+const errorMaxChars = 1000
+/** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
+export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
 /** For so long an id is remembered after its task has ended. */
 export const keptIdMs = 86_400_000

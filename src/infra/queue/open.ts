@@ -11,10 +11,12 @@ import { isEmbedded } from '../database/open'
 import type { RedisServer } from '../redis'
 import { createQueueAdmin } from './admin'
 import type { QueueDriver } from './driver'
+import { openDriver } from './open-driver'
 import { createBell } from './outbox/bell'
 import { createRelay } from './outbox/relay'
 import { createOutboxRows } from './outbox/rows'
-import { createQueue } from './port'
+import { outboxView } from './outbox/view'
+import { createQueue } from './queue'
 
 /** The queue of this process: for modules, for operators, for whoever works it. */
 export interface OpenQueue {
@@ -39,26 +41,18 @@ export interface QueueSurroundings {
   queues: readonly string[]
 }
 
-/** In the file of SQLite, or in Redis beside MySQL. */
+/** The driver, and on MySQL the outbox before it. */
 export async function openQueue(config: Config, surroundings: QueueSurroundings): Promise<OpenQueue> {
-  const { db, redis: server, log, metrics, clock, tasks, queues } = surroundings
-  const { payloadMaxBytes, leaseMs, timeoutMs } = config.queue
-  const { prefix } = config.redis
-  const { seal } = db
-  if (isEmbedded(config)) {
-    const { openSqliteQueue } = await import('./sqlite/driver')
-    const driver = openSqliteQueue({ db, log, metrics, clock })
-    const queue = createQueue({ driver, tasks, queues, clock, payloadMaxBytes })
-    const admin = createQueueAdmin({ driver, queues, seal, leaseMs })
-    return { queue, admin, driver, relay: undefined, close: () => driver.close() }
+  const { db, redis, log, metrics, clock, tasks, queues } = surroundings
+  const { payloadMaxBytes, leaseMs } = config.queue
+  const driver = await openDriver(config, { db, redis }, { log, metrics, clock })
+  const bell = isEmbedded(config) || !redis ? undefined : createBell(redis, config.redis.prefix)
+  const outbox = bell && createOutboxRows(db, bell.ring)
+  return {
+    queue: createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }),
+    admin: createQueueAdmin({ driver, outbox: outbox && { ...outbox, ...outboxView(db) }, queues, seal: db.seal, leaseMs }),
+    driver,
+    relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),
+    close: () => driver.close(),
   }
-  if (!server) throw new Error('the task queue is in Redis, and there is none')
-  const { openRedisQueue } = await import('./redis/open')
-  const driver = await openRedisQueue({ server, prefix, timeoutMs, log, metrics })
-  const bell = createBell(server, prefix)
-  const outbox = createOutboxRows(db, bell.ring)
-  const queue = createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes })
-  const admin = createQueueAdmin({ driver, outbox, queues, seal, leaseMs })
-  const relay = createRelay({ rows: outbox, driver, bell, log, metrics })
-  return { queue, admin, driver, relay, close: () => driver.close() }
 }

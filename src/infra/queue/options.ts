@@ -1,36 +1,14 @@
-import type { Clock } from '@/core/clock'
-import { nearest } from '@/core/config/leaf'
-import type { FieldProblem } from '@/core/error'
-import { type EnqueueOptions, queueErrors } from '@/core/queue/queue'
-import type { Backoff, TaskDefaults } from '@/core/queue/task'
+import { type Clock, yearMs } from '@/core/clock'
+import { type Check, defaultChecks, faultsAmong, text, whole } from '@/core/queue/checks'
+import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
+import type { TaskDefaults } from '@/core/queue/task'
 import type { EnvelopeOptions } from './envelope'
 
-/**
- * What may be said when a task is enqueued, checked: options come from handlers and biz, but also from the command line and the
- * administrators' API, so the types are not trusted.
- */
-const yearMs = 31_536_000_000
-const dayMs = 86_400_000
-const retriesMax = 1000
-const prioritiesMax = 9
-const factorMax = 10
+/** What may be said when a task is enqueued, checked; and what of it goes with the task. */
+
 const uniqueKeyMax = 1000
 const headersMax = 16
 const headersBytesMax = 1024
-
-const isWhole = (value: unknown, min: number, max: number): value is number =>
-  typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
-
-/** What is wrong with an option, as the end of a sentence; undefined when nothing is. */
-type Check = (value: unknown) => string | undefined
-const whole =
-  (min: number, max: number): Check =>
-  value =>
-    isWhole(value, min, max) ? undefined : `must be an integer from ${min} to ${max}`
-const text =
-  (fits: (value: string) => boolean, words: string): Check =>
-  value =>
-    typeof value === 'string' && fits(value) ? undefined : `must be ${words}`
 
 /** Braces would put a key of Redis into another slot, and spaces would end a word of a log line. */
 const idPattern = /^[\x21-\x7a|~]{1,128}$/
@@ -40,12 +18,12 @@ const controls = /[\u0000-\u001f\u007f]/
 
 const instant = text(value => instantMs(value) !== undefined, 'an RFC 3339 instant, like 2026-01-31T09:05:00Z')
 
-const checks: Record<Exclude<keyof EnqueueOptions, 'tx' | 'queue'>, Check> = {
+const checks: Record<keyof EnqueueOptions, Check> = {
+  ...defaultChecks,
+  // The types of both are seen to where they are used.
+  tx: () => undefined,
+  queue: () => undefined,
   id: text(value => idPattern.test(value), '1–128 printable ASCII characters without spaces and braces'),
-  priority: whole(0, prioritiesMax),
-  maxRetries: whole(0, retriesMax),
-  backoff: backoffFault,
-  timeoutMs: whole(1, dayMs),
   delayMs: whole(0, yearMs),
   at: instant,
   deadline: instant,
@@ -53,42 +31,15 @@ const checks: Record<Exclude<keyof EnqueueOptions, 'tx' | 'queue'>, Check> = {
   uniqueKey: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
   headers: headersFault,
 }
-const names = ['queue', ...Object.keys(checks)]
 
-/** Throws OptionInvalid with everything that is wrong. Whether there is such a queue is asked elsewhere. */
+/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. */
 export function checkOptions(options: EnqueueOptions): void {
-  let problems: FieldProblem[] = none
-  for (const name in options) {
-    const value = options[name as keyof EnqueueOptions]
-    if (value === undefined || name === 'tx' || name === 'queue') continue
-    const check = Object.hasOwn(checks, name) ? checks[name as keyof typeof checks] : undefined
-    const detail = check ? check(value) : `is no option${hint(name)}`
-    if (detail !== undefined) problems = [...problems, { pointer: name, detail }]
-  }
+  let problems = faultsAmong(options, checks)
   const { delayMs, at, uniqueFor, uniqueKey } = options
   if (delayMs !== undefined && at !== undefined) problems = [...problems, { pointer: 'at', detail: 'and delayMs: say one' }]
   if (uniqueKey !== undefined && uniqueFor === undefined)
     problems = [...problems, { pointer: 'uniqueKey', detail: 'says what is unique; say with uniqueFor for how long' }]
-  if (problems.length > 0) throw queueErrors.OptionInvalid({ problems })
-}
-
-const none: FieldProblem[] = []
-
-function hint(name: string): string {
-  const near = nearest(name, names)
-  return near ? `; did you mean ${near}?` : `; options are ${names.join(', ')}`
-}
-
-function backoffFault(value: unknown): string | undefined {
-  const { minMs, maxMs, factor, ...rest } = (value ?? {}) as Partial<Backoff>
-  const fits =
-    isWhole(minMs, 0, dayMs) &&
-    isWhole(maxMs, minMs, dayMs) &&
-    typeof factor === 'number' &&
-    factor >= 1 &&
-    factor <= factorMax &&
-    Object.keys(rest).length === 0
-  return fits ? undefined : `must be { minMs: 0–${dayMs}, maxMs: minMs–${dayMs}, factor: 1–${factorMax} }`
+  if (problems.length > 0) throw new TaskRefused('OptionInvalid', problems)
 }
 
 function headersFault(value: unknown): string | undefined {
@@ -116,11 +67,11 @@ export function instantMs(value: string): number | undefined {
   return Number.isNaN(ms) || !new Date(dayMs).toISOString().startsWith(day) ? undefined : ms
 }
 
-/** How long until it may start, by the clock of this process. @throws OptionInvalid when `at` is further away than a year */
+/** How long until it may start, by the clock of this process. @throws TaskRefused when `at` is further away than a year */
 export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
   if (at === undefined) return delayMs ?? 0
   const aheadMs = Math.max(0, (instantMs(at) ?? 0) - clock.nowMs())
-  if (aheadMs > yearMs) throw queueErrors.OptionInvalid({ problems: [{ pointer: 'at', detail: 'must not be more than a year ahead' }] })
+  if (aheadMs > yearMs) throw new TaskRefused('OptionInvalid', [{ pointer: 'at', detail: 'must not be more than a year ahead' }])
   return aheadMs
 }
 

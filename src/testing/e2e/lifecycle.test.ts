@@ -51,11 +51,25 @@ test('what does not finish within the deadline is given up, and the exit code sa
   await signUps
 })
 
-test('a second signal ends it at once', async () => {
+test('a signal that comes twice is one: Ctrl-C in a terminal reaches it directly, and from what has started it', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '1000' } })
+  const started = performance.now()
+  const exited = bingo.stop('SIGINT')
+  // One that has not been taken yet would swallow the next.
+  while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(1)
+  process.kill(bingo.pid, 'SIGINT')
+  expect(await exited).toBe(0)
+  expect(performance.now() - started).toBeGreaterThan(900)
+  expect(bingo.log.at(-1)?.msg).toBe('stopped')
+})
+
+test('a second signal, later, ends it at once', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '60000' } })
   const exited = bingo.stop('SIGINT')
   while ((await fetch(`${bingo.ops}/readyz`)).status === 200) await Bun.sleep(1)
+  await Bun.sleep(1500)
   const started = performance.now()
   process.kill(bingo.pid, 'SIGINT')
   expect(await exited).toBe(1)
@@ -114,6 +128,18 @@ test('all roles run in one process, and one ops server speaks for them', async (
   expect(metrics).toContain('http_server_request_duration_seconds_count{server="admin",method="GET",route="none",status="404"} 1')
   expect(metrics).toMatch(/bingo_build_info\{version="[^"]+",roles="api,admin,scheduler,bot"\} 1/)
   expect(await bingo.stop()).toBe(0)
+})
+
+test('the first start on SQLite says in one line what it has migrated, and to people where everything is', async () => {
+  using folder = temporaryFolder()
+  const bingo = await startBingo({ roles: 'all', env: inFolder(folder.path) })
+  expect(await bingo.stop()).toBe(0)
+  expect(bingo.log.filter(({ msg }) => msg.startsWith('applying'))).toEqual([])
+  expect(bingo.log.filter(({ msg }) => msg === 'migrated')).toMatchObject([
+    { level: 'info', applied: expect.arrayContaining(['0001_user']) },
+  ])
+  expect(bingo.stderr()).toMatch(new RegExp(`^  mail +${folder.path}/mail$`, 'm'))
+  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail$/m)
 })
 
 test('the admin server listens on loopback whatever the configuration says', async () => {

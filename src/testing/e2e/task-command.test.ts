@@ -62,9 +62,9 @@ onEachBacking('bingo task', open => {
       { id: 'later', queue: 'mail', state: 'scheduled', runAt: expect.stringMatching(/Z$/) },
     ])
     expect((await task('list', '--state=scheduled')).stdout).toMatch(
-      /^later {2}mail {2}scheduled {2}\S+Z {2}email\.send {2}attempt 0 {2}\{.*\}\n$/,
+      /^id +queue +state +task +runs +time +payload, and the last error *\nlater +mail +scheduled +email\.send +0 +not before \S+Z +\{.*\} *\n$/,
     )
-    expect((await task('list', '--queue=default')).stdout).toBe('')
+    expect(await task('list', '--queue=default')).toEqual({ stdout: '', stderr: 'bingo: there are none\n', code: 0 })
     const shown = await task('show', 'order:17')
     expect(shown.stdout).toMatch(/^task +email\.send$/m)
     expect(JSON.parse((await task('show', 'order:17', '--json', '--queue=mail')).stdout)).toMatchObject({ id: 'order:17', payload })
@@ -94,7 +94,7 @@ onEachBacking('bingo task', open => {
     expect(listed.slice(0, 1250).map(({ id }) => id)).toEqual(Array.from({ length: 1250 }, (_, i) => `bulk-${2 * i}`))
     const short = await task('list', '--state=waiting')
     expect([short.stdout.trim().split('\n').length, short.stderr]).toEqual([
-      50,
+      51,
       'bingo: there are more waiting tasks in mail; --limit=500 shows more\n',
     ])
 
@@ -109,6 +109,17 @@ onEachBacking('bingo task', open => {
     const cases: [string[], number, string][] = [
       [[asText, '{"userId":1}'], 2, '/userId: Expected string'],
       [[asText, '', '{"payload":{},"options":{"delay":1}}'], 3, 'delay: is no option; did you mean delayMs?'],
+      [
+        [JSON.stringify({ payload, delayMs: 5 })],
+        1,
+        'options go into "options": {"payload": …, "options": {"delayMs": …, "id": …}}; delayMs stands beside it',
+      ],
+      [
+        [JSON.stringify({ id: 'a', queue: 'mail', state: 'dead', task: 'order.ship', payload })],
+        1,
+        'is of the task order.ship, not email.send',
+      ],
+      [['{"userId":"x","purpose":"spam"}'], 1, '/purpose: Expected one of welcome'],
       [[asText, '{'], 2, 'is no JSON'],
       [['[1,2'], 1, 'is no JSON'],
       [[`"${'x'.repeat(600_000)}"`], 1, 'is longer than 524288 bytes'],
@@ -129,6 +140,28 @@ onEachBacking('bingo task', open => {
     await task('delete', '--yes', ...all)
   }, 30_000)
 
+  test('what list writes is read again: the same tasks, once, in the queue and at the time that they had', async () => {
+    const headers = { tenant: 'x' }
+    const some = [
+      { payload, options: { id: 'kept-1', priority: 2, headers } },
+      { payload, options: { id: 'kept-2', queue: 'default', at: new Date(Date.now() + 3_600_000).toISOString() } },
+    ]
+    await fromStdin(some.map(line => JSON.stringify(line)).join('\n'))
+    const exported = await task('list', '--json')
+    const again = await fromStdin(exported.stdout)
+    expect([again.code, again.stderr]).toEqual([0, 'bingo: 0 enqueued, 2 were there already, 0 not unique\n'])
+    const elsewhere = exported.stdout.replaceAll('"kept-', '"moved-')
+    expect((await fromStdin(elsewhere)).stderr).toStartWith('bingo: 2 enqueued')
+    const [first, second] = await Promise.all(['moved-1', 'moved-2'].map(async id => lines((await task('show', id, '--json')).stdout)[0]))
+    expect(first).toMatchObject({ queue: 'mail', priority: 2, payload, headers, state: 'waiting' })
+    expect(second).toMatchObject({ queue: 'default', state: 'scheduled' })
+    const dueMs = Date.parse(String(second?.['runAt'])) - Date.now()
+    expect(dueMs).toBeGreaterThan(3_000_000)
+    expect((await task('cancel', 'kept-1', 'kept-2', 'moved-1', 'moved-2')).code).toBe(0)
+    // An id stays taken for a day after its task was cancelled.
+    expect((await fromStdin(exported.stdout)).stderr).toStartWith('bingo: 0 enqueued, 2 were there already')
+  })
+
   test('a dead letter waits again, or is removed; what cannot be done is said with what can', async () => {
     const late = JSON.stringify({ payload, options: { id: 'late', deadline: '2020-01-01T00:00:00Z' } })
     await fromStdin(late)
@@ -137,6 +170,7 @@ onEachBacking('bingo task', open => {
     expect(await scheduler.stop()).toBe(0)
 
     const shown = JSON.parse((await task('show', 'late', '--json')).stdout)
+    expect((await task('list', '--state=dead')).stdout).toMatch(/^late +mail +dead +email\.send +1 +died \S+Z +\{.*\} +deadline: /m)
     expect(shown).toMatchObject({ state: 'dead', deadAt: expect.stringMatching(/Z$/), errors: [{ message: expect.any(String) }] })
     const retried = await task('retry', 'late')
     expect([retried.stdout, retried.code]).toEqual(['late  retried\n', 0])
@@ -149,7 +183,10 @@ onEachBacking('bingo task', open => {
     expect(await stats()).toMatchObject({ waiting: 1 })
     expect((await task('delete', 'late', '--yes')).stdout).toBe('late  deleted\n')
     expect(await stats()).toMatchObject({ waiting: 0, dead: 0 })
-    expect((await task('show', 'late')).code).toBe(1)
+    expect(await task('show', 'late')).toMatchObject({
+      code: 1,
+      stderr: "bingo: late: There is no such task. It is done, or was never there; 'bingo task list' shows what is.\n",
+    })
   }, 30_000)
 })
 
@@ -171,6 +208,7 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     await refused(['list', '--fix'], 'bingo task list has no flag --fix; it has --queue, --state, --limit')
     await refused(['list', 'more'], 'takes no more words')
     await refused(['show'], 'bingo task show takes ID')
+    await refused(['cancel', ''], 'an id of a task is not empty')
     await refused(['list', '--limit=0'], '--limit is a number from 1')
     await refused(['list', '--limit=many'], 'not "many"')
   })
@@ -187,11 +225,11 @@ describe('bingo task refuses what it does not know, and says what it does', () =
       [['enqueue', 'email.send'], 64, 'either --payload=JSON or --from=FILE'],
       [['enqueue', 'email.send', '--payload={}', '--from=-'], 64, 'either --payload=JSON or --from=FILE'],
       [['enqueue', 'email.send', '--from=/nowhere'], 64, 'there is no file "/nowhere"'],
-      [['enqueue', 'email.send', '--payload=x'], 1, '--payload: is no JSON'],
-      [['enqueue', 'email.send', '--payload={}'], 1, '/userId: Expected required property'],
+      [['enqueue', 'email.send', '--payload=x'], 64, '--payload: is no JSON'],
+      [['enqueue', 'email.send', '--payload={}'], 64, '/userId: Expected required property'],
       [['enqueue', 'email.send', `--payload=${asText}`, '--queue=mial'], 64, 'there is no queue "mial"'],
-      [['enqueue', 'email.send', `--payload=${asText}`, '--id=a b'], 1, 'id: must be 1–128 printable ASCII'],
-      [['show', 'nobody'], 1, 'There is no such task.'],
+      [['enqueue', 'email.send', `--payload=${asText}`, '--id=a b'], 64, 'id: must be 1–128 printable ASCII'],
+      [['show', 'nobody'], 1, "nobody: There is no such task. It is done, or was never there; 'bingo task list'"],
     ]
     for (const [args, code, why] of cases) {
       const { stdout, stderr, code: got } = await failed(...args)

@@ -138,7 +138,7 @@ export async function openReplicated(config: Config['database'], tools: DriverTo
     run: (sql, params) => write(() => primary.run(sql, params)),
     tx: (work, options) => write(() => primary.tx(work, options)),
     afterCommit: (hook, whenUnsure) => primary.afterCommit(hook, whenUnsure),
-    refuseInsideTx: () => primary.refuseInsideTx(),
+    refuseInsideTx: remedy => primary.refuseInsideTx(remedy),
     async ping() {
       try {
         await withDeadline(primary.ping(), primaryTimeoutMs, () => new Error(`the primary does not answer within ${primaryTimeoutMs} ms`))

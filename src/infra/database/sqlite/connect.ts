@@ -1,5 +1,5 @@
 import { Database as Connection, type Statement } from 'bun:sqlite'
-import { mkdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { StartError } from '@/core/error'
 import { busyBlockMs, type Patience } from './patience'
@@ -9,7 +9,7 @@ const statementsMax = 500
 /** Opens the file for writing and for reading. @throws StartError when it cannot be opened or is no SQLite database */
 export async function connect(path: string, patiently: Patience): Promise<{ writer: Connection; reader: Connection }> {
   try {
-    mkdirSync(dirname(resolve(path)), { recursive: true })
+    make(path)
     const writer = new Connection(path, { create: true, readwrite: true, strict: true })
     writer.run(`pragma busy_timeout = ${busyBlockMs}`)
     await patiently('pragma journal_mode = wal', () => {
@@ -24,6 +24,21 @@ export async function connect(path: string, patiently: Patience): Promise<{ writ
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown)
     throw new StartError(`cannot open the SQLite database ${path}: ${why}; check that it is one, and that its folder may be written`)
+  }
+}
+
+/**
+ * Hashes of passwords, payloads of tasks and their errors are for nobody else on the machine. A folder or file that is there already is
+ * as somebody wanted it; those that SQLite adds (`-wal`, `-shm`) get the mode of the file.
+ */
+function make(path: string): void {
+  mkdirSync(dirname(resolve(path)), { recursive: true, mode: 0o700 })
+  if (existsSync(path)) return
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (thrown) {
+    // Another process was faster.
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
   }
 }
 

@@ -45,17 +45,19 @@ export function createBell(server: RedisServer, prefix: string): Bell {
     listen(heard) {
       listeners.add(heard)
       const listener = server.connect('outbox-bell')
+      let isClosed = false
       listener.onChange(async runId => {
-        if (runId === undefined) return
+        if (runId === undefined || isClosed) return
         try {
           await listener.subscribe(subscribeLimitMs, channel, heard)
           // Whatever was said before nobody was told.
-          heard()
+          if (!isClosed) heard()
         } catch {
-          listener.reconnect()
+          if (!isClosed) listener.reconnect()
         }
       })
       return () => {
+        isClosed = true
         listeners.delete(heard)
         void listener.close()
       }

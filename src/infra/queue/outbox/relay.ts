@@ -1,9 +1,10 @@
+import { backoffMs } from '@/core/backoff'
 import { AppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Enqueued } from '@/core/queue/queue'
 import type { Service } from '@/core/service'
-import type { QueueDriver } from '../driver'
+import { idsLoggedMax, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
@@ -17,13 +18,11 @@ export interface RelayOptions {
 
 /** Looked for without being told, up to a quarter sooner or later. */
 const pollMs = 1000
-/** Doubled with each failure up to the most, and up to a half less. */
-const backoffMs = { min: 100, max: 5000 }
+/** After failures. */
+const pausesMs = { min: 100, max: 5000 }
 /** What fails by itself, while others do not, is tried again after so long. */
 const oddPauseMs = 60_000
 const lookEveryMs = 10_000
-/** Ids in one line of the log. */
-const idsMax = 20
 
 /**
  * Hands the tasks of the outbox to the queue: first it commits that it is about to, then it hands them over under the ids they
@@ -77,7 +76,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
         failed.add()
         if (failures++ === 0) log.warn('the outbox cannot be relayed; its tasks stay there', { err })
         isMore = true
-        if (!isStopping) await rest(Math.min(backoffMs.min * 2 ** failures, backoffMs.max) * (1 - Math.random() / 2))
+        if (!isStopping) await rest(backoffMs(pausesMs, failures))
       }
     }
   }
@@ -90,7 +89,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       gaveUp.add(givenUp.length)
       log.error("tasks of the outbox are given up, since nobody knows whether they were handed over; 'bingo task fsck' lists them", {
         count: givenUp.length,
-        ids: givenUp.slice(0, idsMax),
+        ids: givenUp.slice(0, idsLoggedMax),
       })
     }
     let away: unknown

@@ -1,7 +1,7 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { OutboxAdmin } from '../admin'
 import type { NewTask } from '../driver'
-import type { OutboxWriter } from '../port'
+import type { OutboxWriter } from '../queue'
 
 /**
  * The table "outbox" of MySQL: tasks that were enqueued in a transaction and commit with it, until a relay has handed them to
@@ -67,8 +67,6 @@ const primary = { from: 'primary' } as const
 /** @param ring called after the commit of what was added */
 export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
   return {
-    refuseInsideTx: () => db.refuseInsideTx(),
-
     async add(tx, queue, tasks) {
       for (let i = 0; i < tasks.length; i += insertMax) {
         const some = tasks.slice(i, i + insertMax)

@@ -1,3 +1,4 @@
+import { AppError } from '@/core/error'
 import type { EnqueueReply, NewTask } from '../driver'
 
 /** Joins what is enqueued within one turn of the event loop into few calls: many at a time cost Redis a fraction of each alone. */
@@ -33,16 +34,37 @@ export function createBatches(send: (tasks: readonly NewTask[]) => Promise<Enque
     places = []
     characters = 0
     send(sent).then(
-      replies => {
-        for (const [i, { call, index }] of at.entries()) {
-          call.replies[index] = replies[i] as EnqueueReply
-          if (--call.left === 0) call.resolve(call.replies)
-        }
-      },
+      replies => reply(at, replies),
       thrown => {
-        for (const { call } of at) call.reject(thrown)
+        const calls = new Set(at.map(({ call }) => call))
+        if (calls.size === 1 || isPassing(thrown)) for (const call of calls) call.reject(thrown)
+        else apart(sent, at)
       },
     )
+  }
+
+  function reply(at: readonly Place[], replies: readonly EnqueueReply[]) {
+    for (const [i, { call, index }] of at.entries()) {
+      call.replies[index] = replies[i] as EnqueueReply
+      if (--call.left === 0) call.resolve(call.replies)
+    }
+  }
+
+  /** One of the callers is at fault, and the others must not hear of it. What was half done is done again. */
+  function apart(sent: readonly NewTask[], at: readonly Place[]) {
+    const byCall = Map.groupBy(
+      at.map((place, i) => ({ place, task: sent[i] as NewTask })),
+      ({ place }) => place.call,
+    )
+    for (const [call, own] of byCall)
+      send(own.map(({ task }) => task)).then(
+        replies =>
+          reply(
+            own.map(({ place }) => place),
+            replies,
+          ),
+        call.reject,
+      )
   }
 
   return {
@@ -65,3 +87,5 @@ export function createBatches(send: (tasks: readonly NewTask[]) => Promise<Enque
       }),
   }
 }
+
+const isPassing = (thrown: unknown) => thrown instanceof AppError && thrown.kind === 'Unavailable'

@@ -36,7 +36,7 @@ export async function fsckStep(
     case 'keys': {
       const { at, search } = place
       const [next, gathered, found] = (await ask(checkKeysScript, mode, at, search)) as [string, number, string[]]
-      if (gathered >= searchedMax || (next === '0' && gathered > 0))
+      if (gathered >= gatheredMax || (next === '0' && gathered > 0))
         return to(found, { step: 'search', at: next, search, priority: 0, from: 0 })
       return to(found, next === '0' ? undefined : { ...place, at: next })
     }
@@ -76,7 +76,7 @@ const keysFrom = (at: string): Place => ({ step: 'keys', at, search: crypto.rand
 
 const sets = ['act', 'own', 'sch', 'dead']
 /** Envelopes that are searched at a time; about 7 MB on the server. */
-const searchedMax = 100_000
+const gatheredMax = 100_000
 
 type Meaning = Pick<FsckFinding, 'what' | 'remedy'>
 const meanings: Record<string, Meaning> = {

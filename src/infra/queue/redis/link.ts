@@ -13,7 +13,7 @@ export interface Link {
   /**
    * @param key of the slot where it runs
    * @param args as they are said the first time, and when they are said again
-   * @throws QueueUnavailable
+   * @throws QueueUnavailable, and Error when the call itself is what Redis refuses
    */
   ask(script: RedisScript, key: string, args: (isAgain: boolean) => readonly (string | number)[]): Promise<Answer>
   /** The problem of the server, once it has been asked. @param limitMs how long to wait for the first answer */
@@ -43,8 +43,16 @@ const pauseMs = 10
 const retryAfterSeconds = 1
 const unavailable = (cause: unknown): AppError => queueErrors.QueueUnavailable({ cause, retryAfterSeconds })
 
-/** Redis said no: another time it would say the same. */
-const isRefusal = (thrown: unknown) => thrown instanceof Error && thrown.name === 'ReplyError'
+/** Redis said no: at this moment it would say the same again. */
+const isRefusal = (thrown: unknown): thrown is Error => thrown instanceof Error && thrown.name === 'ReplyError'
+/**
+ * What a server says that takes nothing, whatever is asked of it: full, a replica, loading, not told who we are, and so on. Anything
+ * else it says of this one call, which would be refused tomorrow too.
+ */
+const takesNothing =
+  /^(OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|MASTERDOWN|BUSY|UNKILLABLE|NOAUTH|WRONGPASS|NOPERM|ERR max number of clients)\b/
+/** Without the command that the driver notes in its error: payloads are in it. */
+const fault = (refused: Error) => new Error(`Redis refuses a call of the task queue: ${refused.message}`)
 
 export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions): Link {
   let state: 'away' | 'there' | 'unfit' = 'away'
@@ -156,7 +164,7 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
       } catch (thrown) {
         if (isRefusal(thrown)) {
           metrics.refused.add()
-          throw unavailable(thrown)
+          throw takesNothing.test(thrown.message) ? unavailable(thrown) : fault(thrown)
         }
         cause = thrown
         if (said !== connections) metrics.lost.add()
@@ -185,8 +193,9 @@ export function createLink({ connection, timeoutMs, log, metrics }: LinkOptions)
     async close() {
       isClosed = true
       clearTimeout(recheck)
-      await Promise.allSettled(calls)
+      // Who waits for Redis waits no more; who has asked it gets its answer.
       for (const go of waiting) go()
+      await Promise.allSettled(calls)
       await connection.close()
     },
   }

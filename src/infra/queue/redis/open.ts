@@ -17,6 +17,7 @@ import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
 import {
+  checkTask,
   enqueueReplies,
   exchangeReply,
   heldOf,
@@ -40,7 +41,8 @@ export interface RedisQueueOptions {
 
 /** How long opening waits for Redis. */
 const openLimitMs = 2000
-/** So many nonces of a process are remembered by the server at a time, for claims whose reply is lost. */
+const handBackLimitMs = 500
+/** So many nonces of a process that have had their answer are remembered by the server at a time; of claims whose reply was lost, all for a time. */
 const noncesMax = 128
 /** So many calls of a process that enqueue are remembered at a time: each until another takes its place, and no longer than it may be said again. */
 const enqueuesMax = 128
@@ -61,6 +63,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 
   const batches = new Map<string, Batches>()
   const watches = new Map<string, Set<Watch>>()
+  const closing = new Set<Promise<void>>()
   const nonces = new Map<string, string[]>()
   /** Which server the check of a queue began on. */
   const checkedSince = new Map<string, string | undefined>()
@@ -80,22 +83,23 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     return replies.map(({ id, status }, i) => ({ id, status: status === 'duplicate' && !tasks[i]?.isIdKept ? 'enqueued' : status }))
   }
 
-  /** The nonce that is the oldest of more than are remembered. */
-  function remember(queue: string, nonce: string): string {
-    const known = nonces.get(queue) ?? []
-    nonces.set(queue, known)
-    if (!known.includes(nonce)) known.push(nonce)
-    return known.length > noncesMax ? (known.shift() ?? '') : ''
+  /** The oldest nonce of more than are to be remembered. */
+  function forgettable(queue: string): string {
+    const answered = nonces.get(queue) ?? []
+    nonces.set(queue, answered)
+    return answered.length >= noncesMax ? (answered.shift() ?? '') : ''
   }
 
   async function exchange(queue: string, { finish = [], claim }: Exchange) {
     const finishes = wordsOfFinishes(finish)
-    const forgotten = claim ? remember(queue, claim.nonce) : ''
+    const forgotten = claim ? forgettable(queue) : ''
     const rememberedMs = Math.max(claim?.leaseMs ?? 0, 2 * timeoutMs)
     const { reply, isAgain } = await link.ask(exchangeScript, metaKeyOf(prefix, queue), again =>
       claim ? [...finishes, ...wordsOfClaim(claim, rememberedMs, again, forgotten)] : finishes,
     )
     const said = exchangeReply(reply)
+    // Who got no answer asks again; and what was said twice may arrive once more. Those the server forgets in its time.
+    if (claim && !isAgain) nonces.get(queue)?.push(claim.nonce)
     if (!isAgain) return said
     // What has ended is gone, and an earlier time may have ended it.
     const finished = said.finished.map((status, i) => (status === 'gone' && isEnd(finish[i]?.outcome) ? 'ok' : status))
@@ -105,6 +109,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   return {
     async enqueue(queue, tasks, tx) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
+      for (const task of tasks) checkTask(task)
       const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
       batches.set(queue, batch)
       return batch.add(tasks)
@@ -171,18 +176,26 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         listener,
         // When it is lost: others look by themselves now and then.
         giveBack: () => void connection.call(timeoutMs, 'LPUSH', wakeKeyOf(prefix, queue), 1).catch(() => {}),
+        async handBack() {
+          if (connection.runId === undefined) return
+          // An exchange of nothing leaves a token when something waits.
+          await connection.run(handBackLimitMs, exchangeScript, [metaKeyOf(prefix, queue)], wordsOfFinishes([])).catch(() => {})
+        },
       })
       const watching = watches.get(queue) ?? new Set()
       watches.set(queue, watching.add(watch))
       return () => {
-        if (watching.delete(watch)) void watch.close()
+        if (!watching.delete(watch)) return
+        const end = watch.close()
+        closing.add(end)
+        void end.then(() => closing.delete(end))
       }
     },
     async ping() {
       await ask(probeScript, '')
     },
     async close() {
-      await Promise.all([...watches.values()].flatMap(some => [...some].map(watch => watch.close())))
+      await Promise.all([...closing, ...[...watches.values()].flatMap(some => [...some].map(watch => watch.close()))])
       await link.close()
     },
   }

@@ -1,7 +1,11 @@
+import { heapStats } from 'bun:jsc'
 import { expect, test } from 'bun:test'
 import { onEachRedis } from '@/testing/backings'
+import { fakeLog } from '@/testing/fakes'
 import { claim, finishAs, newTask, openSubject, until } from '@/testing/redis-queue'
+import { openRedis } from '../../redis'
 import type { QueueDriver } from '../driver'
+import { wakeKeyOf } from './wire'
 
 /** An idle worker with so many hands, which never finishes: it claims when it is woken, and when something is due. */
 function worker(driver: QueueDriver, queue: string, hands: number) {
@@ -46,6 +50,15 @@ onEachRedis('who is idle', open => {
     const { url, isCluster } = await open()
     return openSubject(url, { isCluster })
   }
+  /** Says commands to the node that has the key. */
+  async function aside() {
+    const { url, isCluster } = await open()
+    const server = openRedis(url, { log: fakeLog(), isCluster })
+    const connection = server.connect('aside')
+    await until(() => connection.runId !== undefined)
+    return { server, say: (command: string, ...args: (string | number)[]) => connection.call(1000, command, ...args) }
+  }
+
   /** So many processes, each with a worker. */
   async function processes(count: number, prefix: string, queue: string, hands: number) {
     const { url, isCluster } = await open()
@@ -129,6 +142,70 @@ onEachRedis('who is idle', open => {
     expect(idle.wakes).toBe(1)
     idle.stop()
   })
+
+  test('is woken though a process that stops has taken the token, whether it was idle or had full hands', async () => {
+    await using one = await subjects()
+    for (const hands of [10, 1]) {
+      const queue = queueOf()
+      await using stopping = await processes(1, one.prefix, queue, hands)
+      const [first] = stopping.workers
+      if (hands === 1) await one.driver.enqueue(queue, [newTask()])
+      await until(() => hands > 1 || first?.got.length === 1)
+      // Its look was there before that of the other.
+      await Bun.sleep(20)
+      await using idle = await processes(1, one.prefix, queue, 10)
+      first?.stop()
+      const task = newTask()
+      await one.driver.enqueue(queue, [task])
+      await until(() => idle.workers[0]?.got.includes(task.id) ?? false, 1000)
+    }
+  }, 20_000)
+
+  test('gives back a token that it took as it closed, before the driver is closed', async () => {
+    await using one = await subjects()
+    const { server, say } = await aside()
+    for (let i = 0; i < 20; i++) {
+      const queue = queueOf()
+      const { url, isCluster } = await open()
+      const stopping = await openSubject(url, { isCluster, prefix: one.prefix })
+      let wakes = 0
+      const stop = stopping.driver.watch(queue, { wake: () => void wakes++, cancelled() {} })
+      await until(() => wakes > 0)
+      const enqueued = one.driver.enqueue(queue, [newTask()])
+      if (i % 2 === 0) await enqueued
+      stop()
+      await stopping[Symbol.asyncDispose]()
+      await enqueued
+      expect(Number(await say('LLEN', wakeKeyOf(one.prefix, queue)))).toBeGreaterThan(0)
+    }
+    await server.close()
+  }, 20_000)
+
+  test('keeps nothing of the looks that it has made', async () => {
+    await using one = await subjects()
+    const queue = queueOf()
+    let wakes = 0
+    const stop = one.driver.watch(queue, { wake: () => void wakes++, cancelled() {} })
+    const { server, say } = await aside()
+    await until(() => wakes > 0)
+    const promises = () => {
+      Bun.gc(true)
+      return heapStats().objectTypeCounts['Promise'] ?? 0
+    }
+    const looks = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const before = wakes
+        await say('LPUSH', wakeKeyOf(one.prefix, queue), 1)
+        await until(() => wakes > before)
+      }
+    }
+    await looks(50)
+    const before = promises()
+    await looks(500)
+    expect(promises() - before).toBeLessThan(250)
+    stop()
+    await server.close()
+  }, 20_000)
 
   test('hears again after its connection was lost', async () => {
     await using one = await subjects()

@@ -14,6 +14,7 @@ export interface Watch {
   claimed(isFull: boolean): void
   /** Attempts have ended and nothing was claimed in their place: this process has room again. */
   freed(): void
+  /** Whatever token it has taken is there for others then. Resolves soon, also when Redis is away. */
   close(): Promise<void>
 }
 
@@ -36,9 +37,11 @@ interface WatchOptions {
   listener: Listener
   /** Puts a token back, by another connection. */
   giveBack(): void
+  /** Sees to it that there is a token when something waits, by another connection. */
+  handBack(): Promise<void>
 }
 
-export function createWatch({ connection, prefix, queue, listener, giveBack }: WatchOptions): Watch {
+export function createWatch({ connection, prefix, queue, listener, giveBack, handBack }: WatchOptions): Watch {
   const key = wakeKeyOf(prefix, queue)
   let isClosed = false
   let isFull = false
@@ -46,12 +49,10 @@ export function createWatch({ connection, prefix, queue, listener, giveBack }: W
   /** What came while a claim was under way: what becomes of a token the claim decides. */
   let holdsToken = false
   let holdsWord = false
-  let change = Promise.withResolvers<void>()
+  /** Of the one loop that listens: ends its wait until it may look again, and the look that waits for a token. */
+  let goOn = () => {}
+  let giveUp = () => {}
 
-  const changed = () => {
-    change.resolve()
-    change = Promise.withResolvers()
-  }
   function take() {
     if (claims > 0) holdsToken = true
     else if (isFull) giveBack()
@@ -77,30 +78,30 @@ export function createWatch({ connection, prefix, queue, listener, giveBack }: W
   async function listen() {
     while (!isClosed) {
       if (isFull || connection.runId === undefined) {
-        await change.promise
+        await new Promise<void>(resolve => {
+          goOn = resolve
+        })
         continue
       }
-      const lost = change.promise
       try {
-        // The promise of a lost connection may never settle.
-        const found = await Promise.race([connection.call(blockLimitMs, 'BLPOP', key, blockSeconds), untilLost(lost)])
-        if (found) take()
+        if (await look()) take()
       } catch {
         if (!isClosed) await Bun.sleep(pauseMs)
       }
     }
   }
 
-  async function untilLost(first: Promise<void>): Promise<undefined> {
-    for (let next = first; ; next = change.promise) {
-      await next
-      if (isClosed || connection.runId === undefined) return undefined
-    }
+  /** The promise of a lost connection may never settle, so this one is settled for it: one that all looks raced would grow with each. */
+  function look(): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      giveUp = () => resolve(undefined)
+      connection.call(blockLimitMs, 'BLPOP', key, blockSeconds).then(resolve, reject)
+    })
   }
 
   connection.onChange(async runId => {
-    changed()
-    if (runId === undefined) return
+    if (runId === undefined) return giveUp()
+    goOn()
     try {
       await connection.subscribe(limitMs, channelOf(prefix, queue), hear)
       // What was said meanwhile nobody heard.
@@ -117,17 +118,20 @@ export function createWatch({ connection, prefix, queue, listener, giveBack }: W
       claims--
       isFull = full
       if (holdsToken || holdsWord) setImmediate(settle)
-      changed()
+      if (!isFull) goOn()
     },
     freed() {
       if (!isFull) return
       isFull = false
-      changed()
+      goOn()
     },
     async close() {
       isClosed = true
-      changed()
-      await connection.close()
+      goOn()
+      giveUp()
+      // A token may have come by then that nobody looks at, and the server may hand out another until it knows that nobody waits.
+      await connection.drop()
+      await handBack()
     },
   }
 }

@@ -1,5 +1,16 @@
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import type { Claim, Claimed, EnqueueReply, ExchangeReply, Finish, FinishStatus, Held, NewTask, StoredTask } from '../driver'
+import {
+  type Claim,
+  type Claimed,
+  type EnqueueReply,
+  type ExchangeReply,
+  type Finish,
+  type FinishStatus,
+  type Held,
+  keptError,
+  type NewTask,
+  type StoredTask,
+} from '../driver'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
 type Word = string | number
@@ -8,20 +19,40 @@ export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
 
-/** The longest head: priority, flags, time, unique key. */
+/** Of priority, flags and time; where there is a unique key, that follows. */
 const headLength = 13
 const uniqueKeyLength = 22
+/** Of a unique key: for how many ms, in hexadecimal digits. */
+const uniqueForLength = 11
+
+/** Far more than anybody may ask for, and few enough digits for the head. */
+const durationMsMax = 1e12
+const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durationMsMax
+const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
+
+/** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
+export function checkTask({ id, priority, delayMs, unique }: NewTask): void {
+  const isRight =
+    isId(id) &&
+    Number.isInteger(priority) &&
+    priority >= 0 &&
+    priority <= 9 &&
+    isDuration(delayMs) &&
+    (!unique || (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs)))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique })}`)
+}
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const { id, isIdKept, priority, delayMs, unique, envelope } of tasks) {
     const flags = (isIdKept ? 1 : 0) + (unique ? 2 : 0)
-    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? unique.key + envelope : envelope)
+    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? uniqueHeadOf(unique) + envelope : envelope)
     if (delayMs > 0) words.push(delayMs)
-    if (unique) words.push(unique.forMs)
   }
   return words
 }
+
+const uniqueHeadOf = ({ key, forMs }: { key: string; forMs: number }) => key + forMs.toString(16).padStart(uniqueForLength, '0')
 
 /** @param reply 0 for all, else a word for each */
 export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): EnqueueReply[] {
@@ -33,9 +64,6 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   })
 }
 
-/** Longer messages are cut. */
-const errorCharactersMax = 1000
-
 /** What an owner is known by. */
 export const heldOf = ({ attempt, nonce }: Held): string => `${attempt}:${nonce}`
 
@@ -43,8 +71,11 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
   const words: Word[] = [finishes.length]
   for (const finish of finishes) {
     words.push(finish.id, heldOf(finish), letterOf(finish))
-    if (finish.outcome === 'retry' || finish.outcome === 'snooze') words.push(finish.delayMs)
-    if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(finish.error.slice(0, errorCharactersMax))
+    if (finish.outcome === 'retry' || finish.outcome === 'snooze') {
+      if (!isDuration(finish.delayMs)) throw new Error(`no time to wait for ${finish.id}: ${finish.delayMs}`)
+      words.push(finish.delayMs)
+    }
+    if (finish.outcome === 'retry' || finish.outcome === 'dead') words.push(keptError(finish.error))
   }
   return words
 }
@@ -81,7 +112,7 @@ export function exchangeReply(reply: unknown): ExchangeReply {
 }
 
 /** Flags of 2 and 3 say that there is a unique key. */
-const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength : headLength)
+const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength + uniqueForLength : headLength)
 
 export function storedTask(reply: unknown): StoredTask {
   const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]

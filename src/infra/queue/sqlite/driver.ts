@@ -3,6 +3,7 @@ import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
+import { isTxOf } from '../../database/scope'
 import { beatMax, enqueueMax, exchangeMax, type QueueDriver } from '../driver'
 import { claim, nextDueMs } from './claim'
 import { enqueue } from './enqueue'
@@ -81,7 +82,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   /** A savepoint: calls at the same time wait for each other, and one that fails leaves nothing behind. */
   async function inside<T>(outer: Database, work: (session: Session) => Promise<T>): Promise<T> {
     if (isClosed) throw closed()
-    if (outer.dialect.name !== 'sqlite') throw new Error('the transaction is of another database than the queue')
+    if (!isTxOf(outer, db)) throw new Error('the transaction is of another database than the queue')
     try {
       return await outer.tx(async tx => {
         const session = sessionOn(tx)

@@ -40,7 +40,7 @@ export async function bury(
 ): Promise<void> {
   await tx.run(
     `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
-      "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueKey" = null, "uniqueUntil" = null where "seq" = ?`,
+      "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
     [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )
   summary.active--

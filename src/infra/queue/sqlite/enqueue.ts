@@ -3,9 +3,9 @@ import { states } from './rows'
 import { atTail, type Session } from './session'
 
 /** The condition and its parameters come last: an id is refused while it is remembered. */
-const insertion = `insert into "queueTask" ("queue", "id", "state", "priority", "line", "at", "isIdKept", "uniqueKey", "uniqueUntil", "envelope")
-  select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-  where not exists (select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?11)
+const insertion = `insert into "queueTask" ("queue", "id", "state", "priority", "line", "at", "isIdKept", "uniqueKey", "uniqueFor", "uniqueUntil", "envelope")
+  select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+  where not exists (select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?12)
   on conflict ("queue", "id") do nothing`
 
 export async function enqueue(session: Session, queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
@@ -34,6 +34,7 @@ async function enqueueOne(session: Session, queue: string, task: NewTask): Promi
     atMs,
     isIdKept ? 1 : 0,
     unique?.key ?? null,
+    unique?.forMs ?? null,
     unique ? nowMs + unique.forMs : null,
     envelope,
     nowMs,
@@ -50,17 +51,27 @@ async function enqueueOne(session: Session, queue: string, task: NewTask): Promi
   return { id, status: 'enqueued' }
 }
 
-/** @returns the reply when the key, or the id itself, is taken; a key that was held for its whole time is taken away before */
-async function whoHas({ tx, nowMs }: Session, queue: string, id: string, key: string): Promise<EnqueueReply | undefined> {
+/** @returns the reply when the key, or the id itself, is taken */
+async function whoHas(session: Session, queue: string, id: string, key: string): Promise<EnqueueReply | undefined> {
+  const { tx, nowMs } = session
   const known = await tx.first(
     `select 1 from "queueTask" where "queue" = ?1 and "id" = ?2
       union all select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?3`,
     [queue, id, nowMs],
   )
   if (known) return { id, status: 'duplicate' }
-  const holder = await tx.first('select "id", "uniqueUntil" from "queueTask" where "queue" = ? and "uniqueKey" = ?', [queue, key])
+  const holder = await holderOf(session, queue, key)
+  return holder === undefined ? undefined : { id: holder, status: 'unique' }
+}
+
+/** The id of the task that has a unique key. From one that has had it for its whole time it is taken away. */
+export async function holderOf({ tx, nowMs }: Session, queue: string, key: string): Promise<string | undefined> {
+  const holder = await tx.first(
+    'select "seq", "id", "uniqueUntil" from "queueTask" where "queue" = ? and "uniqueKey" = ? and "uniqueUntil" is not null',
+    [queue, key],
+  )
   if (!holder) return undefined
-  if (Number(holder['uniqueUntil']) > nowMs) return { id: String(holder['id']), status: 'unique' }
-  await tx.run('update "queueTask" set "uniqueKey" = null, "uniqueUntil" = null where "queue" = ? and "uniqueKey" = ?', [queue, key])
+  if (Number(holder['uniqueUntil']) > nowMs) return String(holder['id'])
+  await tx.run('update "queueTask" set "uniqueUntil" = null where "seq" = ?', [holder['seq'] ?? null])
   return undefined
 }

@@ -61,7 +61,7 @@ const damages: Record<string, { by: string; id?: string; what: string; after?: (
     what: 'it is not active, but somebody has it',
   },
   'a dead task with a unique key': {
-    by: `update "queueTask" set "uniqueKey" = 'x' where "id" = 'dead'`,
+    by: `update "queueTask" set "uniqueUntil" = 1 where "id" = 'dead'`,
     id: 'dead',
     what: 'it is dead, but holds a unique key',
   },
@@ -153,6 +153,6 @@ test('many tasks are checked a page at a time', async () => {
   }
   expect([steps, found]).toEqual([4, 1201])
   await expect(file.queue.fsck('other', { fix: false, leaseMs: 1, cursor: 'nonsense' })).rejects.toMatchObject({
-    code: 'InvalidArgument.OptionInvalid',
+    code: 'InvalidArgument.CursorInvalid',
   })
 })

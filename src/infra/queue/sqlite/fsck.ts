@@ -28,12 +28,12 @@ export async function fsck(db: Database, queue: string, cursor = 'file', session
   if (part === 'file') return { findings: await checkFile(db, session), cursor: 'tasks 0' }
   if (part === 'tasks' && /^\d+$/.test(from ?? '')) return checkTasks(db, queue, Number(from), session)
   if (part === 'counters') return { findings: await checkCounters(db, queue, session) }
-  throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a step before has said.' }] })
+  throw queueErrors.CursorInvalid()
 }
 
 async function checkTasks(db: Database, queue: string, after: number, session: Session | undefined): Promise<Step> {
   const rows = await db.all(
-    `select "seq", "queue", "id", "state", "nonce", "worker", "uniqueKey", "failures", "crashes", "errors" from "queueTask"
+    `select "seq", "queue", "id", "state", "nonce", "worker", "uniqueUntil","failures", "crashes", "errors" from "queueTask"
       where "seq" > ? order by "seq" limit ${pageTasks}`,
     [after],
   )
@@ -83,8 +83,8 @@ const faults: readonly Fault[] = [
   {
     what: 'it is dead, but holds a unique key',
     remedy: 'the key is free',
-    is: row => row['state'] === states.dead && row['uniqueKey'] !== null,
-    mend: set('"uniqueKey" = null, "uniqueUntil" = null'),
+    is: row => row['state'] === states.dead && row['uniqueUntil'] !== null,
+    mend: set('"uniqueUntil" = null'),
   },
   {
     what: 'its errors cannot be read',

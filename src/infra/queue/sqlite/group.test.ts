@@ -133,6 +133,17 @@ test('a queue that is closed finishes what is under way, and refuses the rest', 
   await own.close()
 })
 
+test('a transaction of another database is refused, and nothing is enqueued in either', async () => {
+  const queue = newQueue()
+  const [own, other] = [await openQueueFile(), await openQueueFile()]
+  const inside = other.db.tx(tx => own.queue.enqueue(queue, [newTask()], tx))
+  await expect(inside).rejects.toThrow('of another database than the queue')
+  for (const each of [own, other]) {
+    expect((await each.queue.stats(queue)).total.enqueued).toBe(0)
+    await each.close()
+  }
+})
+
 test('watchers are told of what another process does, and whoever else asks for changes is told, too', async () => {
   const queue = newQueue()
   const own = await openQueueFile(file.path)

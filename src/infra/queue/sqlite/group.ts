@@ -1,5 +1,6 @@
 import { queueErrors } from '@/core/queue/queue'
-import { asUnavailable, closed, isPassing } from './errors'
+import { isPassing } from '../driver'
+import { asUnavailable, closed } from './errors'
 import type { Session } from './session'
 
 /**

@@ -1,5 +1,5 @@
 import type { SqlRow } from '@/core/database'
-import { type BeatReply, type Held, type ReapReply, type ReapRule, reapMax } from '../driver'
+import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
 import { leave } from './finish'
 import { states, withError } from './rows'
@@ -8,8 +8,11 @@ import type { Session, Summary } from './session'
 /** How many ids are forgotten in a call, beside its own work. */
 const purgedMax = 1000
 
-export async function beat({ tx, nowMs }: Session, queue: string, leaseMs: number, held: readonly Held[]): Promise<BeatReply> {
+export async function beat(session: Session, queue: string, leaseMs: number, held: readonly Held[]): Promise<BeatReply> {
+  const { tx, nowMs } = session
   const reply: BeatReply = { lost: [], cancelled: [] }
+  // Leases of before the clock was set back are shifted first, and not what is prolonged here.
+  if (held.length > 0) await session.of(queue)
   for (const { id, attempt, nonce } of held) {
     const row = await tx.first(
       `update "queueTask" set "at" = max("at", ?) where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ?
@@ -52,7 +55,7 @@ async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesM
   const task = { seq, failures: Number(row['failures']), crashes, finisher: null }
   summary.crashed++
   if (crashes > crashesMax) {
-    const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: 'poison' })
+    const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: poisonError(crashes) })
     await bury(session, summary, { ...task, errors })
     reply.poisoned.push(id)
     return

@@ -3,6 +3,7 @@ import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import type { StoredTask } from '../driver'
 import { end } from './ending'
+import { holderOf } from './enqueue'
 import { shownColumns, states, storedTask } from './rows'
 import { atTail, type Session, summaryOf } from './session'
 
@@ -29,14 +30,20 @@ export async function cancel(session: Session, queue: string, id: string): Promi
 }
 
 export async function retry(session: Session, queue: string, id: string): Promise<'retried' | 'alive' | 'absent'> {
-  const row = await find(session.tx, queue, id)
+  const row = await session.tx.first('select "seq", "state", "uniqueKey", "uniqueFor" from "queueTask" where "queue" = ? and "id" = ?', [
+    queue,
+    id,
+  ])
   if (!row) return 'absent'
   if (row['state'] !== states.dead) return 'alive'
   const summary = await session.of(queue)
+  const key = row['uniqueKey']
+  // Its own again, unless another has taken it meanwhile.
+  const isItsOwn = typeof key === 'string' && (await holderOf(session, queue, key)) === undefined
   await session.tx.run(
-    `update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "failures" = 0, "crashes" = 0
+    `update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "failures" = 0, "crashes" = 0, "uniqueUntil" = ?
       where "seq" = ?`,
-    [atTail(summary), session.nowMs, row['seq'] ?? null],
+    [atTail(summary), session.nowMs, isItsOwn ? session.nowMs + Number(row['uniqueFor']) : null, row['seq'] ?? null],
   )
   summary.dead--
   summary.waiting++
@@ -104,7 +111,7 @@ function readCursor(text: string): SqlValue[] {
   } catch {
     // Said below.
   }
-  throw queueErrors.OptionInvalid({ problems: [{ pointer: 'cursor', detail: 'It is not one that a page before has said.' }] })
+  throw queueErrors.CursorInvalid()
 }
 
 export async function stats(db: Database, queue: string, nowMs: number): Promise<Omit<QueueStats, 'queue'>> {

@@ -1,7 +1,7 @@
 import { toTimestamp } from '@/core/clock'
 import type { SqlRow } from '@/core/database'
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
+import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '../driver'
 
 /**
  * A task is one row of "queueTask":
@@ -9,7 +9,8 @@ import { errorsMax, type Finish, type Held, type StoredTask } from '../driver'
  * - `line`: its place among those of its priority that wait. `at`: since when it could have been started, of a waiting one; when it
  *   may start, of a scheduled one; until when it is held, of an active one; when it ended, of a dead one.
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
- * - `uniqueKey`: taken from it when it dies, and when it has had the key for as long as it may.
+ * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
+ *   for how many ms it gets the key, when it is enqueued and when it is retried.
  * - `errors`: JSON, `[[ms, attempt, message], …]`.
  *
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
@@ -55,12 +56,10 @@ export function storedTask(row: SqlRow): StoredTask {
 
 type KeptError = [ms: number, attempt: number, message: string]
 
-const messageMax = 1000
-
 /** @returns the column with one more error, the oldest dropped when there are too many */
 export function withError(errors: unknown, error: { ms: number; attempt: number; message: string }): string {
   const kept = readErrors(errors)
-  kept.push([error.ms, error.attempt, error.message.slice(0, messageMax)])
+  kept.push([error.ms, error.attempt, keptError(error.message)])
   return JSON.stringify(kept.slice(-errorsMax))
 }
 

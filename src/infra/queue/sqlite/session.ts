@@ -61,7 +61,11 @@ export function openSession(tx: Database, nowMs: number, onLoad: (queue: string,
       const { clockMs } = summary
       onLoad(queue, row && clockMs)
       summaries.set(queue, { summary, before: JSON.stringify(valuesOf(summary)) })
-      if (row && clockMs - nowMs > setBackMs) await shiftLeases(tx, queue, nowMs - clockMs)
+      if (row && clockMs - nowMs > setBackMs) {
+        await shiftLeases(tx, queue, nowMs - clockMs)
+        // A change to be saved, or the next session would shift them again, on a queue to which nobody else writes.
+        summary.clockMs = nowMs
+      }
       return summary
     },
     wake: queue => void woken.add(queue),

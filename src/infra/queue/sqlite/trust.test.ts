@@ -127,3 +127,19 @@ test('ids are forgotten after 24 hours, some with each that comes and the rest b
   expect(remembered()).toBe(2)
   await close()
 })
+
+test('a task whose worker says that it lives keeps it when the clock is set back, though nobody else writes to the queue', async () => {
+  const { machine, held, queue, raw, reap, close } = await openWithActive(['long'])
+  machine.pass(4000)
+  machine.jump(-120_000)
+  // A worker that beats every ten seconds, while every process looks every four.
+  for (let passedMs = 0; passedMs < 3 * leaseMs; passedMs += 2000) {
+    if (passedMs % 10_000 === 0) expect(await queue.beat('default', leaseMs, held)).toEqual({ lost: [], cancelled: [] })
+    if (passedMs % 4000 === 0) expect(await reap()).toEqual(nothing)
+    machine.pass(2000)
+  }
+  const { at } = raw.query('select "at" from "queueTask"').get() as { at: number }
+  expect(at - machine.clocks.clock.nowMs()).toBeGreaterThanOrEqual(leaseMs - 10_000)
+  expect(at - machine.clocks.clock.nowMs()).toBeLessThanOrEqual(leaseMs)
+  await close()
+})

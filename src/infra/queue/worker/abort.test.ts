@@ -67,9 +67,9 @@ onEachStore('a running task', newScene => {
       if (attempt === 1 && n === 0) await passed
     })
     await using working = await work([deaf], { concurrency: 2 })
-    await until(() => working.metrics.gaugeOf('bingo_tasks_stuck') === 1)
+    await until(() => working.metrics.gaugeOf('bingo_task_stuck') === 1)
     await until(async () => (await driver.show(queue, id))?.failures === 1)
-    expect(working.metrics.gaugeOf('bingo_tasks_running')).toBe(1)
+    expect(working.metrics.gaugeOf('bingo_task_running')).toBe(1)
     // One slot is left: what comes runs, but not the task itself, though it is due again.
     const others = await enqueue(count, 20, { payload: { n: 1 } })
     await until(() => working.ended('done') === others.length)
@@ -81,8 +81,8 @@ onEachStore('a running task', newScene => {
     await until(() => other.ended('done') === 1)
     expect(seen.filter(([where]) => where === 'elsewhere')).toHaveLength(1)
     open()
-    await until(() => working.metrics.gaugeOf('bingo_tasks_running') === 0)
-    expect(working.metrics.gaugeOf('bingo_tasks_stuck')).toBe(0)
+    await until(() => working.metrics.gaugeOf('bingo_task_running') === 0)
+    expect(working.metrics.gaugeOf('bingo_task_stuck')).toBe(0)
     await Bun.sleep(50)
     expect((await driver.stats(queue)).total).toMatchObject({ done: 21, failed: 1, crashed: 0, dead: 0 })
   })

@@ -8,7 +8,7 @@ import { beatAgainMs, beatEveryMs, jittered } from './limits'
  * comes with the time after which nobody vouches for it any more.
  */
 export interface Beater {
-  hold(hold: Hold): void
+  vouchFor(claim: LiveClaim): void
   /** All of these claims have ended. */
   over(nonces: readonly string[]): void
   /** Resolves when no call is under way. */
@@ -19,7 +19,7 @@ export interface Beater {
  * The tasks of one claim. Texts with a space between, since these pass from thread to thread in a third of the time that lists take,
  * and most are over before anybody looks.
  */
-export interface Hold {
+export interface LiveClaim {
   queue: string
   nonce: string
   ids: string
@@ -48,7 +48,7 @@ export interface BeaterOptions {
 
 /** Of one claim, what has not ended as far as is known. Read when it is looked at for the first time. */
 interface Kept {
-  hold: Hold
+  claim: LiveClaim
   sinceMs: number
   items?: Item[]
 }
@@ -79,12 +79,13 @@ export function createBeater({ driver, leaseMs, tell, log, random = Math.random 
   function due(): Map<string, Map<string, Item>> {
     const nowMs = performance.now()
     const queues = new Map<string, Map<string, Item>>()
-    for (const [nonce, claim] of kept) {
-      claim.items = (claim.items ?? itemsOf(claim)).filter(({ untilMs }) => nowMs < untilMs)
-      if (claim.items.length === 0) kept.delete(nonce)
-      const held = queues.get(claim.hold.queue) ?? new Map<string, Item>()
-      for (const item of claim.items) held.set(item.id, item)
-      queues.set(claim.hold.queue, held)
+    for (const [nonce, each] of kept) {
+      const { queue } = each.claim
+      each.items = (each.items ?? itemsOf(each)).filter(({ untilMs }) => nowMs < untilMs)
+      if (each.items.length === 0) kept.delete(nonce)
+      const held = queues.get(queue) ?? new Map<string, Item>()
+      for (const item of each.items) held.set(item.id, item)
+      queues.set(queue, held)
     }
     return queues
   }
@@ -115,14 +116,14 @@ export function createBeater({ driver, leaseMs, tell, log, random = Math.random 
 
   /** Lost, or ended long ago: nobody said so, since most claims are over as a whole before the next beat. */
   function drop(nonce: string, id: string): void {
-    const claim = kept.get(nonce)
-    if (!claim?.items) return
-    claim.items = claim.items.filter(item => item.id !== id)
-    if (claim.items.length === 0) kept.delete(nonce)
+    const found = kept.get(nonce)
+    if (!found?.items) return
+    found.items = found.items.filter(item => item.id !== id)
+    if (found.items.length === 0) kept.delete(nonce)
   }
 
   return {
-    hold: hold => void kept.set(hold.nonce, { hold, sinceMs: performance.now() }),
+    vouchFor: claim => void kept.set(claim.nonce, { claim, sinceMs: performance.now() }),
     over(nonces) {
       for (const nonce of nonces) kept.delete(nonce)
     },
@@ -134,12 +135,12 @@ export function createBeater({ driver, leaseMs, tell, log, random = Math.random 
   }
 }
 
-function itemsOf({ hold, sinceMs }: Kept): Item[] {
-  const attempts = hold.attempts.split(' ')
-  const limitsMs = hold.limitsMs.split(' ')
-  return hold.ids
+function itemsOf({ claim, sinceMs }: Kept): Item[] {
+  const attempts = claim.attempts.split(' ')
+  const limitsMs = claim.limitsMs.split(' ')
+  return claim.ids
     .split(' ')
-    .map((id, i) => ({ id, attempt: Number(attempts[i]), nonce: hold.nonce, untilMs: sinceMs + Number(limitsMs[i]) }))
+    .map((id, i) => ({ id, attempt: Number(attempts[i]), nonce: claim.nonce, untilMs: sinceMs + Number(limitsMs[i]) }))
 }
 
 const chunks = <T>(items: readonly T[]): T[][] =>

@@ -2,7 +2,7 @@ import type { Clock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Claimed, Finish } from '../driver'
 import { readEnvelope } from '../envelope'
-import type { Hold } from './beater'
+import type { LiveClaim } from './beater'
 import { suspectCrashes, suspectsApartMax, type WorkerLimits } from './limits'
 import type { TaskMeters } from './meters'
 import { dead } from './outcome'
@@ -46,7 +46,8 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
   function refuse({ id, attempt }: Claimed, meters: TaskMeters, task: string | undefined, error: string): void {
     finishes.push(dead({ id, attempt, nonce }, error, false))
     meters.ended.dead.add()
-    log.info('a task cannot be run', { task, id, attempt, queue, error })
+    // What nobody can read was damaged, or never one of ours; the rest is a matter of versions, or of time.
+    log[task === undefined ? 'error' : 'warn']('a task cannot be run', { task, id, attempt, queue, error })
   }
 
   const putOff = ({ id, attempt }: Claimed, delayMs: number) => void finishes.push({ id, attempt, nonce, outcome: 'snooze', delayMs })
@@ -90,7 +91,7 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
 export const isSuspect = ({ crashes }: { crashes: number }): boolean => crashes >= suspectCrashes
 
 /** What the heartbeats are told of attempts of one claim. Nobody vouches for one after its limit and what it gets to end. */
-export function holdOf(queue: string, nonce: string, runs: readonly Run[], { abortGraceMs }: WorkerLimits): Hold {
+export function liveClaimOf(queue: string, nonce: string, runs: readonly Run[], { abortGraceMs }: WorkerLimits): LiveClaim {
   const nowMs = performance.now()
   let ids = ''
   let attempts = ''

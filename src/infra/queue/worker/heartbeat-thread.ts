@@ -4,7 +4,7 @@ import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { type Beater, createBeater } from './beater'
 import type { FromThread, ToThread } from './heartbeats'
-import { openOwnDriver } from './open'
+import { openOwnDriver } from './own-driver'
 
 // The thread of the heartbeats: an entrypoint of its own, also of the executable. It has a driver of its own, and tells the other
 // thread what the queue says; so a handler that blocks the other one loses no lease.
@@ -37,7 +37,7 @@ function take(message: ToThread): void {
   else if (!beater) early.push(message)
   else {
     if (message.over !== '') beater.over(message.over.split(' '))
-    if (message.kind === 'hold') beater.hold(message)
+    if (message.kind === 'claim') beater.vouchFor(message)
   }
 }
 

@@ -111,7 +111,7 @@ onEachStore('the thread of the heartbeats', newScene => {
       expect(ran).toBe(1)
       expect(made).toHaveLength(2)
       expect((await driver.stats(queue)).total.crashed).toBe(0)
-      expect(working.metrics.count('bingo_heartbeat_restarts_total')).toBe(1)
+      expect(working.metrics.count('bingo_task_heartbeat_restarts_total')).toBe(1)
     } finally {
       globalThis.Worker = Original
     }

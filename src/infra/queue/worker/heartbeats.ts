@@ -4,8 +4,8 @@ import { StartError } from '@/core/error'
 import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { QueueDriver } from '../driver'
-import { type BeatNews, createBeater, type Hold } from './beater'
-import { beatAgainMs, jittered } from './limits'
+import { type BeatNews, createBeater, type LiveClaim } from './beater'
+import { beatAgainMs, heartbeatsStopMs, jittered } from './limits'
 
 /**
  * Where heartbeats come from: a thread, which opens a driver of its own by the configuration. With a driver it is the calling
@@ -18,7 +18,7 @@ export interface Heartbeats {
   /** @throws StartError when there is no thread to be had */
   start(): Promise<void>
   /** Called before a handler of the claim starts, since it may block this thread. */
-  hold(hold: Hold): void
+  vouchFor(claim: LiveClaim): void
   /** The last of a claim has ended. */
   over(nonce: string): void
   stop(): Promise<void>
@@ -31,13 +31,13 @@ export interface HeartbeatOptions {
   random: () => number
   tell(news: BeatNews): void
   /** What runs now, for a thread that takes the place of one that has died. */
-  holds(): Iterable<Hold>
+  liveClaims(): Iterable<LiveClaim>
 }
 
 /** To the thread. `atMs` is the monotonic clock of the sender, which is not that of the thread. */
 export type ToThread = { atMs: number } & (
   | { kind: 'open'; config: Config; leaseMs: number }
-  | ({ kind: 'hold'; over: string } & Hold)
+  | ({ kind: 'claim'; over: string } & LiveClaim)
   | { kind: 'over'; over: string }
   | { kind: 'stop' }
 )
@@ -56,22 +56,21 @@ function inThisThread(driver: QueueDriver, options: HeartbeatOptions): Heartbeat
   const beater = createBeater({ driver, ...options })
   return {
     start: async () => {},
-    hold: beater.hold,
+    vouchFor: beater.vouchFor,
     over: nonce => beater.over([nonce]),
     stop: beater.stop,
   }
 }
 
 const upLimitMs = 10_000
-const stopLimitMs = 2000
 
 /** In the executable this code is in its main file, at the root, and the other entrypoints are below it as they are below `src`. */
 const isCompiled = import.meta.path === Bun.main
 const threadUrl = new URL(isCompiled ? './infra/queue/worker/heartbeat-thread.ts' : './heartbeat-thread.ts', import.meta.url)
 
-function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, holds }: HeartbeatOptions): Heartbeats {
+function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, liveClaims }: HeartbeatOptions): Heartbeats {
   const restarts = metrics
-    .counter({ name: 'bingo_heartbeat_restarts_total', help: 'How often the thread of the heartbeats died and was started again.' })
+    .counter({ name: 'bingo_task_heartbeat_restarts_total', help: 'How often the thread of the heartbeats died and was started again.' })
     .with({})
   let thread: Worker | undefined
   let isUp = false
@@ -116,7 +115,7 @@ function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, 
     isUp = true
     over = []
     say({ kind: 'open', atMs: performance.now(), config, leaseMs })
-    for (const hold of holds()) say({ kind: 'hold', atMs: performance.now(), over: '', ...hold })
+    for (const claim of liveClaims()) say({ kind: 'claim', atMs: performance.now(), over: '', ...claim })
     up.resolve()
   }
 
@@ -138,7 +137,7 @@ function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, 
       }, leaseMs / 6)
       await withDeadline(up.promise, upLimitMs, () => new StartError(`the thread of the heartbeats did not start within ${upLimitMs} ms`))
     },
-    hold: hold => say({ kind: 'hold', atMs: performance.now(), over: takeOver(), ...hold }),
+    vouchFor: claim => say({ kind: 'claim', atMs: performance.now(), over: takeOver(), ...claim }),
     over: nonce => void over.push(nonce),
     async stop() {
       isStopping = true
@@ -148,7 +147,7 @@ function inAnotherThread(config: Config, { leaseMs, log, metrics, random, tell, 
       const own = thread
       if (isUp) {
         say({ kind: 'stop', atMs: performance.now() })
-        await withDeadline(stopped.promise, stopLimitMs, () => new Error('late')).catch(() => {})
+        await withDeadline(stopped.promise, heartbeatsStopMs, () => new Error('late')).catch(() => {})
       }
       thread = undefined
       own.terminate()

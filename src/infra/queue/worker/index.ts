@@ -7,7 +7,7 @@ import type { Service } from '@/core/service'
 import type { QueueDriver } from '../driver'
 import type { Skills } from './claims'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
-import { type WorkerLimits, workerLimits } from './limits'
+import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
@@ -34,9 +34,7 @@ export interface WorkerOptions {
 
 /** What remains of the deadline of a shutdown for tasks to end by themselves. */
 export const graceMsOf = (deadlineMs: number): number =>
-  Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - marginMs)
-/** The heartbeats stop last. */
-const marginMs = 500
+  Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - heartbeatsStopMs)
 
 /**
  * Does the tasks of queues. It starts with the queue reachable or not; what it claimed it has begun, until `stop`, which claims
@@ -53,7 +51,7 @@ export function createWorker(options: WorkerOptions): Service {
   const heartbeats = createHeartbeats(source, {
     ...{ leaseMs, log, metrics, random },
     tell: news => pools.get(news.queue)?.heard(news),
-    holds: () => [...pools.values()].flatMap(pool => pool.holds()),
+    liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
   const all = Object.entries(queues).map(([queue, { concurrency }]) => {
@@ -81,11 +79,11 @@ export function createWorker(options: WorkerOptions): Service {
     async start() {
       gauges.push(
         metrics.gauge(
-          { name: 'bingo_tasks_running', help: 'Attempts that run in this process.' },
+          { name: 'bingo_task_running', help: 'Attempts that run in this process.' },
           sumOf(pool => pool.running),
         ),
         metrics.gauge(
-          { name: 'bingo_tasks_stuck', help: 'Those of them that go on though they were told to end.' },
+          { name: 'bingo_task_stuck', help: 'Those of them that go on though they were told to end.' },
           sumOf(pool => pool.stuck),
         ),
       )

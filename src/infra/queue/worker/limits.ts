@@ -26,10 +26,12 @@ export const workerLimits: WorkerLimits = {
   farewellMs: 1000,
 }
 
+/** At a shutdown, how long the heartbeats, which stop last, may take; then their thread is ended. */
+export const heartbeatsStopMs = 1000
 /** How an attempt has ended is said at once when so many have. */
 export const finishBatch = 64
 /** Exchanges of one queue under way at a time: while the store does one, the tasks of the other run. */
-export const talksMax = 2
+export const exchangesMax = 2
 /** The wait after the queue could not be reached: doubled with each failure up to the most, and up to a half less. */
 export const awayMs = { min: 50, max: 2000 }
 /** When a claim got nothing though there was said to be more. */
@@ -40,8 +42,6 @@ export const crashesMax = 3
 export const suspectCrashes = 2
 /** However many suspects came together, none waits longer than for so many. */
 export const suspectsApartMax = 60
-/** How many ids one line of the log names. */
-export const idsLoggedMax = 20
 
 /** When an attempt gives its lease up for lost, before it is: by then it must have stopped. @returns milliseconds since the last beat was sent */
 export const leaseTrustMs = (leaseMs: number): number => leaseMs - leaseMs / 6

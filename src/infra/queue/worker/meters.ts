@@ -8,18 +8,22 @@ export interface QueueMeters {
   /** What was said of an attempt too late: it was somebody else's by then. */
   stale: Series
   away: Series
+  refused: Series
   reaped: Series
   poisoned: Series
 }
 
 export interface TaskMeters {
   ended: Readonly<Record<Finish['outcome'], Series>>
-  seconds: { observe(value: number): void }
-  waitSeconds: { observe(value: number): void }
+  seconds: Timing
+  waitSeconds: Timing
 }
 
 interface Series {
   add(by?: number): void
+}
+interface Timing {
+  observe(value: number): void
 }
 
 const outcomes = ['done', 'retry', 'snooze', 'dead', 'cancelled', 'release'] as const satisfies readonly Finish['outcome'][]
@@ -46,10 +50,13 @@ export function queueMeters(metrics: Metrics, queue: string): QueueMeters {
     buckets: secondsBuckets,
   })
   return {
+    // A process knows more tasks than ever come by a queue of it, and each has many series.
     ofTask: task => ({
-      ended: Object.fromEntries(outcomes.map(outcome => [outcome, attempts.with({ queue, task, outcome })])) as TaskMeters['ended'],
-      seconds: seconds.with({ queue, task }),
-      waitSeconds: waitSeconds.with({ queue, task }),
+      ended: Object.fromEntries(
+        outcomes.map(outcome => [outcome, countedOnUse(() => attempts.with({ queue, task, outcome }))]),
+      ) as TaskMeters['ended'],
+      seconds: observedOnUse(() => seconds.with({ queue, task })),
+      waitSeconds: observedOnUse(() => waitSeconds.with({ queue, task })),
     }),
     leaseLost: count(
       'bingo_task_leases_lost_total',
@@ -57,7 +64,29 @@ export function queueMeters(metrics: Metrics, queue: string): QueueMeters {
     ),
     stale: count('bingo_task_stale_total', 'Attempts that ended when their task was somebody else’s already.'),
     away: count('bingo_queue_away_total', 'Calls of the worker that the queue did not answer; they are made again.'),
-    reaped: count('bingo_tasks_reaped_total', 'Tasks taken back from workers that were not heard of any more.'),
-    poisoned: count('bingo_tasks_poisoned_total', 'Tasks that became dead letters since no worker survived them.'),
+    refused: count('bingo_queue_refused_total', 'Calls of the worker that the queue refused; they are not made again.'),
+    reaped: count('bingo_task_reaped_total', 'Tasks taken back from workers that were not heard of any more.'),
+    poisoned: count('bingo_task_poisoned_total', 'Tasks that became dead letters since no worker survived them.'),
+  }
+}
+
+/** A series that is there from its first count on. */
+function countedOnUse(make: () => Series): Series {
+  let made: Series | undefined
+  return {
+    add(by) {
+      made ??= make()
+      made.add(by)
+    },
+  }
+}
+
+function observedOnUse(make: () => Timing): Timing {
+  let made: Timing | undefined
+  return {
+    observe(value) {
+      made ??= make()
+      made.observe(value)
+    },
   }
 }

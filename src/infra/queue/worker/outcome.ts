@@ -1,10 +1,8 @@
+import { yearMs } from '@/core/clock'
 import { AppError } from '@/core/error'
 import { type Backoff, TaskAborted, type TaskResult } from '@/core/queue/task'
-import type { Finish } from '../driver'
+import { type Finish, keptError } from '../driver'
 import type { Run } from './run'
-
-const errorMaxChars = 1000
-const snoozeMaxMs = 31_536_000_000
 
 /** What the queue is told of an attempt, and what the log is told besides. */
 export interface Ended {
@@ -22,8 +20,8 @@ export function returned(run: Run, result: TaskResult | undefined, random: () =>
   if (result?.is === 'giveUp') return { finish: dead(run, `gave up: ${result.reason}`) }
   if (result?.is !== 'snooze') return { finish: { ...held(run), outcome: 'done' } }
   const { delayMs } = result
-  if (!Number.isInteger(delayMs) || delayMs < 0 || delayMs > snoozeMaxMs)
-    return failed(run, new RangeError(`snooze takes 0–${snoozeMaxMs} whole milliseconds`), random)
+  if (!Number.isInteger(delayMs) || delayMs < 0 || delayMs > yearMs)
+    return failed(run, new RangeError(`snooze takes 0–${yearMs} whole milliseconds`), random)
   // One that could snooze when its time is over would never be over.
   if (run.abortedFor && run.abortedFor !== 'shutdown') return failed(run, new TaskAborted(run.abortedFor), random)
   return { finish: { ...held(run), outcome: 'snooze', delayMs } }
@@ -40,13 +38,13 @@ export function failed(run: Run, thrown: unknown, random: () => number): Ended {
   if (run.isAtDeadline && run.abortedFor) return { finish: dead(run, error), err }
   const failures = run.failures + 1
   if (failures > run.maxRetries) return { finish: dead(run, error), err }
-  return { finish: { ...held(run), outcome: 'retry', delayMs: retryDelayMs(run.backoff, failures, random), error: cut(error) }, err }
+  return { finish: { ...held(run), outcome: 'retry', delayMs: retryDelayMs(run.backoff, failures, random), error: keptError(error) }, err }
 }
 
 export const dead = (run: Pick<Run, 'id' | 'attempt' | 'nonce'>, error: string, isFailure = true): Finish => ({
   ...held(run),
   outcome: 'dead',
-  error: cut(error),
+  error: keptError(error),
   isFailure,
 })
 
@@ -69,6 +67,3 @@ function errorText(thrown: unknown): string {
     return 'thrown: something without a text'
   }
 }
-
-/** Well-formed, since half a character cannot be stored everywhere. */
-const cut = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')

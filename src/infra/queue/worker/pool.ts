@@ -1,13 +1,25 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@/core/clock'
+import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
-import { type Claim, type Claimed, type Exchange, type ExchangeReply, exchangeMax, type Finish, type QueueDriver } from '../driver'
-import type { BeatNews, Hold } from './beater'
-import { type Skills, holdOf, isSuspect, sortClaimed } from './claims'
+import {
+  type Claim,
+  type Claimed,
+  type Exchange,
+  type ExchangeReply,
+  exchangeMax,
+  type Finish,
+  type FinishStatus,
+  isPassing,
+  type QueueDriver,
+  idsLoggedMax,
+} from '../driver'
+import type { BeatNews, LiveClaim } from './beater'
+import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
-import { awayMs, finishBatch, idsLoggedMax, leaseTrustMs, nothingPauseMs, talksMax, type WorkerLimits } from './limits'
+import { awayMs, finishBatch, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Run } from './run'
 import { createRuns } from './runs'
@@ -18,7 +30,8 @@ import { createRuns } from './runs'
  * by themselves, since whatever ends while a call is under way goes with the next.
  *
  * A call that got no answer is made again with the same arguments until it gets one, so nothing that ended is forgotten, and what
- * was claimed without our knowing it is found.
+ * was claimed without our knowing it is found. One that was refused would be again: then each attempt is told of by itself, and the
+ * one at fault is given up, whose lease then ends.
  */
 export interface Pool {
   /** Attempts whose handlers go on. */
@@ -29,7 +42,7 @@ export interface Pool {
   /** There may be something to claim. */
   wake(): void
   heard(news: BeatNews): void
-  holds(): Hold[]
+  liveClaims(): LiveClaim[]
   /** Claims no more; what runs has `graceMs`, then it is told to end. Resolves when the queue has been told of all that it can be told of. */
   stop(graceMs: number): Promise<void>
 }
@@ -55,7 +68,7 @@ export function createPool(options: PoolOptions): Pool {
   const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } = options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
-  let talks = 0
+  let exchanges = 0
   /** Slots that a claim under way may fill. */
   let claiming = 0
   /** Finishes under way. */
@@ -64,6 +77,7 @@ export function createPool(options: PoolOptions): Pool {
   let mustTell = false
   let isPumpDue = false
   let isAway = false
+  let isClaimRefused = false
   let isStopping = false
   let isGivenUp = false
   let unwatch = () => {}
@@ -92,13 +106,13 @@ export function createPool(options: PoolOptions): Pool {
 
   function pump(): void {
     isPumpDue = false
-    while (talks < talksMax) {
+    while (exchanges < exchangesMax) {
       const count = claimable()
       if (count === 0 && !(untold.length > 0 && (mustTell || isStopping || untold.length >= finishBatch))) break
-      void talk(count)
+      void exchange(count)
     }
     if (untold.length > 0) tellTimer ??= setTimeout(tellNow, limits.flushMs)
-    if (talks === 0 && untold.length === 0) whenTold?.()
+    if (exchanges === 0 && untold.length === 0) whenTold?.()
   }
 
   function tellNow(): void {
@@ -112,7 +126,7 @@ export function createPool(options: PoolOptions): Pool {
     return Math.min(concurrency - runs.size - claiming, exchangeMax)
   }
 
-  async function talk(count: number): Promise<void> {
+  async function exchange(count: number): Promise<void> {
     const finish = untold.length > exchangeMax ? untold.splice(0, exchangeMax) : untold
     if (finish === untold) untold = []
     mustTell = untold.length > 0
@@ -120,13 +134,13 @@ export function createPool(options: PoolOptions): Pool {
     tellTimer = undefined
     const claim: Claim | undefined = count > 0 ? { worker, nonce: newNonce(), count, leaseMs } : undefined
     if (claim) mayHaveWork = false
-    talks++
+    exchanges++
     claiming += count
     telling += finish.length
     // Of the first try: the lease began then, whichever of them is answered.
     const sentAtMs = performance.now()
     const reply = await untilAnswered({ ...(finish.length > 0 && { finish }), ...(claim && { claim }) })
-    talks--
+    exchanges--
     claiming -= count
     if (reply) telling -= finish.length
     if (reply) {
@@ -144,15 +158,44 @@ export function createPool(options: PoolOptions): Pool {
         const reply = await driver.exchange(queue, exchange)
         if (isAway) log.info('the queue is back', { queue })
         isAway = false
+        if (exchange.claim) isClaimRefused = false
         return reply
       } catch (thrown) {
+        if (!isPassing(thrown)) return refused(exchange, thrown)
         meters.away.add()
         if (!isAway) log.warn('the queue does not answer; it is asked again', { queue, err: thrown })
         isAway = true
-        if (!isGivenUp) await Bun.sleep(Math.min(awayMs.min * 2 ** failures, awayMs.max) * (1 - random() / 2))
+        if (!isGivenUp) await Bun.sleep(backoffMs(awayMs, failures, random))
       }
     }
     return undefined
+  }
+
+  async function refused({ finish = [], claim }: Exchange, err: unknown): Promise<ExchangeReply | undefined> {
+    const [first] = finish
+    if (finish.length > 1 || (first && claim)) return oneByOne(finish, claim)
+    meters.refused.add()
+    if (first) {
+      const { id, attempt, outcome } = first
+      log.error('the queue refuses to be told how an attempt ended: its lease ends, and it is made again', {
+        ...{ queue, id, attempt, outcome, err },
+      })
+      return { finished: ['gone'], claimed: [] }
+    }
+    if (!isClaimRefused) log.error('the queue refuses to give tasks; it is asked again now and then', { queue, err })
+    isClaimRefused = true
+    return { finished: [], claimed: [] }
+  }
+
+  async function oneByOne(finish: readonly Finish[], claim: Claim | undefined): Promise<ExchangeReply | undefined> {
+    const finished: FinishStatus[] = []
+    for (const each of finish) {
+      const reply = await untilAnswered({ finish: [each] })
+      if (!reply) return undefined
+      finished.push(...reply.finished)
+    }
+    const reply = claim ? await untilAnswered({ claim }) : { claimed: [], nextDueMs: 0 }
+    return reply && { ...reply, finished }
   }
 
   /** When to claim next. Who got all that was asked for asks again with the first free slot, since drivers do not wake whoever is full. */
@@ -194,7 +237,7 @@ export function createPool(options: PoolOptions): Pool {
     })
     for (const finish of finishes) untold.push(finish)
     if (ready.length === 0) return
-    heartbeats.hold(holdOf(queue, nonce, ready, limits))
+    heartbeats.vouchFor(liveClaimOf(queue, nonce, ready, limits))
     for (const run of ready) runs.start(run)
   }
 
@@ -226,9 +269,9 @@ export function createPool(options: PoolOptions): Pool {
       runs.lost(lost)
       runs.cancelled(cancelled)
     },
-    holds() {
+    liveClaims() {
       const byNonce = Map.groupBy(runs.all(), ({ nonce }: Run) => nonce)
-      return [...byNonce].map(([nonce, batch]) => holdOf(queue, nonce, batch, limits))
+      return [...byNonce].map(([nonce, batch]) => liveClaimOf(queue, nonce, batch, limits))
     },
     async stop(graceMs) {
       isStopping = true

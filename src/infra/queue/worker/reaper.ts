@@ -1,6 +1,6 @@
 import type { Log } from '@/core/log'
-import type { QueueDriver } from '../driver'
-import { crashesMax, idsLoggedMax, jittered, reapEveryMs } from './limits'
+import { idsLoggedMax, type QueueDriver } from '../driver'
+import { crashesMax, jittered, reapEveryMs } from './limits'
 import type { QueueMeters } from './meters'
 
 export interface ReaperOptions {

@@ -140,11 +140,13 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, tell, 
     const { meters: own } = run.skill
     own.ended[finish.outcome].add()
     own.seconds.observe((nowMs - run.startedAtMs) / 1000)
-    const fields = () => ({ ...logFields(run), durationMs: Math.round(nowMs - run.startedAtMs), err })
-    if (finish.outcome === 'retry')
-      log.warn('a task failed, and is tried again', { ...fields(), error: finish.error, delayMs: finish.delayMs })
-    else if (finish.outcome === 'dead') log.info('a task failed for good', { ...fields(), error: finish.error })
-    else if (isDebug) log.debug('a task ended', { ...fields(), outcome: finish.outcome })
+    const fields = () => ({ ...logFields(run), durationMs: Math.round(nowMs - run.startedAtMs), reason: run.abortedFor })
+    // What was thrown says all that the text does, and where.
+    const why = err === undefined && 'error' in finish ? { error: finish.error } : { err }
+    // A retry is what the queue is for; a dead letter waits for somebody.
+    if (finish.outcome === 'retry') log.info('a task failed, and is tried again', { ...fields(), ...why, delayMs: finish.delayMs })
+    else if (finish.outcome === 'dead') log.warn('a task failed for good', { ...fields(), ...why })
+    else if (isDebug) log.debug('a task ended', { ...fields(), ...why, outcome: finish.outcome })
   }
 
   function ended(run: Run, how: Ended): void {

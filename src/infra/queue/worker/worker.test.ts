@@ -90,8 +90,16 @@ onEachStore('a worker', newScene => {
       throw new TypeError(`failure ${attempt}`)
     })
     const [id = ''] = await enqueue(count, 1, { said: { maxRetries: 2, backoff: quick } })
-    await using _ = await work([fail])
+    await using working = await work([fail])
     await until(async () => (await driver.show(queue, id))?.state === 'dead')
+    // A dead letter is for somebody to look at. What was thrown is said once, with its stack.
+    const said = working.log.lines.filter(({ message }) => message.startsWith('a task failed'))
+    expect(said.map(({ level, message }) => `${level}: ${message}`)).toEqual([
+      'info: a task failed, and is tried again',
+      'info: a task failed, and is tried again',
+      'warn: a task failed for good',
+    ])
+    for (const { fields } of said) expect([fields['err'], 'error' in fields]).toEqual([expect.any(TypeError), false])
     const task = await driver.show(queue, id)
     expect(task).toMatchObject({ state: 'dead', attempt: 3, failures: 3, crashes: 0 })
     expect(task?.errors.map(({ message }) => message)).toEqual([1, 2, 3].map(n => `TypeError: failure ${n}`))
@@ -108,7 +116,7 @@ onEachStore('a worker', newScene => {
     await using working = await work([fail])
     await until(async () => (await driver.show(queue, id))?.state === 'dead')
     expect(ran).toBe(1)
-    expect(working.log.lines.filter(({ level, message }) => level === 'info' && message.includes('for good'))).toHaveLength(1)
+    expect(working.log.lines.filter(({ level, message }) => level === 'warn' && message.includes('for good'))).toHaveLength(1)
   })
 
   test('puts off a task that says so, and counts no failure', async () => {
@@ -131,8 +139,10 @@ onEachStore('a worker', newScene => {
   test('gives up a task whose handler says so', async () => {
     const { enqueue, work, driver, queue } = newScene()
     const [id = ''] = await enqueue(count)
-    await using _ = await work([handle(count, async () => giveUp('the address does not exist'))])
+    await using working = await work([handle(count, async () => giveUp('the address does not exist'))])
     await until(async () => (await driver.show(queue, id))?.state === 'dead')
+    const said = working.log.lines.find(({ level }) => level === 'warn')
+    expect(said).toMatchObject({ message: 'a task failed for good', fields: { id, error: 'gave up: the address does not exist' } })
     expect((await driver.show(queue, id))?.errors.map(({ message }) => message)).toEqual(['gave up: the address does not exist'])
   })
 
@@ -155,6 +165,10 @@ onEachStore('a worker', newScene => {
     expect(errors[2]).toContain('does not fit')
     expect(JSON.stringify([errors, working.log.lines])).not.toContain('secret-value')
     expect(working.ended('dead', 'unknown')).toBe(2)
+    const levels = working.log.lines
+      .filter(({ message }) => message === 'a task cannot be run')
+      .map(({ level, fields }) => [fields['id'], level])
+    expect(Object.fromEntries(levels)).toEqual({ [ids[0] ?? '']: 'error', [ids[1] ?? '']: 'warn', [ids[2] ?? '']: 'warn' })
   })
 
   test('does not start a task after its deadline', async () => {
@@ -208,7 +222,7 @@ onEachStore('a worker', newScene => {
     // Not before the lease had ended.
     expect(performance.now() - atMs).toBeGreaterThan(leaseMs * 0.8)
     expect(seen).toEqual([[id, 2, 0]])
-    expect(working.metrics.count('bingo_tasks_reaped_total', { queue })).toBe(1)
+    expect(working.metrics.count('bingo_task_reaped_total', { queue })).toBe(1)
   })
 
   test('does many tasks, each once', async () => {

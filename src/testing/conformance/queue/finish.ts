@@ -146,9 +146,9 @@ export function finishSuite(newQueue: () => TestQueue): void {
     await enqueue({ id: 'a' }, { id: 'b' }, { id: 'c' }, { id: 'urgent', priority: 0 })
     const [, a] = await claim(2)
     if (!a) throw new Error('too few were claimed')
-    await enqueue({ id: 'urgent too', priority: 0 })
+    await enqueue({ id: 'urgent-too', priority: 0 })
     await finish(a, { outcome: 'release' })
-    expect(await ids('waiting')).toEqual(['urgent too', 'a', 'b', 'c'])
+    expect(await ids('waiting')).toEqual(['urgent-too', 'a', 'b', 'c'])
   })
 
   test('what is released, or snoozes, has not failed', async () => {
@@ -217,6 +217,13 @@ export function finishSuite(newQueue: () => TestQueue): void {
       for (const error of odd) await finish(await claimOne(), { outcome: 'retry', delayMs: 0, error })
       const kept = (await show('a'))?.errors.map(({ message }) => message)
       expect(kept).toEqual(odd.map(error => error.slice(0, 1000)))
+    })
+
+    test('half a character and NUL, which not every store takes, are replaced in it', async () => {
+      const { enqueue, claimOne, finish, show } = newQueue()
+      await enqueue({ id: 'a' })
+      await finish(await claimOne(), { outcome: 'dead', error: `a\0b ${'x'.repeat(995)}😀`, isFailure: true })
+      expect((await show('a'))?.errors.map(({ message }) => message)).toEqual([`a�b ${'x'.repeat(995)}�`])
     })
   })
 }

@@ -1,5 +1,5 @@
 import { type TaskState, taskStates } from '@/core/queue/admin'
-import type { EnqueueReply, ExchangeReply, Finish, Held, QueueDriver, StoredTask } from '@/infra/queue/driver'
+import type { EnqueueReply, ExchangeReply, Finish, Held, NewTask, QueueDriver, StoredTask } from '@/infra/queue/driver'
 import type { Call } from './trace'
 
 /**
@@ -38,8 +38,10 @@ export interface Ledger {
   /** The attempts that were given of each task, while it is there. */
   attempts: Map<string, number>
   keys: Map<string, { id: string; untilMs: number }>
+  /** The key that each task was enqueued with. */
+  uniques: Map<string, NonNullable<NewTask['unique']>>
 }
-export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map() })
+export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map(), uniques: new Map() })
 
 export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
   const [waiting, scheduled, active, dead] = await Promise.all(taskStates.map(async state => (await driver.list(queue, state, 1000)).tasks))
@@ -198,12 +200,20 @@ export function check(moment: Moment): void {
 
 /** Writes the call down. */
 function enter(moment: Moment): void {
-  const { after, beganMs, ledger } = moment
+  const { call, reply, after, beganMs, ledger } = moment
   for (const { said, status } of saidOf(moment)) if (status === 'ok') ledger.ended.set(attemptOf(said), said.outcome)
   for (const { id, attempt } of givenOf(moment)) ledger.attempts.set(id, attempt)
-  for (const { id, unique } of acceptedOf(moment)) if (unique) ledger.keys.set(unique.key, { id, untilMs: beganMs + unique.forMs })
+  for (const { id, unique } of acceptedOf(moment)) {
+    if (!unique) continue
+    ledger.uniques.set(id, unique)
+    ledger.keys.set(unique.key, { id, untilMs: beganMs + unique.forMs })
+  }
+  const again = call.is === 'retry' && reply === 'retried' ? ledger.uniques.get(call.id) : undefined
+  if (call.is === 'retry' && again && (ledger.keys.get(again.key)?.untilMs ?? 0) <= beganMs)
+    ledger.keys.set(again.key, { id: call.id, untilMs: beganMs + again.forMs })
   const there = new Set(idsIn(after))
   for (const id of ledger.attempts.keys()) if (!there.has(id)) ledger.attempts.delete(id)
+  for (const id of ledger.uniques.keys()) if (!there.has(id)) ledger.uniques.delete(id)
   const living = new Set(idsIn(after, alive))
   for (const [key, { id }] of ledger.keys) if (!living.has(id)) ledger.keys.delete(key)
 }

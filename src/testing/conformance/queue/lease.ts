@@ -154,7 +154,7 @@ export function leaseSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
       expect(await claim()).toEqual([])
     })
 
-    test('makes what kills more workers than it may a dead letter, with the error poison', async () => {
+    test('makes what kills more workers than it may a dead letter, and says so in its error', async () => {
       for (const crashesMax of [0, 1]) {
         const queue = newQueue()
         const { store, reap, claimOne, show, claim, driver, name } = queue
@@ -167,7 +167,7 @@ export function leaseSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
         expect(await reap(crashesMax)).toEqual({ again: [], poisoned: ['a'] })
         const dead = await show('a')
         expect(dead).toMatchObject({ state: 'dead', attempt: crashesMax + 1, crashes: crashesMax + 1, failures: 0 })
-        expect(dead?.errors).toMatchObject([{ message: 'poison', attempt: crashesMax + 1 }])
+        expect(dead?.errors).toMatchObject([{ message: `poison: ${crashesMax + 1} workers did not survive it`, attempt: crashesMax + 1 }])
         expect(await claim()).toEqual([])
         expect((await driver.stats(name)).total).toMatchObject({ crashed: crashesMax + 1, dead: 1, failed: 0 })
       }

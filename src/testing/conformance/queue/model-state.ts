@@ -1,5 +1,5 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
-import type { Claimed, Finish, Held, StoredTask } from '@/infra/queue/driver'
+import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -7,7 +7,7 @@ export interface ModelTask {
   isIdKept: boolean
   priority: number
   envelope: string
-  uniqueKey: string | undefined
+  unique: NewTask['unique']
   state: TaskState
   /** When it may start, until when it is held, when it ended; of a waiting one since when it waits. */
   atMs: number

@@ -10,8 +10,10 @@ import {
   type Finish,
   type FinishStatus,
   type Held,
+  keptError,
   keptIdMs,
   type NewTask,
+  poisonError,
   type QueueDriver,
   type ReapRule,
   reapMax,
@@ -41,7 +43,6 @@ export interface ModelStore {
   leftovers(queue: string): string[]
 }
 
-const messageMax = 1000
 const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
@@ -60,11 +61,10 @@ export function modelStore(clock: Clock): ModelStore {
   function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
-    const other = unique && queue.keys.get(unique.key)
-    if (other && other.untilMs > nowMs) return { id: other.id, status: 'unique' }
-    if (unique) queue.keys.set(unique.key, { id, untilMs: nowMs + unique.forMs })
+    const other = takeKey(queue, id, unique)
+    if (other !== undefined) return { id: other, status: 'unique' }
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, uniqueKey: unique?.key, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
+      ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
       ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
@@ -72,6 +72,14 @@ export function modelStore(clock: Clock): ModelStore {
     else wait(queue, task, 'tail')
     queue.total.enqueued++
     return { id, status: 'enqueued' }
+  }
+
+  /** @returns the id of the task that has the key, when that is another */
+  function takeKey(queue: ModelQueue, id: string, unique: NewTask['unique']): string | undefined {
+    const other = unique && queue.keys.get(unique.key)
+    if (other && other.untilMs > clock.nowMs()) return other.id
+    if (unique) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
+    return undefined
   }
 
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
@@ -156,7 +164,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, 'poison')
+        keepError(task, poisonError(task.crashes))
         bury(queue, task)
         poisoned.push(task.id)
       } else {
@@ -186,6 +194,7 @@ export function modelStore(clock: Clock): ModelStore {
     if (!task) return 'absent'
     if (task.state !== 'dead') return 'alive'
     Object.assign(task, { failures: 0, crashes: 0 })
+    takeKey(queue, id, task.unique)
     wait(queue, task, 'tail')
     return 'retried'
   }
@@ -211,7 +220,7 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: message.slice(0, messageMax) }
+    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
     task.errors = [...task.errors, error].slice(-errorsMax)
   }
 
@@ -233,9 +242,9 @@ export function modelStore(clock: Clock): ModelStore {
     forget(queue, task)
   }
 
-  function forget(queue: ModelQueue, { id, isIdKept, uniqueKey }: ModelTask) {
+  function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
     if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
-    if (uniqueKey !== undefined && queue.keys.get(uniqueKey)?.id === id) queue.keys.delete(uniqueKey)
+    if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
   }
 
   function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {

@@ -121,18 +121,32 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
     },
   }
   for (const [why, die] of Object.entries(deaths)) {
-    test(`a dead letter that ${why} and is tried again has its key no more`, async () => {
+    test(`a dead letter that ${why} and is tried again has its key again`, async () => {
       const queue = newQueue()
       const { trust, enqueue, claimOne, finish, driver, name } = queue
       await trust()
       await enqueue({ id: 'first', unique })
       await die(queue, await claimOne({ leaseMs: 1 }))
       expect(await driver.retry(name, 'first')).toBe('retried')
-      expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'second', status: 'enqueued' }])
+      expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'first', status: 'unique' }])
       await finish(await claimOne(), { outcome: 'done' })
-      expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
+      expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'third', status: 'enqueued' }])
     })
   }
+
+  test('a dead letter that is tried again has its key for as long as was said, though its time was over before', async () => {
+    const { enqueue, until, claimOne, finish, driver, name, all } = newQueue()
+    const short = { key, forMs: shortMs }
+    await enqueue({ id: 'first', unique: short })
+    const first = await claimOne()
+    await until(async () => (await enqueue({ id: 'second', unique: short }))[0]?.status === 'enqueued')
+    await finish(first, { outcome: 'dead', error: 'no', isFailure: true })
+    expect(await driver.cancel(name, 'second')).toBe('cancelled')
+    expect(await driver.retry(name, 'first')).toBe('retried')
+    expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'first', status: 'unique' }])
+    await until(async () => (await enqueue({ id: 'third', unique }))[0]?.status === 'enqueued')
+    expect((await all()).waiting).toEqual(['first', 'third'])
+  })
 
   test('a dead letter that is tried again does not take its key from another', async () => {
     const { enqueue, claimOne, finish, driver, name } = newQueue()

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
-import { createQueue } from '@/infra/queue/port'
+import { createQueue } from '@/infra/queue/queue'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
 import { openAgain } from '../../conformance/fixture'
 import { fakeLog, fakeMetrics } from '../../fakes'
@@ -11,7 +11,7 @@ import { placeOrder, ship } from './order'
 export async function openPort(url: string, limits: Partial<Config['database']> = {}) {
   const db = await openAgain({ url }, limits, { clock: systemClock })
   const driver = openSqliteQueue({ db, log: fakeLog(), metrics: fakeMetrics() })
-  const queue = createQueue({ driver, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
+  const queue = createQueue({ driver, db, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
   return {
     ...{ db, driver, queue },
     close: async () => {

@@ -30,6 +30,7 @@ for (const name of backings) {
         ...backing.options.env,
         BINGO_MAIL_URL: mail.url,
         BINGO_QUEUE_LEASE_MS: String(leaseMs),
+        BINGO_QUEUE_TIMEOUT_MS: String(Math.min(2000, Math.floor(leaseMs / 3))),
         BINGO_SHUTDOWN_DRAIN_MS: '0',
         BINGO_SHUTDOWN_DEADLINE_MS: String(deadlineMs),
       }

@@ -97,7 +97,7 @@ onEachPlace(
   async (place, name) => {
     await using scene = openQueueScene(place, { leaseMs })
     const metrics = countingMetrics()
-    const gauge = (which: 'running' | 'stuck') => metrics.gaugeOf(`bingo_tasks_${which}`)
+    const gauge = (which: 'running' | 'stuck') => metrics.gaugeOf(`bingo_task_${which}`)
     const ends = { first: gate(), second: gate() }
     const seen: [id: string, attempt: number][] = []
     const said = { timeoutMs: 200, maxRetries: 9, backoff: { minMs: 50, maxMs: 50, factor: 1 } }
@@ -184,7 +184,7 @@ onEachPlace(
     const poisoned = await place.driver.show(scene.queue, id)
     expect(begins(scene, id)).toHaveLength(4)
     expect(poisoned).toMatchObject({ failures: 0, crashes: 4 })
-    expect(poisoned?.errors.map(({ message }) => message)).toEqual(['poison'])
+    expect(poisoned?.errors.map(({ message }) => message)).toEqual(['poison: 4 workers did not survive it'])
     expect(unfinished(scene, neighbors)).toEqual([])
     const { total, dead } = await place.driver.stats(scene.queue)
     expect([dead, total.failed, total.dead, total.done]).toEqual([1, 0, 1, neighbors.length])

@@ -6,7 +6,7 @@ import { migrateUp } from '@/infra/database/migrate'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { createBell } from '@/infra/queue/outbox/bell'
 import { createOutboxRows } from '@/infra/queue/outbox/rows'
-import { createQueue } from '@/infra/queue/port'
+import { createQueue } from '@/infra/queue/queue'
 import { openRedisQueue } from '@/infra/queue/redis/open'
 import type { QueueDriver } from '@/infra/queue/driver'
 import { createWorker } from '@/infra/queue/worker'
@@ -58,7 +58,7 @@ export async function openOutboxScene(primary: OwnServer, redis: OwnServer): Pro
   const driver = await openRedisQueue({ server, prefix: name, timeoutMs: 2000, log, metrics })
   const bell = createBell(server, name)
   const outbox = createOutboxRows(db, bell.ring)
-  const queue = createQueue({ driver, outbox, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
+  const queue = createQueue({ driver, outbox, db, tasks: [ship], queues: ['default'], clock: systemClock, payloadMaxBytes: 262_144 })
   const runs = new Map<string, number>()
   const worker = createWorker({
     ...{ driver, log, metrics, leaseMs: 30_000, graceMs: 5000 },

@@ -83,7 +83,7 @@ export function openQueueScene(place: Place, { leaseMs = 3000, queue = `q${scene
   async function work(over: WorkerOver = {}): Promise<WorkerProcess> {
     const { env = {}, concurrency = 8, clockOffsetMs = 0, limits = {}, beatsWithHandlers = false } = over
     const options: WorkerProcessOptions = {
-      env: { BINGO_QUEUE_LEASE_MS: String(leaseMs), ...place.env, ...env },
+      env: { BINGO_QUEUE_LEASE_MS: String(leaseMs), ...place.env, ...timeoutWithin(place.env, leaseMs), ...env },
       ...{ queue, concurrency, ledger: path, clockOffsetMs, limits, beatsWithHandlers },
     }
     const child = Bun.spawn([process.execPath, `${import.meta.dir}/worker-process.ts`], {
@@ -195,3 +195,7 @@ export async function eventually(isSo: () => Promise<boolean> | boolean, limitMs
     await Bun.sleep(pollMs)
   }
 }
+
+/** A third of the lease at most is what a configuration may say. */
+const timeoutWithin = ({ BINGO_QUEUE_TIMEOUT_MS: said }: Readonly<Record<string, string>>, leaseMs: number) =>
+  said === undefined ? {} : { BINGO_QUEUE_TIMEOUT_MS: String(Math.min(Number(said), Math.floor(leaseMs / 3))) }

@@ -4,7 +4,7 @@ import type { QueueDriver } from '@/infra/queue/driver'
 import { createMetrics } from '@/infra/metrics'
 import { createWorker, graceMsOf } from '@/infra/queue/worker'
 import type { WorkerLimits } from '@/infra/queue/worker/limits'
-import { openOwnDriver } from '@/infra/queue/worker/open'
+import { openOwnDriver } from '@/infra/queue/worker/own-driver'
 import { type LedgerWriter, openLedger } from './ledger'
 import { faultHandlers } from './tasks'
 

@@ -6,9 +6,9 @@ import { shared, whenThereIsRoom } from './shared'
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
- * And of each task: id; priority and flags, and a `d` when it is delayed; unique key, if any, and envelope; the delay in ms when it
- * is delayed; how long it is unique in ms when it has a unique key. Returns 0 when all were enqueued, else of each 0, 1 for a
- * duplicate, or the id of the other with its unique key.
+ * And of each task: id; priority and flags, and a `d` when it is delayed; unique key and for how long, if any, and envelope; the delay
+ * in ms when it is delayed. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of the other with its unique
+ * key.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
@@ -25,7 +25,7 @@ if known and string.match(known, '^%S+') == ARGV[2] then
 end
 
 local n, at, argc = 0, 4, #ARGV
-local ids, keys, kinds, rests, delays, lives, probes = {}, {}, {}, {}, {}, {}, {}
+local ids, keys, kinds, rests, delays, probes = {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
 local known_kinds, lines, now_hex = {}, {}, hex(now)
 local function kind_of(head)
@@ -52,10 +52,6 @@ while at <= argc do
     delays[n] = ARGV[at]
     at = at + 1
   end
-  if kind.is_unique then
-    lives[n] = ARGV[at]
-    at = at + 1
-  end
   if kind.is_kept then probes[#probes + 1] = B .. 'd:' .. id end
 end
 
@@ -74,21 +70,15 @@ local function refuse(i, reply)
   end
   replies[i] = reply
 end
-local function holder_of(key)
-  local holder = taken[key]
-  if holder then return holder end
-  holder = call('GET', B .. 'u:' .. key)
-  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and not call('ZSCORE', DEAD, holder) and holder
-end
 -- @returns whether nobody else has it
 local function take(i, id, key)
-  local holder = holder_of(key)
+  local holder = taken[key] or holder_of(B .. 'u:' .. key)
   if holder then
     refuse(i, holder)
     return false
   end
   taken[key] = id
-  unique[#unique + 1] = { B .. 'u:' .. key, id, lives[i] }
+  unique[#unique + 1] = { B .. 'u:' .. key, id, tonumber(sub(rests[i], 23, 33), 16) }
   return true
 end
 for i = 1, n do

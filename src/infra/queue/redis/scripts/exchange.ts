@@ -1,6 +1,10 @@
 import { redisScript } from '../../../redis'
 import { moves, shared, whenFull } from './shared'
 
+const lines = `
+local LINES = { ${Array.from({ length: 10 }, (_, priority) => `B .. 'p${priority}'`).join(', ')} }
+`
+
 /** What most tasks need, one attempt that succeeds, costs no call of its own to each: owners are asked for together. */
 const finish = `
 local finishes, at = tonumber(ARGV[1]), 2
@@ -169,8 +173,10 @@ local function take(lease, life, keeps_nothing_too)
     else owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks_of(entry), worker) end
     left, bytes = left - 1, bytes + #entry
   end
-  for priority = 0, 9 do
-    local line, seen_here = B .. 'p' .. priority, 0
+  -- Who is idle finds them all empty, with one look.
+  local priorities = call('EXISTS', unpack(LINES)) > 0 and 9 or -1
+  for priority = 0, priorities do
+    local line, seen_here = LINES[priority + 1], 0
     while left > 0 and looks > 0 do
       local named = call('LRANGE', line, -seen_here - math.min(left, portion), -seen_here - 1)
       local found = #named
@@ -229,8 +235,7 @@ end
 
 const whatIsNext = `
 local due = -1
-local lines = call('EXISTS', B .. 'p0', B .. 'p1', B .. 'p2', B .. 'p3', B .. 'p4', B .. 'p5', B .. 'p6', B .. 'p7', B .. 'p8', B .. 'p9')
-if lines > 0 then
+if call('EXISTS', unpack(LINES)) > 0 then
   due = 0
   wake()
 else
@@ -246,6 +251,6 @@ end
  * lease in ms, how long it is remembered in ms, 1 to remember also that it took nothing, and a nonce to forget, if any.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.
  */
-export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${finish}${claim}${whatIsNext}
+export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${lines}${finish}${claim}${whatIsNext}
 return { table.concat(statuses), due, claimed }
 `)

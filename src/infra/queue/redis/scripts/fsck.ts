@@ -139,13 +139,13 @@ return { #ids == 5000 and from + 5000 or -1, call('SCARD', search) }
 `)
 
 /** So much of a line is searched for single ids in one step. */
-const searchedMax = 100_000
+const stepSearchedMax = 100_000
 
 /** ARGV: fix, the name of the search, lease in ms. What no line had is an orphan, if it still has no place. Returns how many are left, and findings. */
 export const mendOrphansScript = redisScript(`${base}
 local search, searched = B .. 'f:' .. ARGV[2], 0
 for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
-  if searched > ${searchedMax} then break end
+  if searched > ${stepSearchedMax} then break end
   call('SREM', search, id)
   local head = head_of(id)
   local has_place = head == '' or call('ZSCORE', ACT, id) or call('ZSCORE', SCH, id) or call('ZSCORE', DEAD, id)

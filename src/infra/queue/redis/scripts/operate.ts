@@ -2,7 +2,7 @@ import { redisScript } from '../../../redis'
 import { moves, shared, whenFull } from './shared'
 
 /** Longer lines are not searched, since that would hold up the server: the id stays in its line, void, until its turn comes. */
-const searchedMax = 100_000
+const lineSearchedMax = 100_000
 
 /** What takes a task that nobody works on out of the queue. */
 const takeOut = `
@@ -16,7 +16,7 @@ local function take_out()
   call('ZREM', SCH, id)
   call('ZREM', DEAD, id)
   local line = B .. 'p' .. sub(head, 1, 1)
-  if call('LLEN', line) <= ${searchedMax} then call('LREM', line, 0, id) end
+  if call('LLEN', line) <= ${lineSearchedMax} then call('LREM', line, 0, id) end
 end
 `
 
@@ -45,10 +45,14 @@ take_out()
 return 'removed'
 `)
 
-/** ARGV: id. */
+/** ARGV: id. A unique key is its own again, for as long as was said once, unless another has taken it meanwhile. */
 export const retryScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
 if head == '' then return 'absent' end
 if not is_in(DEAD) then return 'alive' end
+if sub(head, 2, 2) > '1' then
+  local key = B .. 'u:' .. sub(head, 14, 35)
+  if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
+end
 wait_last(id, sub(head, 1, 1))
 call('ZREM', DEAD, id)
 call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))

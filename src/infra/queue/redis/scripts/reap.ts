@@ -1,5 +1,5 @@
 import { redisScript } from '../../../redis'
-import { reapMax } from '../../driver'
+import { poisonError, reapMax } from '../../driver'
 import { moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -8,6 +8,9 @@ const aheadMinMs = 10_000
 const backMinMs = 1000
 /** Whoever was told to check the queue may have died meanwhile; then another is told. Millions of tasks take minutes. */
 const checkAgainMs = 600_000
+
+/** With the place of the number. */
+const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
  * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
@@ -62,7 +65,7 @@ for i, id in ipairs(ids) do
       local crashes, attempt = (h[1] or 0) + 1, string.match(held, '^%d+')
       count('crashed')
       if crashes > crashes_max then
-        note(id, attempt, 'poison')
+        note(id, attempt, string.format('${poisonErrorFormat}', crashes))
         call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'z', string.format('%.0f', now))
         add(dying, now, id)
         free(id, marks_of(head))

@@ -22,14 +22,14 @@ import { keptIdMs } from '../../driver'
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
  *
  * The head of an envelope: a digit for the priority, a digit of flags (1 the id is kept, 2 it has a unique key), from when it could
- * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters.
+ * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters, with for how many ms it is unique, written likewise.
  *
  * Fields of s: `a` attempts, `f` failures, `x` crashes, `c` cancelled, `r` from when it may start, as in the head, `z` since when it
  * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
  * letter of how, `y` that which crashed last.
  *
- * Redis logs what a script writes, but a log that was torn in the midst of one may be replayed half (queue.md of the design notes
- * shows how). So each prefix of the writes of each script leaves no task lost or stuck:
+ * Redis logs what a script writes, but a log that was torn in the midst of one, and that twice, may be replayed half. So each prefix of
+ * the writes of each script leaves no task lost or stuck:
  * - a script reads and decides first, then writes, and nothing that it writes can be refused;
  * - what moves is added where it goes before it is removed from where it was, and the hash says before both where it belongs;
  * - a name without an envelope is void, wherever it is found;
@@ -42,6 +42,11 @@ local META, ACT, OWN, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'own'
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function hex(ms) return string.format('%011x', ms) end
+-- The id that has a unique key.
+local function holder_of(key)
+  local holder = call('GET', key)
+  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and not call('ZSCORE', DEAD, holder) and holder
+end
 -- Lua's stack is short, so many arguments go in portions.
 local function many(list, each, portion)
   for i = 1, #list, portion do each(unpack(list, i, math.min(i + portion - 1, #list))) end
@@ -52,7 +57,7 @@ end
 export const moves = `
 local trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
 local is_waiting = false
-local function head_of(id) return call('GETRANGE', B .. 'e:' .. id, 0, 34) end
+local function head_of(id) return call('GETRANGE', B .. 'e:' .. id, 0, 45) end
 -- The flags, and the unique key if any.
 local function marks_of(head)
   local flags = sub(head, 2, 2)

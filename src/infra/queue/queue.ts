@@ -2,9 +2,10 @@ import { currentCaller } from '@/core/caller'
 import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { FieldProblem } from '@/core/error'
-import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, queueErrors } from '@/core/queue/queue'
+import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, TaskRefused } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
 import { faultsOf } from '@/core/schema'
+import { shortDigest } from '../digest'
 import { enqueueMax, type NewTask, type QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { canonicalJson, faultOfJson } from './json'
@@ -14,14 +15,14 @@ import { checkOptions, delayOf, saidOf } from './options'
 export interface OutboxWriter {
   /** Makes them part of `tx`. */
   add(tx: Database, queue: string, tasks: readonly NewTask[]): Promise<void>
-  /** Throws inside a transaction: what is enqueued past it would be there although it is undone. */
-  refuseInsideTx(): void
 }
 
 export interface QueueOptions {
   driver: Pick<QueueDriver, 'enqueue'>
   /** Where the driver cannot be part of a transaction. */
   outbox?: OutboxWriter | undefined
+  /** Inside its transactions `tx` must be said: what is enqueued past one would be there although it is undone. */
+  db?: Pick<Database, 'refuseInsideTx'>
   /** What may be enqueued. */
   tasks: readonly AnyTask[]
   /** Names of the queues that some role works. */
@@ -30,35 +31,34 @@ export interface QueueOptions {
   payloadMaxBytes: number
 }
 
+const forgottenTx = 'pass its tx to enqueue: queue.enqueue(task, payload, { tx })'
 /** Most tasks of one `enqueueMany`. */
 const manyMax = 10_000
 /** Characters of the envelopes in one call of the driver, since it is one script or statement. */
 const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
-/** In base64url: 132 bits. */
-const digestLength = 22
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
+export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
   /** Which queue it goes to. */
   function target(task: AnyTask, options: EnqueueOptions): string {
     const queue = options.queue ?? task.defaults.queue
-    if (!knownQueues.has(queue)) throw queueErrors.UnknownQueue({ problems: [unknownQueue(queue, queues)] })
+    if (!knownQueues.has(queue)) throw new TaskRefused('UnknownQueue', [unknownQueue(queue, queues)])
     return queue
   }
 
   function checkTask(task: AnyTask): void {
-    if (!known.has(task)) throw queueErrors.UnknownTask({ problems: [unknownTask(task.name, tasks)] })
+    if (!known.has(task)) throw new TaskRefused('UnknownTask', [unknownTask(task.name, tasks)])
   }
 
   function prepare(task: AnyTask, payload: unknown, options: EnqueueOptions): NewTask {
     const fault = faultOfJson(payload)
-    if (fault) throw queueErrors.PayloadInvalid({ problems: [fault] })
-    if (task.check(payload) !== undefined) throw queueErrors.PayloadInvalid({ problems: faultsOf(task.schema, payload) })
+    if (fault) throw new TaskRefused('PayloadInvalid', [fault])
+    if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
     const envelope = packEnvelope({ task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) })
     // The envelope is longer than the payload in it, so most are measured by their length alone.
@@ -75,7 +75,7 @@ export function createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBy
   }
 
   async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
-    if (!tx) outbox?.refuseInsideTx()
+    if (!tx) db?.refuseInsideTx(forgottenTx)
     if (!tx || !outbox) return driver.enqueue(queue, made, tx)
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))
@@ -92,7 +92,7 @@ export function createQueue({ driver, outbox, tasks, queues, clock, payloadMaxBy
 
     async enqueueMany(task, items, { tx } = {}) {
       checkTask(task)
-      if (items.length > manyMax) throw queueErrors.TooMany()
+      if (items.length > manyMax) throw new TaskRefused('TooMany')
       const batches = batchesOf(items.map((item, at) => one(task, item, at)))
       const replies = new Array<Enqueued>(items.length)
       for (const { queue, made, places } of batches) {
@@ -142,25 +142,24 @@ function batchesOf(prepared: readonly [string, NewTask][]): Batch[] {
 
 /** Says of which item it is. */
 function placed(thrown: unknown, at: number): unknown {
-  const { code, problems = [] } = thrown as { code?: string; problems?: readonly FieldProblem[] }
-  const make = queueErrors[(code?.split('.')[1] ?? '') as keyof typeof queueErrors]
-  if (!make) return thrown
+  if (!(thrown instanceof TaskRefused)) return thrown
   // Places in the payload begin with a slash, and options have names.
   const here = (pointer: string) => (pointer === '' || pointer.startsWith('/') ? `/${at}/payload${pointer}` : `/${at}/${pointer}`)
-  return make({ cause: thrown, problems: problems.map(({ pointer, detail }) => ({ pointer: here(pointer), detail })) })
+  const problems = thrown.problems.map(({ pointer, detail }) => ({ pointer: here(pointer), detail }))
+  return new TaskRefused(thrown.code, problems, { cause: thrown })
 }
 
 function refuseLarge(payload: unknown, maxBytes: number): void {
   const bytes = Buffer.byteLength(JSON.stringify(payload))
   if (bytes <= maxBytes) return
   const detail = `is ${bytes} bytes of JSON, and may be ${maxBytes}: keep what is large elsewhere and name it, or raise queue.payloadMaxBytes`
-  throw queueErrors.PayloadTooLarge({ problems: [{ pointer: '', detail }] })
+  throw new TaskRefused('PayloadTooLarge', [{ pointer: '', detail }])
 }
 
 /** Under one key in the queue, whatever the task, when the caller names one; else this task with this payload. */
 function uniqueKeyOf({ name }: AnyTask, payload: unknown, uniqueKey: string | undefined): string {
   const text = uniqueKey === undefined ? `payload ${name} ${canonicalJson(payload)}` : `key ${uniqueKey}`
-  return new Bun.CryptoHasher('sha256').update(text).digest('base64url').slice(0, digestLength)
+  return shortDigest(text)
 }
 
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})

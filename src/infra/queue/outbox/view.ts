@@ -1,0 +1,33 @@
+import type { Database, SqlRow } from '@/core/database'
+import type { OutboxView } from '../admin'
+import type { StoredTask } from '../driver'
+
+/** The table "outbox" as operators look at it. */
+const countMax = 100_000
+const now = 'utc_timestamp(3)'
+const dueMs = `timestampdiff(microsecond, '1970-01-01', "madeAt") div 1000 + "delayMs"`
+const isDue = `timestampdiff(microsecond, "madeAt", ${now}) div 1000 >= "delayMs"`
+const primary = { from: 'primary' } as const
+
+export const outboxView = (db: Database): OutboxView => ({
+  async count(queue) {
+    const some = `select "seq" from "outbox" where "queue" = ? limit ${countMax}`
+    const row = await db.first(`select count(*) as "count" from (${some}) as "some"`, [queue], primary)
+    return Number(row?.['count'] ?? 0)
+  },
+  async show(id, queues) {
+    const marks = queues.map(() => '?').join(', ')
+    const sql = `select "queue", "taskId", "priority", "envelope", ${dueMs} as "dueMs", ${isDue} as "isDue" from "outbox" where "taskId" = ? and "queue" in (${marks}) order by "seq" limit 1`
+    const row = await db.first(sql, [id, ...queues], primary)
+    return row && { queue: String(row['queue']), task: taskOf(row) }
+  },
+})
+
+const taskOf = (row: SqlRow): StoredTask => ({
+  id: String(row['taskId']),
+  state: Number(row['isDue']) === 1 ? 'waiting' : 'scheduled',
+  priority: Number(row['priority']),
+  envelope: String(row['envelope']),
+  atMs: Number(row['dueMs']),
+  ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, errors: [] },
+})
