@@ -14,6 +14,8 @@ const batch = 1000
 const inParallel = 4
 const fillLimitMs = isFull ? 30_000 : 2000
 const leaseMs = 30_000
+/** The reaper rests before the leases end: not for long enough to take that for a jump of the clock. */
+const quietMs = 500
 /** Of a machine with other work; the figure to hold on one of its own is 5 ms. */
 const claimP99LimitMs = 25
 const scriptLimitUs = 10_000
@@ -24,7 +26,8 @@ testOn(
   'redis',
   'A long line, much that is due at once and many leases that end hold up neither claims nor Redis',
   async () => {
-    await using place = await openRedisPlace()
+    // Nobody is killed here, and what is measured is not the disk.
+    await using place = await openRedisPlace({ options: ['--appendfsync', 'everysec'] })
     await using scene = openQueueScene(place, { leaseMs })
     const { driver, rival, raw } = place
     const { queue } = scene
@@ -39,6 +42,7 @@ testOn(
     await fill(scene, rival, counts.waiting, 0)
     const filledMs = performance.now() - beganMs
     expect(filledMs).toBeLessThan(fillLimitMs)
+    await Bun.sleep(Math.max(0, leftMs() - quietMs))
     isFilled = true
     await reaping
     const full = await driver.stats(queue)
