@@ -35,18 +35,15 @@ async function main(filters: readonly string[]): Promise<number> {
   return close(counts)
 }
 
-/** Tests that do little but wait, for half a minute and more. */
-const waiting = [
-  'src/testing/e2e/slow-clients.test.ts',
-  'src/testing/faults/queue/clocks.test.ts',
-  'src/testing/faults/queue/workers.test.ts',
-]
+/** What mostly waits, for leases, servers and slow clients, runs beside the others. */
+const besides = [/^src\/testing\/e2e\/slow-clients\.test\.ts$/, /^src\/(testing\/faults|infra\/queue|infra\/database\/replicas)\//]
 
-/** All tests, one after another; those that only wait beside them. */
+/** All tests: those of one group one after another, the groups at the same time. */
 async function runTests(filters: readonly string[], env: typeof process.env): Promise<Outcome> {
   if (filters.length > 0) return run(['bun', 'test', ...filters], env)
-  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].filter(path => !waiting.includes(path)).toSorted()
-  const outcomes = await Promise.all([run(['bun', 'test', ...all], env), run(['bun', 'test', ...waiting], env)])
+  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].toSorted()
+  const groups = Map.groupBy(all, path => besides.findIndex(beside => beside.test(path)))
+  const outcomes = await Promise.all([...groups.values()].map(paths => run(['bun', 'test', ...paths], env)))
   return { code: Math.max(...outcomes.map(({ code }) => code)), output: outcomes.map(({ output }) => output).join('\n') }
 }
 
