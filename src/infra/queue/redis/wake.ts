@@ -28,6 +28,8 @@ const blockSeconds = 4
 const blockLimitMs = 4800
 const limitMs = 1000
 const pauseMs = 100
+/** Within so long a server has noticed that a connection has ended. */
+const noticeMs = 50
 
 interface WatchOptions {
   /** Of this watch alone, since it blocks. */
@@ -131,6 +133,9 @@ export function createWatch({ connection, prefix, queue, listener, giveBack, han
       giveUp()
       // A token may have come by then that nobody looks at, and the server may hand out another until it knows that nobody waits.
       await connection.drop()
+      await handBack()
+      // The end of one connection and a word on another may reach the server in either order.
+      await Bun.sleep(noticeMs)
       await handBack()
     },
   }
