@@ -76,10 +76,13 @@ const peer: QueuePeer = {
   },
   drain(count, concurrency) {
     const { done, some } = countdown(count)
-    const startedMs = performance.now()
-    return withWorker(concurrency, nothing, some, async () => {
+    let firstMs = 0
+    const begun = () => {
+      firstMs ||= performance.now()
+    }
+    return withWorker(concurrency, begun, some, async () => {
       await done
-      return performance.now() - startedMs
+      return performance.now() - firstMs
     })
   },
   pickup(count) {

@@ -9,7 +9,7 @@ export interface QueuePeer {
   enqueue(count: number, parallel: number): Promise<void>
   /** So many tasks a call, one call after another. */
   enqueueBulk(count: number, size: number): Promise<void>
-  /** Starts a worker whose handler does nothing. @returns milliseconds until it has handled so many tasks, and the queue knows it */
+  /** Starts a worker whose handler does nothing. @returns milliseconds from its first task until it has handled so many, and the queue knows it */
   drain(count: number, concurrency: number): Promise<number>
   /** Starts a worker, lets it become idle, and enqueues so many tasks, one after another. @returns milliseconds from each enqueue to its handler */
   pickup(count: number): Promise<number[]>
