@@ -27,7 +27,7 @@ export function lifeSuite(opened: () => Cache): void {
       await Bun.sleep(2)
     }
     for (let i = 1; i < 4; i++) expect((loadedAtMs[i] ?? 0) - (loadedAtMs[i - 1] ?? 0)).toBeGreaterThan(300 * 0.9 * 0.8 - 5)
-  })
+  }, inTime)
 
   test('a copy that is not read for longer than its time is loaded again', async () => {
     const { read, loads } = reader(newKey(), () => row(loads?.count ?? 1), rule({ ttlMs: 100 }))

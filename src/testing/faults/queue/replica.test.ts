@@ -34,6 +34,8 @@ async function startFailover({ server, proxy, raw }: RedisPlace): Promise<Failov
   await eventually(isLinked, linkLimitMs, () => 'the replica is not linked')
   return {
     async fallBehind() {
+      // WAIT is about what its own connection has written, which comes after all before it.
+      await raw.set('mark', 1)
       await eventually(
         async () => (await raw.wait(1, 1000)) === 1,
         linkLimitMs,
