@@ -9,25 +9,29 @@ const inTime = { retry: 5, timeout: 15_000 }
 export function lifeSuite(opened: () => Cache): void {
   const reader = readerOf(opened)
 
-  test('no copy is older than its rule allows, nor renewed much before', async () => {
-    const key = newKey()
-    const kept = rule({ ttlMs: 300 })
-    const loadedAtMs: number[] = []
-    const load = async () => {
-      loadedAtMs.push(performance.now())
-      // It is as old as its load is long.
-      await Bun.sleep(100)
-      return row(loadedAtMs.length)
-    }
-    await opened().fetch(key, load, kept)
-    while (loadedAtMs.length < 4) {
-      const readAtMs = performance.now()
-      const version = (await opened().fetch(key, load, kept))?.version ?? 0
-      expect(readAtMs - (loadedAtMs[version - 1] ?? 0)).toBeLessThan(300)
-      await Bun.sleep(2)
-    }
-    for (let i = 1; i < 4; i++) expect((loadedAtMs[i] ?? 0) - (loadedAtMs[i - 1] ?? 0)).toBeGreaterThan(300 * 0.9 * 0.8 - 5)
-  }, inTime)
+  test(
+    'no copy is older than its rule allows, nor renewed much before',
+    async () => {
+      const key = newKey()
+      const kept = rule({ ttlMs: 300 })
+      const loadedAtMs: number[] = []
+      const load = async () => {
+        loadedAtMs.push(performance.now())
+        // It is as old as its load is long.
+        await Bun.sleep(100)
+        return row(loadedAtMs.length)
+      }
+      await opened().fetch(key, load, kept)
+      while (loadedAtMs.length < 4) {
+        const readAtMs = performance.now()
+        const version = (await opened().fetch(key, load, kept))?.version ?? 0
+        expect(readAtMs - (loadedAtMs[version - 1] ?? 0)).toBeLessThan(300)
+        await Bun.sleep(2)
+      }
+      for (let i = 1; i < 4; i++) expect((loadedAtMs[i] ?? 0) - (loadedAtMs[i - 1] ?? 0)).toBeGreaterThan(300 * 0.9 * 0.8 - 5)
+    },
+    inTime,
+  )
 
   test('a copy that is not read for longer than its time is loaded again', async () => {
     const { read, loads } = reader(newKey(), () => row(loads?.count ?? 1), rule({ ttlMs: 100 }))
