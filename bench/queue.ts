@@ -68,7 +68,7 @@ interface Peer {
 
 /** BullMQ is written for Node, which reads no TypeScript. */
 async function forNode(name: string): Promise<string> {
-  const outfile = `${benchFolder}/dist/${name}.mjs`
+  const outfile = `${benchFolder}/node_modules/.bench/${name}.mjs`
   const entry = `${benchFolder}/peers/queue/${name}.ts`
   await must([process.execPath, 'build', '--target=node', '--packages=external', entry, '--outfile', outfile])
   return outfile
