@@ -71,8 +71,8 @@ export async function auditConnections(
   const value = (name: string) => metricValue(metrics, `bingo_database_${name}`)
   const busy = async () => [await value('connections_in_use'), await value('waiting')]
   // What looks after replicas asks now and then, too.
-  const endsAtMs = performance.now() + idleLimitMs
-  while ((await busy()).some(Boolean) && performance.now() < endsAtMs) await Bun.sleep(10)
+  const idleAtMs = performance.now() + idleLimitMs
+  while ((await busy()).some(Boolean) && performance.now() < idleAtMs) await Bun.sleep(10)
   expect(await busy()).toEqual([0, 0])
   expect(await value('connections')).toBeLessThanOrEqual(most)
   const endsAtMs = performance.now() + recoveryLimitMs
