@@ -107,7 +107,7 @@ test('every table that a module defines is one of its tables, so that it is migr
 /** What is wrong with the queues that roles work; an empty list when nothing is. */
 const oddQueues = (roles: readonly Role[]): string[] =>
   roles.flatMap(({ name, works = {} }) =>
-    Object.entries(works).flatMap(([queue, { concurrency }]) => [
+    Object.entries(works as Record<string, { concurrency: number }>).flatMap(([queue, { concurrency }]) => [
       ...(/^[a-z][a-z0-9-]{0,63}$/.test(queue) ? [] : [`${name} works a queue that cannot be named ${JSON.stringify(queue)}`]),
       ...(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 9999
         ? []

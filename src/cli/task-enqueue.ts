@@ -36,7 +36,7 @@ export async function enqueueFrom(
 ): Promise<number> {
   const { stream, totalBytes, name } = source(from)
   const bar = progressBar(totalBytes)
-  const counts: Record<Enqueued['status'], number> = { enqueued: 0, duplicate: 0, unique: 0 }
+  const counts: Record<Enqueued['status'], number> = { enqueued: 0, joined: 0, duplicate: 0, unique: 0 }
   let batch: Line[] = []
   let readBytes = 0
 

@@ -9,11 +9,13 @@ export const printable = (text: string): string =>
   text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** What its time means, of each state. */
-function timeOf({ state, deadAt, leaseUntil, runAt, enqueuedAt }: TaskView): string {
+function timeOf({ state, deadAt, keptUntil, leaseUntil, runAt, enqueuedAt }: TaskView): string {
   const [what, at] = {
     waiting: ['enqueued', enqueuedAt],
     scheduled: ['not before', runAt],
+    held: ['enqueued', enqueuedAt],
     active: ['leased until', leaseUntil],
+    done: ['kept until', keptUntil],
     dead: ['died', deadAt],
   }[state]
   return at === undefined ? '' : `${what} ${at}`

@@ -1,5 +1,6 @@
 import { exitCodes, StartError } from './error'
 import { type AnyModule, type FaceName, withUsed } from './module'
+import type { Rate, TaskMiddleware } from './queue/task'
 
 /** What a process can be started as. A role is a list: it names modules, and which of their faces it serves. */
 export interface Role {
@@ -8,8 +9,39 @@ export interface Role {
   readonly summary: string
   readonly modules: readonly AnyModule[]
   readonly serves: readonly FaceName[]
-  /** The queues whose tasks it works, and how many at a time in each process. The handlers are those of its modules. */
-  readonly works?: Readonly<Record<string, { concurrency: number }>>
+  /** The queues whose tasks it works, and how. The handlers are those of its modules. */
+  readonly works?: Works
+  /** Slots that several of its queues share, by a name of their own. */
+  readonly pools?: Readonly<Record<string, PoolRule>>
+  /** Around each attempt of its queues, the first outermost. */
+  readonly middleware?: readonly TaskMiddleware[]
+}
+
+export type Works = Readonly<Record<string, QueueRule>>
+
+/** How a queue is worked. All of it but the first two lines is the same in all processes. */
+export type QueueRule = QueueSlots & {
+  /** Over all processes. */
+  readonly concurrencyMax?: number
+  /** How many attempts are started, over all processes. */
+  readonly rate?: Rate
+  /** While so many wait, are scheduled or held, `enqueue` throws QueueFull. */
+  readonly backlogMax?: number
+  /** Dead letters that are older are removed; never when absent. */
+  readonly keepDeadMs?: number
+}
+
+/**
+ * How many of its tasks at a time in each process: `concurrency` of its own, or slots of a pool. There the queues with work take turns by
+ * their weights, 1–1000, 1 by default: of those that have work, one of weight 3 has three starts to one of weight 1. In a strict pool the
+ * larger weight goes first, always.
+ */
+export type QueueSlots = { readonly concurrency: number } | { readonly pool: string; readonly weight?: number }
+
+export interface PoolRule {
+  readonly concurrency: number
+  /** `weighted` by default. */
+  readonly order?: 'weighted' | 'strict'
 }
 
 export const defineRole = (role: Role): Role => role
@@ -18,8 +50,10 @@ export const defineRole = (role: Role): Role => role
 export function worksOf(roles: readonly Role[]): Record<string, { concurrency: number }> {
   const works: Record<string, { concurrency: number }> = {}
   for (const role of roles) {
-    for (const [queue, { concurrency }] of Object.entries(role.works ?? {}))
+    for (const [queue, rule] of Object.entries(role.works ?? {})) {
+      const { concurrency } = rule as { concurrency: number }
       works[queue] = { concurrency: Math.max(concurrency, works[queue]?.concurrency ?? 0) }
+    }
   }
   return works
 }

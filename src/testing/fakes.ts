@@ -69,6 +69,12 @@ export function fakeQueue(): Queue & { enqueued: { task: string; payload: unknow
     enqueued,
     enqueue: async (task, payload, options = {}) => keep(task, payload, options),
     enqueueMany: async (task, items, shared = {}) => items.map(({ payload, ...options }) => keep(task, payload, { ...options, ...shared })),
+    enqueueChain: async steps => steps.map(({ task, payload, options }) => keep(task, payload, options)),
+    enqueueBatch: async (steps, last) => ({
+      tasks: steps.map(({ task, payload, options }) => keep(task, payload, options)),
+      last: keep(last.task, last.payload, last.options),
+    }),
+    wait: async id => ({ id, outcome: 'gone' }),
   }
 }
 

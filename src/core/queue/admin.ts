@@ -1,3 +1,5 @@
+import type { Progress } from './task'
+
 /** What operators do with tasks: the command line, and later the admin API. Every call may be repeated. */
 export interface QueueAdmin {
   /** Names of all queues, each worked by some role. */
@@ -16,13 +18,19 @@ export interface QueueAdmin {
   /** Removes a task that does not run. @throws TaskNotFound, TaskActive */
   remove(id: string, queue?: string): Promise<void>
   stats(queue: string): Promise<QueueStats>
+  /** From when it resolves nothing of the queue is started, in any process; what runs goes on. What is enqueued waits. */
+  pause(queue: string): Promise<void>
+  resume(queue: string): Promise<void>
   /** Compares what belongs together, a page at a time; with `fix` mends what can be mended. A healthy queue has no findings. */
   fsck(queue: string, options: { fix: boolean }): AsyncIterable<FsckFinding>
 }
 
-/** `waiting`: to be started; `scheduled`: not before its time; `active`: being worked on; `dead`: ended without success, and kept. */
-export type TaskState = 'waiting' | 'scheduled' | 'active' | 'dead'
-export const taskStates = ['waiting', 'scheduled', 'active', 'dead'] as const
+/**
+ * `waiting`: to be started; `scheduled`: not before its time; `held`: not before others have ended; `active`: being worked on; `done`: ended
+ * with success, and kept for a time; `dead`: ended without success, and kept.
+ */
+export type TaskState = (typeof taskStates)[number]
+export const taskStates = ['waiting', 'scheduled', 'held', 'active', 'done', 'dead'] as const
 
 export interface TaskPage {
   items: TaskView[]
@@ -50,6 +58,14 @@ export interface TaskView {
   isCancelled?: boolean
   /** When it became a dead letter. */
   deadAt?: string
+  /** Until when it is kept, of a done one. */
+  keptUntil?: string
+  result?: unknown
+  progress?: Progress
+  /** The lane it is in, `<limit>` or `<limit>/<key>`, when its task is under a limit. */
+  lane?: string
+  /** For how many others it is held still. */
+  heldFor?: number
   attempt: number
   failures: number
   crashes: number
@@ -68,8 +84,13 @@ export interface QueueStats {
   queue: string
   waiting: number
   scheduled: number
+  held: number
   active: number
+  /** Kept ones. */
+  done: number
   dead: number
+  /** Nothing of it is started until somebody resumes it. */
+  isPaused: boolean
   /** Since when the first task in line could have been started; absent when none waits. */
   oldestWaitingMs?: number
   /** Committed with transactions and not handed to Redis yet, so in none of the others; counted up to 100,000. Absent where the queue is in the database. */

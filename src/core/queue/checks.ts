@@ -1,4 +1,4 @@
-import { dayMs } from '../clock'
+import { dayMs, monthMs } from '../clock'
 import { nearest } from '../config/leaf'
 import type { FieldProblem } from '../error'
 import type { Backoff, TaskDefaults } from './task'
@@ -35,6 +35,7 @@ export const defaultChecks: Record<keyof TaskDefaults, Check> = {
   maxRetries: whole(0, retriesMax),
   backoff: backoffFault,
   timeoutMs: whole(1, dayMs),
+  keepForMs: whole(0, monthMs),
 }
 
 /** @param said by name; what is undefined is not said. @returns each that is wrong, and each that there is no check for */

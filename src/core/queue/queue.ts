@@ -1,6 +1,6 @@
 import type { Database } from '../database'
 import { defineErrors, type FieldProblem } from '../error'
-import type { Task, TaskDefaults } from './task'
+import type { AnyTask, EndedTask, Task, TaskDefaults } from './task'
 
 /**
  * Work for later. What is accepted is done at least once: a task whose `enqueue` has resolved survives every process, and every
@@ -18,6 +18,54 @@ export interface Queue {
    * call is safe to repeat. Throws like `enqueue`.
    */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
+  /**
+   * One after another, each when the one before is done, up to 100, all in one queue. What a handler returns with `result` the next finds in
+   * `context.before()`. One that fails for good keeps those behind it waiting: retried, the chain goes on; cancelled or deleted, they end, too.
+   */
+  enqueueChain(steps: readonly Step[], options?: ChainOptions): Promise<Enqueued[]>
+  /**
+   * Many, up to 10,000, and one more, `last`, that starts when all of them have ended, however they did, or, with `need: 'done'`, when all are
+   * done. All in one queue.
+   */
+  enqueueBatch(steps: readonly Step[], last: Step, options?: BatchOptions): Promise<EnqueuedBatch>
+  /**
+   * Waits until a task has ended. What is not kept (`keepForMs`) cannot be told from what never was: then it is `gone`.
+   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default
+   */
+  wait(id: string, options?: WaitOptions): Promise<EndedTask | { id: string; outcome: 'gone' }>
+}
+
+/** One task of several that are enqueued together; made with `step`. */
+export interface Step {
+  readonly task: AnyTask
+  readonly payload: unknown
+  readonly options: Omit<EnqueueOptions, 'tx' | 'group'>
+}
+
+/** A payload that does not fit the task is a compile error. */
+export const step = <P>(task: Task<P>, payload: P, options: Step['options'] = {}): Step => ({ task, payload, options })
+
+export interface ChainOptions {
+  tx?: Database
+  /** The queue of all of them; that of the first task when absent. */
+  queue?: string
+  /** The caller's own: the same chain, or batch, is enqueued once only, since the ids of its tasks are made from it. At most 100 characters. */
+  id?: string
+}
+export interface BatchOptions extends ChainOptions {
+  /** `ended` by default: dead letters and cancelled ones count as well. */
+  need?: 'ended' | 'done'
+}
+export interface EnqueuedBatch {
+  tasks: Enqueued[]
+  last: Enqueued
+}
+
+export interface WaitOptions {
+  /** Where it is; looked for in all when absent. */
+  queue?: string
+  timeoutMs?: number
+  signal?: AbortSignal
 }
 
 export interface Enqueued {
@@ -25,9 +73,9 @@ export interface Enqueued {
   /**
    * `enqueued`: it is there, or commits with the transaction. `duplicate`: a task with this id is there already, or has been in the
    * last 24 hours. `unique`: another task with this unique key is there, and `id` is that one's. Neither is an error, and nothing
-   * was enqueued. In a transaction on MySQL duplicates are found out later, when the task is handed to Redis, and dropped there.
+   * was enqueued. `joined`: it was added to the task of its group, whose id `id` is. In a transaction on MySQL duplicates are found out later, when the task is handed to Redis, and dropped there.
    */
-  status: 'enqueued' | 'duplicate' | 'unique'
+  status: 'enqueued' | 'duplicate' | 'unique' | 'joined'
 }
 
 export interface EnqueueOptions extends TaskDefaults {
@@ -45,6 +93,10 @@ export interface EnqueueOptions extends TaskDefaults {
   uniqueKey?: string
   /** An RFC 3339 instant after which it is not started any more, and a running attempt is aborted; it becomes a dead letter. */
   deadline?: string
+  /** Of whom it is, under the limit of its task: a tenant, a host. 1–95 printable ASCII characters without spaces and braces. */
+  key?: string
+  /** Which of the groups of its task it belongs to: see `GroupRule`. 1–1000 characters. */
+  group?: string
   /** Handed to the handler: at most 16, of 1 KiB together. Names in lower case. */
   headers?: Readonly<Record<string, string>>
 }
@@ -89,4 +141,6 @@ export const queueErrors = defineErrors({
   TaskNotFound: ['NotFound', 'There is no such task.'],
   TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],
+  TaskNotEnded: ['Timeout', 'The task has not ended yet.'],
+  QueueFull: ['Unavailable', 'The queue has as many tasks as it may have; try again later.'],
 })

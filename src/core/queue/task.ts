@@ -11,6 +11,7 @@ export interface Task<P = unknown> {
   readonly name: string
   readonly schema: TSchema
   readonly defaults: Required<TaskDefaults>
+  readonly rules: TaskRules
   /** @returns what is wrong with a payload, without its values; undefined when it fits */
   readonly check: (payload: unknown) => string | undefined
   /** Only in the types: what its payload is. */
@@ -33,6 +34,54 @@ export interface TaskDefaults {
   backoff?: Backoff
   /** How long one attempt may take, 1–86,400,000 ms; then its signal aborts. 600,000 (10 minutes) by default. */
   timeoutMs?: number
+  /** How long a task that is done stays, with its result, so that it can be looked at, 0–2,592,000,000 ms (30 days). 0 by default: nothing is left of it. */
+  keepForMs?: number
+}
+
+/** What a declaration says besides, and nobody says anew. */
+export interface TaskRules {
+  /** The limit it is under, which it shares with every task that names the same. */
+  limit?: Limit
+  /** Makes one task of many: see `handleGroup`. */
+  group?: GroupRule
+}
+
+/**
+ * How much of something is done at a time, and how fast, over all processes. Each `key` that tasks are enqueued with is limited by itself,
+ * and keys take turns, so that the backlog of one does not make the others wait; without a key it is one limit for all of its tasks.
+ * With neither number it is fair, and no more. It holds within a queue.
+ */
+export interface Limit {
+  /** 1–32 characters, as in the name of a task. Limits of one name are the same limit. */
+  readonly name: string
+  /** How many run at a time, 1–1,000,000. */
+  readonly concurrency?: number
+  readonly rate?: Rate
+}
+
+/** So many starts of attempts in so many milliseconds, evenly spread, with retries. */
+export interface Rate {
+  /** 1–1,000,000. */
+  count: number
+  /** 1–86,400,000. */
+  perMs: number
+  /** How many may start at once after a silence, 1–1,000,000; a tenth of a second's worth by default, and one at least. */
+  burst?: number
+}
+
+/**
+ * What is enqueued with the same `group` is collected into one task, which starts when one of these is reached: so many, so large, nothing new
+ * for `delayMs`, or `delayMaxMs` after the first.
+ */
+export interface GroupRule {
+  /** 1–1,000. 100 by default. */
+  countMax?: number
+  /** Of the payloads' JSON together, 1–1,048,576. 262,144 (256 KiB) by default. */
+  bytesMax?: number
+  /** 1–86,400,000. 1,000 by default. */
+  delayMs?: number
+  /** delayMs–86,400,000. 10,000 by default. */
+  delayMaxMs?: number
 }
 
 /** The wait before retry n is `minMs × factor^(n−1)`, at most `maxMs`, and up to a fifth more or less, so that what failed together does not come back together. */
@@ -51,6 +100,7 @@ export const taskDefaults: Required<TaskDefaults> = {
   maxRetries: 20,
   backoff: { minMs: 1000, maxMs: 3_600_000, factor: 2 },
   timeoutMs: 600_000,
+  keepForMs: 0,
 }
 
 const taskName = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
@@ -60,13 +110,15 @@ const nameMax = 64
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
  * default is out of range: it would be found out by each task, and by a store half-way
  */
-export function defineTask<S extends TSchema>(name: string, schema: S, defaults: TaskDefaults = {}): Task<Static<S>> {
+export function defineTask<S extends TSchema>(name: string, schema: S, said: TaskDefaults & TaskRules = {}): Task<Static<S>> {
+  const { limit, group, ...defaults } = said
   if (!taskName.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
   const faults = faultsAmong(defaults, defaultChecks).map(({ pointer, detail }) => `${pointer} ${detail}`)
   if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
-  const said = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
-  return { name, schema, defaults: { ...taskDefaults, ...said }, check: validatorOf(schema) }
+  const own = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
+  const rules = { ...(limit && { limit }), ...(group && { group }) }
+  return { name, schema, defaults: { ...taskDefaults, ...own }, rules, check: validatorOf(schema) }
 }
 
 /** What a handler knows of the task it works on. */
@@ -88,6 +140,34 @@ export interface TaskContext {
   readonly signal: AbortSignal
   /** Writes the task's id, name and attempt with each line. */
   readonly log: Log
+  /** Says how far it is, for whoever looks, and what the next attempt is to go on from. Costs little: the last of each second is written. */
+  progress(progress: Progress): void
+  /** Writes what `progress` was told last, now. @throws TaskAborted when the task is somebody else's by now */
+  saveProgress(): Promise<void>
+  /** What an attempt before this one has said last; undefined when none has. */
+  lastProgress(): Promise<Progress | undefined>
+  /** How the tasks ended that this one was held for, of a chain or a batch; at most 100, with their results. Else an empty list. */
+  before(): Promise<EndedTask[]>
+}
+
+/** How far a task is. 4 KiB of JSON together. */
+export interface Progress {
+  done?: number
+  total?: number
+  /** For people. */
+  message?: string
+  /** For the next attempt: from where to go on. */
+  state?: unknown
+}
+
+/** How a task has ended. */
+export interface EndedTask {
+  id: string
+  outcome: 'done' | 'dead' | 'cancelled'
+  /** What its handler returned with `result`, when it is done and that is kept. */
+  result?: unknown
+  /** The last error of a dead one. */
+  error?: string
 }
 
 /**
@@ -108,7 +188,13 @@ export class TaskAborted extends Error {
 }
 
 /** What a handler may return besides nothing, which is success. Anything it throws is a failure, and retried. */
-export type TaskResult = { readonly is: 'snooze'; readonly delayMs: number } | { readonly is: 'giveUp'; readonly reason: string }
+export type TaskResult =
+  | { readonly is: 'snooze'; readonly delayMs: number }
+  | { readonly is: 'giveUp'; readonly reason: string }
+  | { readonly is: 'result'; readonly value: unknown }
+
+/** Success, with something for whoever waits for it, or comes next in a chain. At most 64 KiB of JSON. Kept for `keepForMs` of the task. */
+export const result = (value: unknown): TaskResult => ({ is: 'result', value })
 
 /** Not now: run it again after so long, 0–31,536,000,000 ms. Counts as no failure. */
 export const snooze = (delayMs: number): TaskResult => ({ is: 'snooze', delayMs })
@@ -123,6 +209,30 @@ export type Work<P> = (payload: P, context: TaskContext) => Promise<TaskResult |
 export interface TaskHandler {
   readonly task: AnyTask
   readonly work: Work<never>
+  /** It is given the payloads of a group. */
+  readonly isOfGroups: boolean
 }
 
-export const handle = <P>(task: Task<P>, work: Work<P>): TaskHandler => ({ task, work: work as Work<never> })
+export const handle = <P>(task: Task<P>, work: Work<P>): TaskHandler => ({ task, work: work as Work<never>, isOfGroups: false })
+
+/**
+ * Of a task with a rule for groups: `work` is given the payloads of one group, in the order in which they came; one enqueued without a group is
+ * a group of one. What it throws has failed for all of them.
+ */
+export const handleGroup = <P>(task: Task<P>, work: Work<readonly P[]>): TaskHandler => ({
+  task,
+  work: work as Work<never>,
+  isOfGroups: true,
+})
+
+/**
+ * Around each attempt, of whichever task of a role: `next` runs what is within, the handler last, and says what it returned. The first that is listed
+ * is outermost. What it throws is a failure of the attempt.
+ */
+export type TaskMiddleware = (attempt: Attempt, next: () => Promise<TaskResult | undefined>) => Promise<TaskResult | undefined>
+export interface Attempt {
+  readonly task: AnyTask
+  /** What the handler is given. */
+  readonly payload: unknown
+  readonly context: TaskContext
+}

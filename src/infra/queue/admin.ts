@@ -120,6 +120,9 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       return { queue, ...stats, ...(kept !== undefined && { outbox: kept }) }
     },
 
+    pause: queue => driver.pause(checked(queue)),
+    resume: queue => driver.resume(checked(queue)),
+
     async *fsck(queue, { fix }) {
       checked(queue)
       for (const { id, reason } of (await outbox?.givenUp(queue, givenUpMax)) ?? []) yield leftInOutbox(queue, id, reason)
@@ -143,7 +146,8 @@ const leftInOutbox = (queue: string, id: string, reason: string): FsckFinding =>
 
 const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt'>> = { scheduled: 'runAt', active: 'leaseUntil', dead: 'deadAt' }
 
-function viewOf(queue: string, { id, state, envelope, atMs, isCancelled, worker, ...counts }: StoredTask): TaskView {
+function viewOf(queue: string, task: StoredTask): TaskView {
+  const { id, state, envelope, atMs, isCancelled, worker, progress, result, ...counts } = task
   const read = envelope === undefined ? undefined : readEnvelope(envelope)
   const time = timeOf[state]
   return {

@@ -12,17 +12,25 @@ import type { Enqueued } from '@/core/queue/queue'
  * @throws AppError QueueUnavailable from every call when the store cannot be reached, refuses writes or does not answer in time
  */
 export interface QueueDriver {
-  /**
-   * Replies are in the order of `tasks`, at most 1000.
-   * @param tx on SQLite: makes it part of this transaction. Drivers that cannot, throw
-   */
-  enqueue(queue: string, tasks: readonly NewTask[], tx?: Database): Promise<EnqueueReply[]>
+  /** Replies are in the order of `tasks`, at most 1000. */
+  enqueue(queue: string, tasks: readonly NewTask[], options?: EnqueueRule): Promise<EnqueueReply[]>
   /** Says how attempts ended, then takes new tasks, in one step. Either part may be absent. At most 1000 of each. */
   exchange(queue: string, exchange: Exchange): Promise<ExchangeReply>
   /** Prolongs leases to now + `leaseMs`; never shortens one. At most 500. */
   beat(queue: string, leaseMs: number, held: readonly Held[]): Promise<BeatReply>
   /** Takes tasks from workers whose lease has ended, at most 100 a call. Called by every worker; who comes second finds nothing. */
   reap(queue: string, rule: ReapRule): Promise<ReapReply>
+
+  /** Keeps what attempts say of how far they are, a text of at most 4 KiB each. @returns of each whether it is still its own */
+  report(queue: string, reports: readonly (Held & { progress: string })[]): Promise<boolean[]>
+  /** How the tasks have ended that this one is, or was, held for; at most 100. */
+  before(queue: string, id: string): Promise<Ended[]>
+  /** Calls `ended` with the id of each task that ends in any process and leaves something to be looked at (`done`, `dead`). May miss some. @returns what ends it */
+  watchEnds(queue: string, ended: (id: string) => void): () => void
+
+  /** From when it returns nothing of the queue is started, in any process; what runs goes on. */
+  pause(queue: string): Promise<void>
+  resume(queue: string): Promise<void>
 
   cancel(queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'>
   /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
@@ -59,11 +67,39 @@ export interface NewTask {
   delayMs: number
   /** While the task lives, and at most `forMs` from when it was enqueued or retried, no other with this key is enqueued. 22 characters of a digest. */
   unique?: { key: string; forMs: number }
+  /** Its limit and key, `<limit>` or `<limit>/<key>`; at most 128 characters, of those of ids. Waits in a line of its own: see `LaneLimits`. */
+  lane?: string
+  /**
+   * Collects: while there is a task of this key that has never been started, is not full and not due, this one's envelope is added to that one's,
+   * after a line feed, and that is the one there is. `bytesMax` is of the envelopes together. 22 characters of a digest.
+   */
+  group?: { key: string; countMax: number; bytesMax: number; delayMs: number; delayMaxMs: number }
+  /**
+   * It is held until so many tasks that name it as their `follower` have ended; then it waits, or is scheduled `delayMs` from then. They may end
+   * before it comes. With `isDoneNeeded` only those count that are done: a dead letter keeps it waiting, a cancelled or removed one cancels it, too.
+   */
+  after?: { count: number; isDoneNeeded: boolean }
+  /** The task, of the same queue, that is told how this one ended; with its result when it wants that. */
+  follower?: { id: string; wantsResult: boolean }
   envelope: string
 }
 
-/** `id` is the task's own, except with `unique`: then the other's. */
-export type EnqueueReply = Enqueued
+export interface EnqueueRule {
+  /** On SQLite: makes it part of this transaction. Drivers that cannot, throw. */
+  tx?: Database | undefined
+  /** While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. */
+  backlogMax?: number | undefined
+}
+
+/** `id` is the task's own, except with `unique` and `joined`: then the other's. */
+export type EnqueueReply = Enqueued | { id: string; status: 'full' }
+
+/** How a task ended that another was held for. */
+export interface Ended {
+  id: string
+  outcome: 'done' | 'dead' | 'cancelled'
+  result?: string
+}
 
 /** Which attempt: a number that grows, and whose it is. The nonce is of the claim, random, and makes a number that was lost and given again another. */
 export interface Held {
@@ -84,6 +120,25 @@ export interface Claim {
   nonce: string
   count: number
   leaseMs: number
+  limits?: ClaimLimits
+}
+
+/** What the claimer may not exceed, with all others together. */
+export interface ClaimLimits {
+  /** How many of the queue may be active. */
+  concurrency?: number
+  rate?: RateLimit
+  /** Of each lane, by the name of its limit, which is what its name begins with. A lane whose limit is not here has none, but its turn. */
+  lanes: Readonly<Record<string, { concurrency?: number; rate?: RateLimit }>>
+}
+
+/**
+ * Generic cell rate algorithm (ATM Forum TM 4.0, as in ITU-T I.371): a start moves the theoretical arrival time on by `intervalMs`, and may be
+ * `burst − 1` intervals before it. `intervalMs` may have fractions.
+ */
+export interface RateLimit {
+  intervalMs: number
+  burst: number
 }
 
 /**
@@ -92,7 +147,9 @@ export interface Claim {
  */
 export type Finish = Held &
   (
-    | { outcome: 'done' | 'release' | 'cancelled' }
+    | { outcome: 'release' | 'cancelled' }
+    /** @param keepForMs how long it stays, with its result; 0 or absent: nothing is left of it. @param result at most 64 KiB, also for its follower */
+    | { outcome: 'done'; keepForMs?: number; result?: string }
     | { outcome: 'retry'; delayMs: number; error: string }
     | { outcome: 'snooze'; delayMs: number }
     /** @param isFailure whether it is counted as one, as what the handler threw is */
@@ -106,7 +163,10 @@ export interface ExchangeReply {
   /** In the order of `finish`. */
   finished: FinishStatus[]
   claimed: Claimed[]
-  /** How long until the next scheduled task may start; absent when there is none. 0 when there may be more to claim at once. */
+  /**
+   * How long until the next scheduled task, or the next of a rate, may start; absent when there is none, or only what waits for others to end: who
+   * ends them wakes. 0 when there may be more to claim at once.
+   */
   nextDueMs?: number
 }
 
@@ -130,6 +190,8 @@ export interface ReapRule {
   leaseMs: number
   /** More crashes make a task a dead letter, with the error of `poisonError`. The first crash is tried again at once, the others after `2^crashes` s. */
   crashesMax: number
+  /** Dead letters that are older are removed, at most 100 a call; never when absent. */
+  keepDeadMs?: number
 }
 
 export interface ReapReply {
@@ -137,6 +199,8 @@ export interface ReapReply {
   again: string[]
   /** Ids that have become dead letters. */
   poisoned: string[]
+  /** How many were removed since their time was over: kept ones that are done, and dead letters. */
+  expired?: { done: number; dead: number }
   /** There may be more. */
   more: boolean
   /** The store may have come back with less than it had, or half of something: whoever is told so runs `fsck`. */
@@ -155,8 +219,13 @@ export interface StoredTask {
   crashes: number
   isCancelled: boolean
   worker?: string
-  /** Milliseconds since 1970: when it may start (scheduled), until when it is held (active), when it ended (dead). */
+  /** Milliseconds since 1970: when it may start (scheduled), until when its worker has it (active), when it ended (dead), until when it is kept (done). */
   atMs?: number
+  lane?: string
+  progress?: string
+  result?: string
+  /** For how many others it is held still. */
+  heldFor?: number
   errors: TaskError[]
 }
 
@@ -174,6 +243,13 @@ export const enqueueMax = 1000
 export const beatMax = 500
 export const reapMax = 100
 export const errorsMax = 10
+/** How many tasks `before` knows the results of. */
+export const beforeMax = 100
+/** So many characters of JSON, in UTF-8 bytes. */
+export const resultMaxBytes = 65_536
+export const progressMaxBytes = 4096
+/** Ids in one call of an operator. */
+export const operateMax = 100
 const errorMaxChars = 1000
 /** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
 export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')

@@ -12,6 +12,7 @@ const headersBytesMax = 1024
 
 /** Braces would put a key of Redis into another slot, and spaces would end a word of a log line. */
 const idPattern = /^[\x21-\x7a|~]{1,128}$/
+const keyPattern = /^[\x21-\x7a|~]{1,95}$/
 const headerName = /^[a-z0-9][a-z0-9_.-]{0,63}$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused, since a header may become a header of HTTP or a line of a log
 const controls = /[\u0000-\u001f\u007f]/
@@ -30,6 +31,8 @@ const checks: Record<keyof EnqueueOptions, Check> = {
   uniqueFor: whole(1, yearMs),
   uniqueKey: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
   headers: headersFault,
+  key: text(value => keyPattern.test(value), '1–95 printable ASCII characters without spaces and braces'),
+  group: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
 }
 
 /** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. */

@@ -6,7 +6,7 @@ import type { FieldProblem } from '@/core/error'
 import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
 import { defineTask } from '@/core/queue/task'
 import { Type } from '@/core/schema'
-import type { NewTask } from './driver'
+import type { EnqueueRule, NewTask } from './driver'
 import { readEnvelope } from './envelope'
 import { canonicalJson, faultOfJson } from './json'
 import { instantMs } from './options'
@@ -24,7 +24,7 @@ const foreign = defineTask('order.pay', Type.Object({}))
 function recording({ outbox, payloadMaxBytes = 1024 }: { outbox?: OutboxWriter; payloadMaxBytes?: number } = {}) {
   const calls: { queue: string; tasks: readonly NewTask[]; tx: Database | undefined }[] = []
   const driver = {
-    enqueue: async (queue: string, tasks: readonly NewTask[], tx?: Database) => {
+    enqueue: async (queue: string, tasks: readonly NewTask[], { tx }: EnqueueRule = {}) => {
       calls.push({ queue, tasks, tx })
       return tasks.map(({ id }) => ({ id, status: 'enqueued' as const }))
     },

@@ -2,11 +2,11 @@ import { currentCaller } from '@/core/caller'
 import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { FieldProblem } from '@/core/error'
-import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, TaskRefused } from '@/core/queue/queue'
+import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, queueErrors, TaskRefused } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
 import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
-import { enqueueMax, type NewTask, type QueueDriver } from './driver'
+import { enqueueMax, type EnqueueReply, type NewTask, type QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
@@ -76,7 +76,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
 
   async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
-    if (!tx || !outbox) return driver.enqueue(queue, made, tx)
+    if (!tx || !outbox) return refuseFull(await driver.enqueue(queue, made, tx && { tx }))
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))
   }
@@ -101,6 +101,17 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       }
       return replies
     },
+
+    enqueueChain: async () => notYet(),
+    enqueueBatch: async () => notYet(),
+    wait: async () => notYet(),
+  }
+
+  function refuseFull(replies: EnqueueReply[]): Enqueued[] {
+    return replies.map(reply => {
+      if (reply.status === 'full') throw queueErrors.QueueFull({ retryAfterSeconds: 1 })
+      return reply
+    })
   }
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
@@ -111,6 +122,10 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       throw placed(thrown, at)
     }
   }
+}
+
+const notYet = (): never => {
+  throw new Error('not built yet')
 }
 
 /** What goes to the driver in one call. */

@@ -2,9 +2,8 @@ import { backoffMs } from '@/core/backoff'
 import { AppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { Enqueued } from '@/core/queue/queue'
 import type { Service } from '@/core/service'
-import { idsLoggedMax, type QueueDriver } from '../driver'
+import { type EnqueueReply, idsLoggedMax, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
@@ -35,10 +34,12 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
     help: 'Tasks handed from the outbox to the queue.',
     labels: ['status'],
   })
-  const byStatus: Record<Enqueued['status'], { add(by?: number): void }> = {
+  const byStatus: Record<EnqueueReply['status'], { add(by?: number): void }> = {
     enqueued: relayed.with({ status: 'enqueued' }),
     duplicate: relayed.with({ status: 'duplicate' }),
     unique: relayed.with({ status: 'unique' }),
+    joined: relayed.with({ status: 'joined' }),
+    full: relayed.with({ status: 'full' }),
   }
   const failed = metrics.counter({ name: 'bingo_outbox_failures_total', help: 'Attempts to hand tasks over that failed.' }).with({})
   const gaveUp = metrics.counter({ name: 'bingo_outbox_given_up_total', help: 'Tasks that an operator has to decide about.' }).with({})

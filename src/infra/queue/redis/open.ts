@@ -107,7 +107,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   return {
-    async enqueue(queue, tasks, tx) {
+    async enqueue(queue, tasks, { tx } = {}) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
       for (const task of tasks) checkTask(task)
       const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
@@ -158,7 +158,17 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [waiting, scheduled, active, dead, oldestWaitingMs, counters] = reply as [number, number, number, number, number, string[]]
       const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
-      return { waiting, scheduled, active, dead, total, ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }) }
+      return {
+        waiting,
+        scheduled,
+        held: 0,
+        active,
+        done: 0,
+        dead,
+        isPaused: false,
+        total,
+        ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }),
+      }
     },
     async fsck(queue, options) {
       if (options.cursor === undefined) checkedSince.set(queue, connection.runId)
@@ -168,6 +178,11 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       if (options.fix && isWhole) await ask(checkedScript, queue)
       return step
     },
+    report: async () => notYet(),
+    before: async () => notYet(),
+    watchEnds: () => notYet(),
+    pause: async () => notYet(),
+    resume: async () => notYet(),
     watch(queue, listener) {
       const watch = createWatch({
         connection: server.connect(`queue-${queue}`),
@@ -202,3 +217,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 }
 
 const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'
+
+const notYet = (): never => {
+  throw new Error('not built yet')
+}

@@ -97,7 +97,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   }
 
   return {
-    async enqueue(queue, tasks, tx) {
+    async enqueue(queue, tasks, { tx } = {}) {
       refuseMore(tasks.length, enqueueMax)
       if (tasks.length === 0) return []
       const work = (session: Session) => enqueue(session, queue, tasks)
@@ -133,6 +133,11 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     stats: queue => read(() => stats(db, queue, clock.nowMs())),
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),
+    report: async () => notYet(),
+    before: async () => notYet(),
+    watchEnds: () => notYet(),
+    pause: async () => notYet(),
+    resume: async () => notYet(),
     watch(queue, listener) {
       const end = watchers.add(queue, listener)
       const stop = () => {
@@ -163,4 +168,8 @@ function keepClaim(claims: Set<string>, key: string): void {
 
 function refuseMore(count: number, most: number): void {
   if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
+}
+
+const notYet = (): never => {
+  throw new Error('not built yet')
 }

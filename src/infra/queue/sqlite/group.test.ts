@@ -67,8 +67,8 @@ test('a task that is enqueued in a transaction is there when that has committed,
   const queue = newQueue()
   const { seen, stop } = watched(queue)
   await file.db.tx(async tx => {
-    expect(await file.queue.enqueue(queue, [newTask({ id: 'a' })], tx)).toEqual([{ id: 'a', status: 'enqueued' }])
-    expect(await file.queue.enqueue(queue, [newTask({ id: 'a' })], tx)).toEqual([{ id: 'a', status: 'duplicate' }])
+    expect(await file.queue.enqueue(queue, [newTask({ id: 'a' })], { tx: tx })).toEqual([{ id: 'a', status: 'enqueued' }])
+    expect(await file.queue.enqueue(queue, [newTask({ id: 'a' })], { tx: tx })).toEqual([{ id: 'a', status: 'duplicate' }])
     expect([idsIn(queue), seen.woken]).toEqual([[], 0])
   })
   expect([idsIn(queue), seen.woken]).toEqual([['a'], 1])
@@ -79,14 +79,14 @@ test('a transaction that is undone leaves no task, and wakes nobody', async () =
   const queue = newQueue()
   const { seen, stop } = watched(queue)
   const undone = file.db.tx(async tx => {
-    await file.queue.enqueue(queue, [newTask(), newTask({ delayMs: 1000 })], tx)
+    await file.queue.enqueue(queue, [newTask(), newTask({ delayMs: 1000 })], { tx: tx })
     throw new Error('no')
   })
   await expect(undone).rejects.toThrow('no')
   await file.db.tx(async tx => {
     await tx
       .tx(async inner => {
-        await file.queue.enqueue(queue, [newTask()], inner)
+        await file.queue.enqueue(queue, [newTask()], { tx: inner })
         throw new Error('not this')
       })
       .catch(() => {})
@@ -100,7 +100,7 @@ test('a transaction that is undone leaves no task, and wakes nobody', async () =
 test('what is enqueued at the same time in one transaction is all there, in order', async () => {
   const queue = newQueue()
   const ids = ['a', 'b', 'c', 'd', 'e']
-  await file.db.tx(tx => Promise.all(ids.map(id => file.queue.enqueue(queue, [newTask({ id })], tx))))
+  await file.db.tx(tx => Promise.all(ids.map(id => file.queue.enqueue(queue, [newTask({ id })], { tx: tx }))))
   expect((await file.queue.exchange(queue, { claim: newClaim(9) })).claimed.map(({ id }) => id)).toEqual(ids)
   expect(await file.queue.stats(queue)).toMatchObject({ waiting: 0, active: 5, total: { enqueued: 5 } })
 })
@@ -136,7 +136,7 @@ test('a queue that is closed finishes what is under way, and refuses the rest', 
 test('a transaction of another database is refused, and nothing is enqueued in either', async () => {
   const queue = newQueue()
   const [own, other] = [await openQueueFile(), await openQueueFile()]
-  const inside = other.db.tx(tx => own.queue.enqueue(queue, [newTask()], tx))
+  const inside = other.db.tx(tx => own.queue.enqueue(queue, [newTask()], { tx: tx }))
   await expect(inside).rejects.toThrow('of another database than the queue')
   for (const each of [own, other]) {
     expect((await each.queue.stats(queue)).total.enqueued).toBe(0)

@@ -78,6 +78,8 @@ const orders: Record<TaskState, { by: readonly ['priority', 'line'] | readonly [
   waiting: { by: ['priority', 'line'], among: `"state" = ${states.waiting}` },
   scheduled: { by: ['at', 'id'], among: `"state" = ${states.scheduled} and "state" > 0` },
   active: { by: ['at', 'id'], among: `"state" = ${states.active} and "state" > 0` },
+  held: { by: ['at', 'id'], among: `"state" = ${states.held} and "state" > 0` },
+  done: { by: ['at', 'id'], among: `"state" = ${states.done} and "state" > 0` },
   dead: { by: ['at', 'id'], isDown: true, among: `"state" = ${states.dead} and "state" > 0` },
 }
 
@@ -124,8 +126,11 @@ export async function stats(db: Database, queue: string, nowMs: number): Promise
   return {
     waiting,
     scheduled,
+    held: 0,
     active,
+    done: 0,
     dead,
+    isPaused: false,
     ...(first ? { oldestWaitingMs: Math.max(0, nowMs - Number(first['at'])) } : {}),
     total: { enqueued, done, failed, crashed, dead: died, cancelled },
   }

@@ -16,8 +16,8 @@ import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '.
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
  * SQLite compiles a query with an order and `= ?` or `limit ?` anew each time it is run, which `+?` keeps it from.
  */
-export const states = { waiting: 0, scheduled: 1, active: 2, dead: 3 } as const
-const stateNames: readonly TaskState[] = ['waiting', 'scheduled', 'active', 'dead']
+export const states = { waiting: 0, scheduled: 1, active: 2, dead: 3, done: 4, held: 5 } as const
+const stateNames: readonly TaskState[] = ['waiting', 'scheduled', 'active', 'dead', 'done', 'held']
 
 /** The columns that make a `StoredTask`. */
 export const shownColumns = [

@@ -125,6 +125,10 @@ function contextOf(run: Run, log: Log): TaskContext {
     queue: run.queue,
     attempt: run.attempt,
     failures: run.failures,
+    progress: () => notYet(),
+    saveProgress: async () => notYet(),
+    lastProgress: async () => notYet(),
+    before: async () => notYet(),
     headers: run.envelope.headers,
     get enqueuedAt() {
       return toTimestamp(run.envelope.enqueuedAtMs)
@@ -146,4 +150,8 @@ function contextOf(run: Run, log: Log): TaskContext {
 function withFields(log: Log, bound: object): Log {
   const line = (level: LogLevel) => (message: string, fields?: object) => log[level](message, { ...fields, ...bound })
   return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error'), enabled: level => log.enabled(level) }
+}
+
+const notYet = (): never => {
+  throw new Error('not built yet')
 }

@@ -41,7 +41,7 @@ export interface TestQueue {
   ids(state: TaskState): Promise<string[]>
   show(id: string): Promise<StoredTask | undefined>
   /** Ids of its tasks, in whatever state. */
-  all(): Promise<Record<TaskState, string[]>>
+  all(): Promise<Record<'waiting' | 'scheduled' | 'active' | 'dead', string[]> & { held?: string[]; done?: string[] }>
   /** A reaper that has seen this store before trusts its clock. */
   trust(): Promise<void>
   reap(crashesMax?: number): Promise<{ again: string[]; poisoned: string[] }>

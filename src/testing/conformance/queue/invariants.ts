@@ -44,9 +44,10 @@ export interface Ledger {
 export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map(), uniques: new Map() })
 
 export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
-  const [waiting, scheduled, active, dead] = await Promise.all(taskStates.map(async state => (await driver.list(queue, state, 1000)).tasks))
+  const listed = (['waiting', 'scheduled', 'active', 'dead'] as const).map(async state => (await driver.list(queue, state, 1000)).tasks)
+  const [waiting, scheduled, active, dead] = await Promise.all(listed)
   if (!waiting || !scheduled || !active || !dead) throw new Error('a list is missing')
-  return { tasks: { waiting, scheduled, active, dead }, stats: await driver.stats(queue) }
+  return { tasks: { waiting, scheduled, held: [], active, done: [], dead }, stats: await driver.stats(queue) }
 }
 
 /** What does not depend on when it was done. */

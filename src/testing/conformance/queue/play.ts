@@ -101,7 +101,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
     for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, id })
-    expect(await there()).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
+    expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)
     expect(await store.leftovers(queue)).toEqual([])

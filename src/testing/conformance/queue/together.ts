@@ -91,7 +91,7 @@ export function togetherSuite(newQueue: () => TestQueue, on: QueueStoreName): vo
   if (on !== 'sqlite') {
     test('a driver that cannot be part of a transaction refuses to be', async () => {
       const { driver, name, newTask, all } = newQueue()
-      const refused = driver.enqueue(name, [newTask()], { inTransaction: true } as Database)
+      const refused = driver.enqueue(name, [newTask()], { tx: { inTransaction: true } as Database })
       expect(
         await refused.then(
           () => 'enqueued',
