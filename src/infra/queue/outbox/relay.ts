@@ -1,9 +1,8 @@
 import { backoffMs } from '@/core/backoff'
-import { AppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Service } from '@/core/service'
-import { type EnqueueReply, idsLoggedMax, type QueueDriver } from '../driver'
+import { type EnqueueReply, idsLoggedMax, isPassing, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
@@ -112,7 +111,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       )
       for (const { status } of replies) byStatus[status].add()
     } catch (thrown) {
-      if (thrown instanceof AppError && thrown.kind === 'Unavailable') {
+      if (isPassing(thrown)) {
         await rows.putBack(some, 0)
         return thrown
       }

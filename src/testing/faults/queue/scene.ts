@@ -5,7 +5,7 @@ import type { Static } from '@/core/schema'
 import type { NewTask, QueueDriver } from '@/infra/queue/driver'
 import { type EnvelopeOptions, packEnvelope } from '@/infra/queue/envelope'
 import type { WorkerLimits } from '@/infra/queue/worker/limits'
-import { temporaryFolder } from '../../bingo'
+import { eachLine, temporaryFolder } from '../../bingo'
 import { type LedgerEntry, readLedger } from './ledger'
 import { faultTasks, type FaultTaskName } from './tasks'
 import { shiftedClock } from './shifted-clock'
@@ -92,7 +92,7 @@ export function openQueueScene(place: Place, { leaseMs = 3000, queue = `q${scene
     })
     const log: WorkerProcess['log'][number][] = []
     const started = Promise.withResolvers<void>()
-    void takeLines(child.stdout, line => {
+    void eachLine(child.stdout, line => {
       if (line === startedWord) started.resolve()
       else log.push(JSON.parse(line))
     })
@@ -166,16 +166,6 @@ export function openQueueScene(place: Place, { leaseMs = 3000, queue = `q${scene
       await Promise.all([...workers].map(worker => worker.kill()))
       folder[Symbol.dispose]()
     },
-  }
-}
-
-async function takeLines(stream: ReadableStream<Uint8Array>, take: (line: string) => void): Promise<void> {
-  const decoder = new TextDecoder()
-  let rest = ''
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) take(line)
   }
 }
 
