@@ -1,5 +1,6 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import { heldForOf, type Marks } from './model-held'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -8,8 +9,12 @@ export interface ModelTask {
   priority: number
   envelope: string
   unique: NewTask['unique']
+  delayMs: number
+  /** Also when it is held no more. */
+  after: NewTask['after']
+  follower: NewTask['follower']
   state: TaskState
-  /** When it may start, until when it is held, when it ended; of a waiting one since when it waits. */
+  /** When it may start, until when its worker has it, when it ended; of a waiting or held one since when it is. */
   atMs: number
   attempt: number
   failures: number
@@ -30,6 +35,8 @@ export interface ModelQueue {
   /** Until when an id is remembered. */
   kept: Map<string, number>
   keys: Map<string, { id: string; untilMs: number }>
+  /** How tasks have ended, by the id of the one that waits for them. */
+  marks: Map<string, Marks>
   /** What each claim got. */
   claims: Map<string, string[]>
   total: QueueStats['total']
@@ -39,7 +46,14 @@ export interface ModelQueue {
 const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
-  ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  ...{
+    tasks: new Map(),
+    lines: Array.from({ length: priorities }, () => []),
+    kept: new Map(),
+    keys: new Map(),
+    claims: new Map(),
+    marks: new Map(),
+  },
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
 })
 
@@ -69,20 +83,22 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
   return [{ id, attempt, failures, crashes, envelope }]
 }
 
-export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
+export function storedOf(queue: ModelQueue, task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
   const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
+    ...(state === 'held' ? { heldFor: heldForOf(queue, task) } : {}),
   }
 }
 
-export function page(tasks: readonly ModelTask[], count: number, from: number) {
+export function page(queue: ModelQueue, state: TaskState, count: number, from: number) {
+  const tasks = inOrder(queue, state)
   const next = from + count
   return {
-    tasks: tasks.slice(from, next).flatMap(task => storedOf(task) ?? []),
+    tasks: tasks.slice(from, next).flatMap(task => storedOf(queue, task) ?? []),
     ...(next < tasks.length ? { cursor: String(next) } : {}),
   }
 }

@@ -18,6 +18,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { type Mark, modelRelations } from './model-held'
 import {
   claimedOf,
   inOrder,
@@ -47,6 +48,7 @@ const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
+  const relations = modelRelations(clock, { release: start, endCancelled })
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -58,20 +60,26 @@ export function modelStore(clock: Clock): ModelStore {
     return tasks.map(task => enqueueOne(queue, task))
   }
 
-  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
+    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
-      ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
+      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
-    if (delayMs > 0) schedule(task, delayMs)
-    else wait(queue, task, 'tail')
     queue.total.enqueued++
+    if (after) relations.arrived(queue, task, after)
+    else start(queue, task)
     return { id, status: 'enqueued' }
+  }
+
+  function start(queue: ModelQueue, task: ModelTask) {
+    if (task.delayMs > 0) schedule(task, task.delayMs)
+    else wait(queue, task, 'tail')
   }
 
   /** @returns the id of the task that has the key, when that is another */
@@ -96,7 +104,7 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task)
+      end(queue, task, { outcome: 'done', ...(said.result !== undefined && { result: said.result }) })
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -203,7 +211,7 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task)
+    end(queue, task, { outcome: 'cancelled' })
     return 'removed'
   }
 
@@ -229,17 +237,20 @@ export function modelStore(clock: Clock): ModelStore {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    relations.tell(queue, task, { outcome: 'dead' })
   }
 
   function endCancelled(queue: ModelQueue, task: ModelTask) {
     queue.total.cancelled++
-    end(queue, task)
+    end(queue, task, { outcome: 'cancelled' })
   }
 
-  function end(queue: ModelQueue, task: ModelTask) {
+  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
     leaveLine(queue, task)
     queue.tasks.delete(task.id)
+    if (task.after) queue.marks.delete(task.id)
     forget(queue, task)
+    relations.tell(queue, task, how)
   }
 
   function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
@@ -252,7 +263,7 @@ export function modelStore(clock: Clock): ModelStore {
     const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
     return {
       ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: false },
+      ...{ held: count('held'), done: 0, isPaused: false },
       ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
     }
   }
@@ -275,12 +286,12 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, id) => on(name, queue => cancel(queue, id)),
       retry: (name, id) => on(name, queue => retry(queue, id)),
       remove: (name, id) => on(name, queue => remove(queue, id)),
-      show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
+      show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
+      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
       stats: name => on(name, stats),
       fsck: name => on(name, () => ({ findings: [] })),
       report: async () => notYet(),
-      before: async () => notYet(),
+      before: (name, id) => on(name, queue => relations.before(queue, id)),
       watchEnds: () => notYet(),
       pause: async () => notYet(),
       resume: async () => notYet(),
