@@ -41,7 +41,7 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
       await endAll(queue, { outcome: 'dead', error: 'no', isFailure: true })
       await queue.enqueueLast()
       expect(await queue.show('last')).toMatchObject({ state: 'held', heldFor: 1 })
-      await queue.driver.retry(queue.name, 'member-000')
+      await queue.driver.retry(queue.name, ['member-000'])
       await endAll(queue)
       expect((await queue.claimOne()).id).toBe('last')
 
@@ -50,7 +50,7 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
         last: { ...needing.last, isIdKept: true, follower: { id: 'next', wantsResult: true } },
       })
       await other.enqueue({ id: 'next', after: { count: 1, isDoneNeeded: true } })
-      await other.driver.cancel(other.name, 'member-000')
+      await other.driver.cancel(other.name, ['member-000'])
       expect(await other.enqueueLast()).toEqual([{ id: 'last', status: 'enqueued' }])
       expect(await other.show('last')).toBeUndefined()
       expect(await other.show('next')).toBeUndefined()
@@ -62,7 +62,7 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
     test('a dead letter that was removed before it came ends it as well', async () => {
       const queue = await together(1, { last: { after: { count: 1, isDoneNeeded: true } }, isLate: true })
       await endAll(queue, { outcome: 'dead', error: 'no', isFailure: true })
-      await queue.driver.remove(queue.name, 'member-000')
+      await queue.driver.remove(queue.name, ['member-000'])
       await queue.enqueueLast()
       expect(await queue.show('last')).toBeUndefined()
     })
@@ -128,12 +128,12 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
 
     test('is cancelled or removed like one that waits, and comes back when its id may be used again', async () => {
       const queue = await together(2)
-      expect(await queue.driver.retry(queue.name, 'last')).toBe('alive')
-      expect(await queue.driver.cancel(queue.name, 'last')).toBe('cancelled')
-      expect(await queue.driver.cancel(queue.name, 'last')).toBe('absent')
+      expect(await queue.driver.retry(queue.name, ['last'])).toEqual(['alive'])
+      expect(await queue.driver.cancel(queue.name, ['last'])).toEqual(['cancelled'])
+      expect(await queue.driver.cancel(queue.name, ['last'])).toEqual(['absent'])
       expect((await queue.driver.stats(queue.name)).held).toBe(0)
       await queue.enqueue({ id: 'other', after: { count: 2, isDoneNeeded: false } })
-      expect(await queue.driver.remove(queue.name, 'other')).toBe('removed')
+      expect(await queue.driver.remove(queue.name, ['other'])).toEqual(['removed'])
       expect(await queue.show('other')).toBeUndefined()
       // Those that it waited for go on, and leave nothing behind for ever.
       expect(await endAll(queue)).toEqual(queue.members)
@@ -143,7 +143,7 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
 
     test('an id that is kept is remembered when it is cancelled', async () => {
       const queue = await together(1, { last: { isIdKept: true } })
-      await queue.driver.cancel(queue.name, 'last')
+      await queue.driver.cancel(queue.name, ['last'])
       expect(await queue.enqueueLast()).toEqual([{ id: 'last', status: 'duplicate' }])
     })
   })
