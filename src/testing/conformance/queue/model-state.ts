@@ -1,5 +1,5 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
-import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import type { Claimed, EndListener, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -21,6 +21,8 @@ export interface ModelTask {
   /** What was said last of how an attempt ended, and by whom. */
   ended: (Held & { outcome: Finish['outcome'] }) | undefined
   errors: TaskError[]
+  progress?: string
+  result?: string
 }
 
 export interface ModelQueue {
@@ -34,13 +36,15 @@ export interface ModelQueue {
   claims: Map<string, string[]>
   total: QueueStats['total']
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
+  endListeners: Set<EndListener>
 }
 
 const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
-  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 } },
+  ...{ listeners: new Set(), endListeners: new Set() },
 })
 
 export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
@@ -71,11 +75,13 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, progress, result } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
+    ...(progress === undefined ? {} : { progress }),
+    ...(result === undefined ? {} : { result }),
   }
 }
 

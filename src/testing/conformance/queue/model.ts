@@ -18,6 +18,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { keep, over, peek, report, tellEnd } from './model-kept'
 import {
   claimedOf,
   inOrder,
@@ -96,7 +97,8 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task)
+      if (keep(queue, task, said, clock.nowMs())) forget(queue, task)
+      else end(queue, task)
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -151,12 +153,12 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
-    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
-    for (const task of over.slice(0, reapMax)) {
+    for (const task of late.slice(0, reapMax)) {
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -173,13 +175,19 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    return { again, poisoned, more: over.length > reapMax }
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) queue.tasks.delete(task.id)
+    for (const task of dead) end(queue, task)
+    return {
+      ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
+      ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
+    }
   }
 
   function cancel(queue: ModelQueue, id: string) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'dead') return 'dead'
+    if (task.state === 'dead' || task.state === 'done') return task.state
     if (task.state !== 'active') {
       endCancelled(queue, task)
       return 'cancelled'
@@ -203,7 +211,9 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task)
+    // One that is done was remembered when it ended.
+    if (task.state === 'done') queue.tasks.delete(id)
+    else end(queue, task)
     return 'removed'
   }
 
@@ -229,6 +239,7 @@ export function modelStore(clock: Clock): ModelStore {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    tellEnd(queue, task)
   }
 
   function endCancelled(queue: ModelQueue, task: ModelTask) {
@@ -252,7 +263,7 @@ export function modelStore(clock: Clock): ModelStore {
     const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
     return {
       ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: false },
+      ...{ held: 0, done: count('done'), isPaused: false },
       ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
     }
   }
@@ -279,9 +290,16 @@ export function modelStore(clock: Clock): ModelStore {
       list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
       stats: name => on(name, stats),
       fsck: name => on(name, () => ({ findings: [] })),
-      report: async () => notYet(),
+      report: (name, reports) => on(name, queue => report(queue, reports)),
+      peek: (name, ids) => on(name, queue => peek(queue, ids)),
       before: async () => notYet(),
-      watchEnds: () => notYet(),
+      watchEnds(name, listener) {
+        const { endListeners } = queueOf(name)
+        const own = { ...listener }
+        endListeners.add(own)
+        mine.push(() => endListeners.delete(own))
+        return () => endListeners.delete(own)
+      },
       pause: async () => notYet(),
       resume: async () => notYet(),
       watch(name, listener) {

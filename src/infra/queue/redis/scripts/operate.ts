@@ -10,11 +10,13 @@ local id = ARGV[1]
 local head = head_of(id)
 local function is_in(set) return call('ZSCORE', set, id) end
 local function take_out()
-  forget(id, marks_of(head), true)
+  -- One that is done was remembered when it ended.
+  forget(id, is_in(DONE) and '0' or marks_of(head), true)
   leaving[1] = id
   flush()
   call('ZREM', SCH, id)
   call('ZREM', DEAD, id)
+  call('ZREM', DONE, id)
   local line = B .. 'p' .. sub(head, 1, 1)
   if call('LLEN', line) <= ${lineSearchedMax} then call('LREM', line, 0, id) end
 end
@@ -29,6 +31,7 @@ if is_in(ACT) then
   return 'cancelling'
 end
 if is_in(DEAD) then return 'dead' end
+if is_in(DONE) then return 'done' end
 count('cancelled')
 take_out()
 return 'cancelled'
@@ -38,8 +41,8 @@ return 'cancelled'
 export const removeScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
 if is_in(ACT) then return 'active' end
 if head == '' then
-  call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
-  return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+  call('UNLINK', traces(id))
+  return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
 end
 take_out()
 return 'removed'
