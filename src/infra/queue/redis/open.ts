@@ -3,7 +3,18 @@ import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RedisScript, RedisServer } from '../../redis'
-import { type EnqueueReply, type Exchange, type NewTask, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
+import {
+  type CancelAnswer,
+  type EnqueueReply,
+  type Exchange,
+  type NewTask,
+  operateMax,
+  type QueueDriver,
+  refuseMore,
+  type RemoveAnswer,
+  reportMax,
+  type RetryAnswer,
+} from '../driver'
 import { type Batches, createBatches } from './batches'
 import { createEnds } from './ends'
 import { createLink } from './link'
@@ -110,6 +121,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     return { ...said, finished }
   }
 
+  /** A script answers for as many as it may take time for, and for one at least. */
+  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
+    refuseMore(ids.length, operateMax)
+    const answers: T[] = []
+    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
+    return answers
+  }
+
   return {
     async enqueue(queue, tasks, { tx } = {}) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
@@ -148,9 +167,9 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         ...(done + dead > 0 && { expired: { done, dead } }),
       }
     },
-    cancel: async (queue, id) => (await ask(cancelScript, queue, id)) as 'cancelled' | 'cancelling' | 'done' | 'dead' | 'absent',
-    retry: async (queue, id) => (await ask(retryScript, queue, id)) as 'retried' | 'alive' | 'absent',
-    remove: async (queue, id) => (await ask(removeScript, queue, id)) as 'removed' | 'active' | 'absent',
+    cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
+    retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
+    remove: (queue, ids) => operate<RemoveAnswer>(removeScript, queue, ids),
     async show(queue, id) {
       const reply = await ask(showScript, queue, id)
       return reply ? storedTask(reply) : undefined

@@ -92,3 +92,13 @@ export function page(tasks: readonly ModelTask[], count: number, from: number) {
     ...(next < tasks.length ? { cursor: String(next) } : {}),
   }
 }
+
+export function statsOf(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'queue'> {
+  const count = (state: TaskState) => inOrder(queue, state).length
+  const first = inOrder(queue, 'waiting')[0]
+  return {
+    ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), done: count('done') },
+    ...{ held: 0, isPaused: false, total: { ...queue.total } },
+    ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
+  }
+}

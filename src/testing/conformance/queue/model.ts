@@ -1,5 +1,4 @@
 import { type Clock, toTimestamp } from '@/core/clock'
-import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
@@ -13,6 +12,7 @@ import {
   keptError,
   keptIdMs,
   type NewTask,
+  operateMax,
   poisonError,
   type QueueDriver,
   type ReapRule,
@@ -29,6 +29,7 @@ import {
   type ModelTask,
   newQueue,
   page,
+  statsOf,
   storedOf,
   wake,
 } from './model-state'
@@ -258,16 +259,6 @@ export function modelStore(clock: Clock): ModelStore {
     if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
   }
 
-  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
-    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
-    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
-    return {
-      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: count('done'), isPaused: false },
-      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
-    }
-  }
-
   function open(): QueueDriver {
     let isClosed = false
     const mine: (() => void)[] = []
@@ -275,6 +266,11 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
+    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+      on(name, queue => {
+        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
+        return ids.map(id => work(queue, id))
+      })
     return {
       async enqueue(name, tasks, { tx } = {}) {
         if (tx) throw new Error('the model is in no database')
@@ -283,12 +279,12 @@ export function modelStore(clock: Clock): ModelStore {
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
       beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
-      cancel: (name, id) => on(name, queue => cancel(queue, id)),
-      retry: (name, id) => on(name, queue => retry(queue, id)),
-      remove: (name, id) => on(name, queue => remove(queue, id)),
+      cancel: (name, ids) => onEach(name, ids, cancel),
+      retry: (name, ids) => onEach(name, ids, retry),
+      remove: (name, ids) => onEach(name, ids, remove),
       show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
       list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
-      stats: name => on(name, stats),
+      stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: (name, reports) => on(name, queue => report(queue, reports)),
       peek: (name, ids) => on(name, queue => peek(queue, ids)),

@@ -6,7 +6,7 @@ import { readOnly, shared, whenFull } from './shared'
 export const keep = `
 local function keep(id, marks, held, keep_ms, result, is_cancelled)
   local s, till = B .. 's:' .. id, string.format('%.0f', now + keep_ms)
-  if tonumber(sub(marks, 1, 1), 16) % 2 == 1 then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
+  if is_kept(marks) then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
   if result ~= '' then call('SET', B .. 'r:' .. id, result) end
   call('HSET', s, 'a', string.match(held, '^%d+'), 'l', held, 'o', 'd', 'z', 'd' .. till)
   if is_cancelled then call('HDEL', s, 'c') end
