@@ -6,6 +6,7 @@ const indexes = [
   'create index "queueTask_at" on "queueTask" ("queue", "state", "at", "id") where "state" > 0',
   'create index "queueTask_nonce" on "queueTask" ("queue", "nonce") where "nonce" is not null',
   'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueUntil" is not null',
+  'create index "queueTask_ended" on "queueTask" ("queue", "line") where "state" in (3, 4)',
   'create index "queueTask_cancelled" on "queueTask" ("queue", "id") where "isCancelled" = 1',
 ]
 const columns = [

@@ -9,6 +9,7 @@ import {
   type Held,
   keptError,
   type NewTask,
+  type PeekedTask,
   type StoredTask,
 } from '../driver'
 
@@ -18,6 +19,7 @@ type Word = string | number
 export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:m`
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
+export const endsChannelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:n`
 
 /** Of priority, flags and time; what the flags name follows. */
 const headLength = 13
@@ -90,6 +92,7 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
   const words: Word[] = [finishes.length]
   for (const finish of finishes) {
     words.push(finish.id, heldOf(finish), letterOf(finish))
+    if (isKept(finish)) words.push(keepForMsOf(finish), finish.result ?? '')
     if (finish.outcome === 'retry' || finish.outcome === 'snooze') {
       if (!isDuration(finish.delayMs)) throw new Error(`no time to wait for ${finish.id}: ${finish.delayMs}`)
       words.push(finish.delayMs)
@@ -100,7 +103,19 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
 }
 
 const letters = { done: 'd', release: 'l', cancelled: 'c', snooze: 's', retry: 'r' } as const
-const letterOf = (finish: Finish) => (finish.outcome === 'dead' ? (finish.isFailure ? 'x' : 'y') : letters[finish.outcome])
+function letterOf(finish: Finish): string {
+  if (finish.outcome === 'dead') return finish.isFailure ? 'x' : 'y'
+  return isKept(finish) ? 'k' : letters[finish.outcome]
+}
+
+type Done = Extract<Finish, { outcome: 'done' }>
+/** Of most that are done nothing is said but that. */
+const isKept = (finish: Finish): finish is Done => finish.outcome === 'done' && Boolean(finish.keepForMs || finish.result !== undefined)
+
+function keepForMsOf({ id, keepForMs = 0 }: Done): number {
+  if (!isDuration(keepForMs)) throw new Error(`no time to keep ${id}: ${keepForMs}`)
+  return keepForMs
+}
 
 /**
  * @param rememberedMs how long the nonce gets the same tasks again
@@ -147,7 +162,8 @@ function partsOf(entry: string): { lane?: string; length: number } {
 }
 
 export function storedTask(reply: unknown): StoredTask {
-  const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]
+  type Told = [string, TaskState, string, string, string, unknown, string[], string, string]
+  const [id, state, at, entry, owner, pairs, errors, progress, result] = reply as Told
   const [attempt, , worker] = /^(\d+):\S+ (\S+) (.*)$/.exec(owner)?.slice(1) ?? []
   const fields = fieldsOf(pairs)
   const task: StoredTask = {
@@ -165,7 +181,22 @@ export function storedTask(reply: unknown): StoredTask {
   if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
+  if (progress !== '') task.progress = progress
+  if (result !== '') task.result = result
   return task
+}
+
+export function peekedTasks(reply: unknown): (PeekedTask | undefined)[] {
+  return (reply as (0 | [outcome: '' | 'done' | 'dead', result: string, error: string, progress: string])[]).map(each => {
+    if (each === 0) return undefined
+    const [outcome, result, error, progress] = each
+    return {
+      ...(outcome !== '' && { outcome }),
+      ...(result !== '' && { result }),
+      ...(error !== '' && { error: errorOf(error).message }),
+      ...(progress !== '' && { progress }),
+    }
+  })
 }
 
 function fieldsOf(pairs: unknown): Record<string, string> {

@@ -1,6 +1,6 @@
 import { keptIdMs } from '../driver'
 import { states } from './rows'
-import type { Session, Summary } from './session'
+import { atTail, type Session, type Summary } from './session'
 
 /** The ends of tasks. */
 export interface Ending {
@@ -13,6 +13,22 @@ export interface Ending {
 export async function end(session: Session, queue: string, { seq, id, isIdKept }: Ending): Promise<void> {
   await session.tx.run('delete from "queueTask" where "seq" = ?', [seq])
   if (isIdKept) await remember(session, queue, id)
+}
+
+/** It stays for a time, with its result. */
+export async function keep(
+  session: Session,
+  summary: Summary,
+  task: Ending & { finisher: string; keepForMs: number; result: string | undefined },
+): Promise<void> {
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.done}, "line" = ?, "at" = ?, "result" = ?, "finisher" = ?,
+      "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
+    [atTail(summary), session.nowMs + task.keepForMs, task.result ?? null, task.finisher, task.seq],
+  )
+  if (task.isIdKept) await remember(session, summary.queue, task.id)
+  session.ended(summary.queue, task.id)
+  summary.kept++
 }
 
 async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
@@ -34,15 +50,16 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
 
 /** Makes a dead letter of an active task. A finisher of null leaves the one before. */
 export async function bury(
-  { tx, nowMs }: Session,
+  session: Session,
   summary: Summary,
-  task: { seq: number; failures: number; crashes: number; errors: string; finisher: string | null },
+  task: { seq: number; id: string; failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
-  await tx.run(
-    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.dead}, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
-    [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
+    [atTail(summary), session.nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )
+  session.ended(summary.queue, task.id)
   summary.active--
   summary.dead++
   summary.died++

@@ -63,7 +63,7 @@ const damages: Record<string, { by: string; id?: string; what: string; after?: (
   'a dead task with a unique key': {
     by: `update "queueTask" set "uniqueUntil" = 1 where "id" = 'dead'`,
     id: 'dead',
-    what: 'it is dead, but holds a unique key',
+    what: 'it has ended, but holds a unique key',
   },
   'errors that are no list': {
     by: `update "queueTask" set "errors" = '{' where "id" = 'dead'`,

@@ -81,9 +81,9 @@ const faults: readonly Fault[] = [
     mend: set('"nonce" = null, "worker" = null'),
   },
   {
-    what: 'it is dead, but holds a unique key',
+    what: 'it has ended, but holds a unique key',
     remedy: 'the key is free',
-    is: row => row['state'] === states.dead && row['uniqueUntil'] !== null,
+    is: row => (row['state'] === states.dead || row['state'] === states.done) && row['uniqueUntil'] !== null,
     mend: set('"uniqueUntil" = null'),
   },
   {
@@ -102,7 +102,7 @@ function isList(text: string): boolean {
   }
 }
 
-const counters = ['waiting', 'scheduled', 'active', 'dead'] as const
+const counters = ['waiting', 'scheduled', 'active', 'dead', 'kept'] as const
 
 /** The row is compared in the statement that counts, so that nobody can write in between. */
 async function checkCounters(db: Database, queue: string, session: Session | undefined): Promise<Finding[]> {

@@ -1,6 +1,7 @@
 import type { SqlRow } from '@/core/database'
 import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
+import { expire } from './kept'
 import { leave } from './finish'
 import { states, withError } from './rows'
 import type { Session, Summary } from './session'
@@ -25,7 +26,7 @@ export async function beat(session: Session, queue: string, leaseMs: number, hel
   return reply
 }
 
-export async function reap(session: Session, queue: string, { leaseMs, crashesMax }: ReapRule): Promise<ReapReply> {
+export async function reap(session: Session, queue: string, { leaseMs, crashesMax, keepDeadMs }: ReapRule): Promise<ReapReply> {
   const { tx, nowMs } = session
   const summary = await session.of(queue)
   // Noted now and then though nothing else is written, so that a process that starts can tell that somebody has been here.
@@ -39,7 +40,9 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   for (const row of over.slice(0, reapMax)) await reapOne(session, summary, row, crashesMax, reply)
   if (reply.again.length > 0) session.wake(queue)
   await purge(tx, nowMs, purgedMax)
-  return reply
+  const { done, dead, more } = await expire(session, summary, keepDeadMs)
+  if (done + dead === 0) return reply
+  return { ...reply, expired: { done, dead }, more: reply.more || more }
 }
 
 async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesMax: number, reply: ReapReply): Promise<void> {
@@ -52,7 +55,7 @@ async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesM
     return
   }
   const crashes = Number(row['crashes']) + 1
-  const task = { seq, failures: Number(row['failures']), crashes, finisher: null }
+  const task = { seq, id, failures: Number(row['failures']), crashes, finisher: null }
   summary.crashed++
   if (crashes > crashesMax) {
     const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: poisonError(crashes) })

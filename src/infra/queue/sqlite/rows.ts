@@ -1,17 +1,18 @@
 import { toTimestamp } from '@/core/clock'
 import type { SqlRow } from '@/core/database'
 import type { TaskError, TaskState } from '@/core/queue/admin'
-import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '../driver'
+import { errorsMax, type Finish, type Held, keptError, type PeekedTask, type StoredTask } from '../driver'
 
 /**
  * A task is one row of "queueTask":
  *
- * - `line`: its place among those of its priority that wait. `at`: since when it could have been started, of a waiting one; when it
- *   may start, of a scheduled one; until when it is held, of an active one; when it ended, of a dead one.
+ * - `line`: its place among those of its priority that wait; among those that have ended, of a dead or done one. `at`: since when it could
+ *   have been started, of a waiting one; when it may start, of a scheduled one; until when it is held, of an active one; when it ended, of
+ *   a dead one; until when it is kept, of a done one.
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
  * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
  *   for how many ms it gets the key, when it is enqueued and when it is retried.
- * - `errors`: JSON, `[[ms, attempt, message], …]`.
+ * - `errors`: JSON, `[[ms, attempt, message], …]`. `progress`: what an attempt has said last, until the task is gone. `result`: of a done one.
  *
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
  * SQLite compiles a query with an order and `= ?` or `limit ?` anew each time it is run, which `+?` keeps it from.
@@ -32,6 +33,8 @@ export const shownColumns = [
   'isCancelled',
   'worker',
   'errors',
+  'progress',
+  'result',
   'envelope',
 ]
   .map(name => `"${name}"`)
@@ -50,7 +53,20 @@ export function storedTask(row: SqlRow): StoredTask {
     isCancelled: row['isCancelled'] === 1,
     ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
     ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
+    ...(row['progress'] === null ? {} : { progress: String(row['progress']) }),
+    ...(row['result'] === null ? {} : { result: String(row['result']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),
+  }
+}
+
+export function peekedTask(row: SqlRow): PeekedTask {
+  const state = stateNames[Number(row['state'])]
+  const error = state === 'dead' ? readErrors(row['errors']).at(-1)?.[2] : undefined
+  return {
+    ...((state === 'done' || state === 'dead') && { outcome: state }),
+    ...(row['result'] !== null && { result: String(row['result']) }),
+    ...(error !== undefined && { error }),
+    ...(row['progress'] !== null && { progress: String(row['progress']) }),
   }
 }
 

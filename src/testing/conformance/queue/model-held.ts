@@ -74,3 +74,9 @@ export function modelRelations(clock: Clock, { release, endCancelled }: Moves) {
 
 /** For how many others it is held still. */
 export const heldForOf = ({ marks }: ModelQueue, { id, after }: ModelTask): number => (after?.count ?? 0) - (marks.get(id)?.by.size ?? 0)
+
+/** Nothing is left of it. */
+export function drop(queue: ModelQueue, { id, after }: ModelTask): void {
+  queue.tasks.delete(id)
+  if (after) queue.marks.delete(id)
+}

@@ -1,5 +1,5 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
-import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import type { Claimed, EndListener, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
 import { heldForOf, type Marks } from './model-held'
 
 /** A task as the model remembers it. */
@@ -26,6 +26,8 @@ export interface ModelTask {
   /** What was said last of how an attempt ended, and by whom. */
   ended: (Held & { outcome: Finish['outcome'] }) | undefined
   errors: TaskError[]
+  progress?: string
+  result?: string
 }
 
 export interface ModelQueue {
@@ -41,20 +43,15 @@ export interface ModelQueue {
   claims: Map<string, string[]>
   total: QueueStats['total']
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
+  endListeners: Set<EndListener>
 }
 
 const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
-  ...{
-    tasks: new Map(),
-    lines: Array.from({ length: priorities }, () => []),
-    kept: new Map(),
-    keys: new Map(),
-    claims: new Map(),
-    marks: new Map(),
-  },
-  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
+  ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 } },
+  ...{ marks: new Map(), listeners: new Set(), endListeners: new Set() },
 })
 
 export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
@@ -85,12 +82,14 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(queue: ModelQueue, task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, progress, result } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
     ...(state === 'held' ? { heldFor: heldForOf(queue, task) } : {}),
+    ...(progress === undefined ? {} : { progress }),
+    ...(result === undefined ? {} : { result }),
   }
 }
 
@@ -100,5 +99,15 @@ export function page(queue: ModelQueue, state: TaskState, count: number, from: n
   return {
     tasks: tasks.slice(from, next).flatMap(task => storedOf(queue, task) ?? []),
     ...(next < tasks.length ? { cursor: String(next) } : {}),
+  }
+}
+
+export function statsOf(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'queue'> {
+  const count = (state: TaskState) => inOrder(queue, state).length
+  const first = inOrder(queue, 'waiting')[0]
+  return {
+    ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), done: count('done') },
+    ...{ held: count('held'), isPaused: false, total: { ...queue.total } },
+    ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
   }
 }

@@ -1,5 +1,4 @@
 import { type Clock, toTimestamp } from '@/core/clock'
-import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
@@ -19,7 +18,8 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import { type Mark, modelRelations } from './model-held'
+import { drop, type Mark, modelRelations } from './model-held'
+import { keep, over, peek, report, tellEnd } from './model-kept'
 import {
   claimedOf,
   inOrder,
@@ -30,6 +30,7 @@ import {
   type ModelTask,
   newQueue,
   page,
+  statsOf,
   storedOf,
   wake,
 } from './model-state'
@@ -105,7 +106,11 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task, { outcome: 'done', ...(said.result !== undefined && { result: said.result }) })
+      const how: Mark = { outcome: 'done', ...(said.result !== undefined && { result: said.result }) }
+      if (keep(queue, task, said, clock.nowMs())) {
+        forget(queue, task)
+        relations.tell(queue, task, how)
+      } else end(queue, task, how)
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -160,12 +165,12 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
-    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
-    for (const task of over.slice(0, reapMax)) {
+    for (const task of late.slice(0, reapMax)) {
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -182,13 +187,19 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    return { again, poisoned, more: over.length > reapMax }
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) drop(queue, task)
+    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
+    return {
+      ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
+      ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
+    }
   }
 
   function cancel(queue: ModelQueue, id: string) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'dead') return 'dead'
+    if (task.state === 'dead' || task.state === 'done') return task.state
     if (task.state !== 'active') {
       endCancelled(queue, task)
       return 'cancelled'
@@ -212,7 +223,9 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task, { outcome: 'cancelled' })
+    // One that is done was remembered when it ended.
+    if (task.state === 'done') drop(queue, task)
+    else end(queue, task, { outcome: 'cancelled' })
     return 'removed'
   }
 
@@ -238,6 +251,7 @@ export function modelStore(clock: Clock): ModelStore {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    tellEnd(queue, task)
     relations.tell(queue, task, { outcome: 'dead' })
   }
 
@@ -248,8 +262,7 @@ export function modelStore(clock: Clock): ModelStore {
 
   function end(queue: ModelQueue, task: ModelTask, how: Mark) {
     leaveLine(queue, task)
-    queue.tasks.delete(task.id)
-    if (task.after) queue.marks.delete(task.id)
+    drop(queue, task)
     forget(queue, task)
     relations.tell(queue, task, how)
   }
@@ -257,16 +270,6 @@ export function modelStore(clock: Clock): ModelStore {
   function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
     if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
     if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
-  }
-
-  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
-    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
-    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
-    return {
-      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: count('held'), done: 0, isPaused: false },
-      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
-    }
   }
 
   function open(): QueueDriver {
@@ -294,11 +297,18 @@ export function modelStore(clock: Clock): ModelStore {
       remove: (name, ids) => onEach(name, ids, remove),
       show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
       list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
-      stats: name => on(name, stats),
+      stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
-      report: async () => notYet(),
+      report: (name, reports) => on(name, queue => report(queue, reports)),
+      peek: (name, ids) => on(name, queue => peek(queue, ids)),
       before: (name, id) => on(name, queue => relations.before(queue, id)),
-      watchEnds: () => notYet(),
+      watchEnds(name, listener) {
+        const { endListeners } = queueOf(name)
+        const own = { ...listener }
+        endListeners.add(own)
+        mine.push(() => endListeners.delete(own))
+        return () => endListeners.delete(own)
+      },
       pause: async () => notYet(),
       resume: async () => notYet(),
       watch(name, listener) {

@@ -13,9 +13,20 @@ local function found(what, id)
   return fixes
 end
 local function exists(id) return call('EXISTS', B .. 'e:' .. id) == 1 end
+-- @returns whether the nth of these is in a set
+local function places_of(ids, first, last)
+  local all = {}
+  for i, set in ipairs({ ACT, SCH, DEAD, DONE }) do all[i] = call('ZMSCORE', set, unpack(ids, first, last)) end
+  return function(n)
+    for _, scores in ipairs(all) do
+      if scores[n] then return true end
+    end
+    return false
+  end
+end
 `
 
-/** ARGV: fix, `act`, `sch`, `dead` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
+/** ARGV: fix, `act`, `sch`, `dead`, `done` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
 export const checkSetScript = redisScript(`${base}
 local name = ARGV[2]
 local set = B .. name
@@ -29,7 +40,7 @@ for i = 1, #page[2], 2 do
   if not exists(id) then
     if found('void', id) then
       drop(id)
-      call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+      call('UNLINK', traces(id))
       if name == 'act' then call('HDEL', OWN, id) end
     end
   elseif name == 'act' then
@@ -43,9 +54,11 @@ for i = 1, #page[2], 2 do
     else
       drop_elsewhere(id, SCH)
       drop_elsewhere(id, DEAD)
+      drop_elsewhere(id, DONE)
     end
-  elseif name == 'dead' then
+  elseif name == 'dead' or name == 'done' then
     drop_elsewhere(id, SCH)
+    if name == 'dead' then drop_elsewhere(id, DONE) end
   end
 end
 flush()
@@ -68,13 +81,13 @@ for first = 1, #ids, 200 do
   local last, keys = math.min(first + 199, #ids), {}
   for i = first, last do keys[i - first + 1] = B .. 'e:' .. ids[i] end
   local are_all_there = call('EXISTS', unpack(keys)) == #keys
-  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  local scores = places_of(ids, first, last)
   for i = first, last do
     local id, at = ids[i], i - first + 1
     if id ~= '' then
       if not are_all_there and not exists(id) then
         if found('void', id) then blank(i) end
-      elseif seen[id] or act[at] or sch[at] or dead[at] then
+      elseif seen[id] or scores(at) then
         if found('twice', id) then blank(i) end
       end
       seen[id] = true
@@ -106,19 +119,19 @@ for _, key in ipairs(page[2]) do
   local kind, id = string.match(sub(key, #B + 1), '^(%l):(.*)$')
   if kind == 'e' then
     ids[#ids + 1] = id
-  elseif (kind == 's' or kind == 'x') and not exists(id) then
+  elseif (kind == 's' or kind == 'x' or kind == 'r' or kind == 'v') and not exists(id) then
     if found('leftover', id) then call('UNLINK', key) end
   elseif kind == 'u' then
     local holder = call('GET', key)
-    local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder))
+    local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder) or call('ZSCORE', DONE, holder))
     if is_void and found('unique', holder) then call('DEL', key) end
   end
 end
 for first = 1, #ids, 200 do
   local last, missing = math.min(first + 199, #ids), {}
-  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  local scores = places_of(ids, first, last)
   for i = 1, last - first + 1 do
-    if not (act[i] or sch[i] or dead[i]) then missing[#missing + 1] = ids[first + i - 1] end
+    if not scores(i) then missing[#missing + 1] = ids[first + i - 1] end
   end
   if #missing > 0 then call('SADD', search, unpack(missing)) end
 end
@@ -148,7 +161,7 @@ for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
   if searched > ${stepSearchedMax} then break end
   call('SREM', search, id)
   local head = head_of(id)
-  local has_place = head == '' or call('ZSCORE', ACT, id) or call('ZSCORE', SCH, id) or call('ZSCORE', DEAD, id)
+  local has_place = head == '' or places_of({ id }, 1, 1)(1)
   if not has_place then
     local line = B .. 'p' .. sub(head, 1, 1)
     searched = searched + call('LLEN', line)

@@ -23,10 +23,11 @@ local function leave_line(id, priority)
 end
 -- Of a task that nobody works on.
 local function take_out(id, head)
-  forget(id, marks_of(head), true)
+  -- One that is done was remembered when it ended.
+  forget(id, is_in(DONE, id) and '0' or marks_of(head), true)
   leaving[1] = id
   flush()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) == 0 then leave_line(id, sub(head, 1, 1)) end
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) == 0 then leave_line(id, sub(head, 1, 1)) end
 end
 local function operate(id, head)
 ${operate}
@@ -49,6 +50,7 @@ export const cancelScript = operating(`
     return 'cancelling'
   end
   if is_in(DEAD, id) then return 'dead' end
+  if is_in(DONE, id) then return 'done' end
   count('cancelled')
   take_out(id, head)
   return 'cancelled'
@@ -57,8 +59,8 @@ export const cancelScript = operating(`
 export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
-    call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
-    return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    call('UNLINK', traces(id))
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'

@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
 import { poisonError, reapMax } from '../../driver'
+import { expire } from './kept'
 import { moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -13,8 +14,9 @@ const checkAgainMs = 600_000
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
- * more, and 1 when the queue is to be checked.
+ * ARGV: lease in ms, how many crashes make a dead letter, and for how many ms those are kept, or nothing. Returns the ids that wait again,
+ * those that are dead, 1 when there may be more, 1 when the queue is to be checked, and how many done ones and dead ones were removed
+ * since their time was over.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
@@ -24,7 +26,7 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${expire}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
@@ -41,7 +43,7 @@ if is_back or m[4] then
   for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
   if #far == 0 then call('HDEL', META, 'isSetBack') end
 end
-if now < after then return { {}, {}, 0, is_check_due and 1 or 0 } end
+if now < after then return { {}, {}, 0, is_check_due and 1 or 0, 0, 0 } end
 
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
@@ -80,8 +82,10 @@ for i, id in ipairs(ids) do
     end
   end
 end
+local done, dead, is_more = expire(tonumber(ARGV[3]))
 flush()
+drop_expired(done, dead)
 if is_waiting then wake() end
 tell_next()
-return { again, poisoned, #ids == ${reapMax} and 1 or 0, is_check_due and 1 or 0 }
+return { again, poisoned, (is_more or #ids == ${reapMax}) and 1 or 0, is_check_due and 1 or 0, #done, #dead }
 `)
