@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { until } from '../cache-fixture'
 import { findingsOf, heldOf, type Holding, longMs, shortMs, type TestQueue } from './fixture'
 import { heldScene } from './held-scene'
 
@@ -70,7 +71,7 @@ export function heldSuite(newQueue: () => TestQueue): void {
     const end = queue.rival.watch(queue.name, { wake: () => woken++, cancelled: () => {} })
     await queue.rival.exchange(queue.name, { claim: { worker: 'other:1', nonce: 'nonce-of-another', count: 1, leaseMs: longMs } })
     await queue.finish(member as Holding, { outcome: 'done' })
-    await queue.until(async () => woken > 0)
+    await until(() => woken > 0)
     end()
   })
 

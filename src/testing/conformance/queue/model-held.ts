@@ -7,11 +7,8 @@ export interface Mark {
   outcome: Ended['outcome']
   result?: string
 }
-/** How members have ended, by their ids: of a task that is not there only for a time. */
-export interface Marks {
-  by: Map<string, Mark>
-  untilMs: number
-}
+/** How members have ended, by their ids; of a task that is not there only for a time. */
+export type Marks = Map<string, Mark & { untilMs: number }>
 
 /** What is later here is known for sure: a dead letter may still be removed, and a task that was retried may be done. */
 const certainty = ['dead', 'cancelled', 'done'] as const
@@ -23,9 +20,11 @@ interface Moves {
 }
 
 export function modelRelations(clock: Clock, { release, endCancelled }: Moves) {
-  const markedOf = (queue: ModelQueue, id: string): Map<string, Mark> => {
-    const marks = queue.marks.get(id)
-    return marks && marks.untilMs > clock.nowMs() ? marks.by : new Map()
+  function marksOf(queue: ModelQueue, id: string): Marks {
+    const valid = [...(queue.marks.get(id) ?? [])].filter(([, { untilMs }]) => untilMs > clock.nowMs())
+    const marks: Marks = new Map(valid)
+    queue.marks.set(id, marks)
+    return marks
   }
 
   function look(queue: ModelQueue, task: ModelTask) {
@@ -35,12 +34,12 @@ export function modelRelations(clock: Clock, { release, endCancelled }: Moves) {
   return {
     /** A task with `after` has come, and is in its queue. */
     arrived(queue: ModelQueue, task: ModelTask, after: NonNullable<NewTask['after']>) {
-      const by = markedOf(queue, task.id)
-      queue.marks.set(task.id, { by, untilMs: Number.POSITIVE_INFINITY })
+      const marks = marksOf(queue, task.id)
+      for (const mark of marks.values()) mark.untilMs = Number.POSITIVE_INFINITY
       Object.assign(task, { state: 'held', atMs: clock.nowMs(), after })
       if (after.isDoneNeeded) {
-        if ([...by.values()].some(({ outcome }) => outcome === 'cancelled')) return endCancelled(queue, task)
-        for (const [id, { outcome }] of by) if (outcome === 'dead') by.delete(id)
+        if ([...marks.values()].some(({ outcome }) => outcome === 'cancelled')) return endCancelled(queue, task)
+        for (const [id, { outcome }] of marks) if (outcome === 'dead') marks.delete(id)
       }
       look(queue, task)
     },
@@ -54,26 +53,25 @@ export function modelRelations(clock: Clock, { release, endCancelled }: Moves) {
         if (mark.outcome === 'cancelled' && next.state === 'held') endCancelled(queue, next)
         return
       }
-      const by = markedOf(queue, follower.id)
-      const before = by.get(id)
+      const marks = marksOf(queue, follower.id)
+      const before = marks.get(id)
       if (!before || certainty.indexOf(before.outcome) < certainty.indexOf(mark.outcome)) {
-        const { result, ...plain } = mark
-        by.set(id, follower.wantsResult && result !== undefined ? { ...plain, result } : plain)
+        const { result, ...plain } = { ...mark, untilMs: isFollowing ? Number.POSITIVE_INFINITY : clock.nowMs() + keptIdMs }
+        marks.set(id, follower.wantsResult && result !== undefined ? { ...plain, result } : plain)
       }
-      queue.marks.set(follower.id, { by, untilMs: isFollowing ? Number.POSITIVE_INFINITY : clock.nowMs() + keptIdMs })
       if (next) look(queue, next)
     },
 
     before: (queue: ModelQueue, id: string): Ended[] =>
-      [...markedOf(queue, id)]
-        .map(([id, mark]) => ({ id, ...mark }))
+      [...marksOf(queue, id)]
+        .map(([id, { untilMs: _, ...mark }]) => ({ id, ...mark }))
         .toSorted((a, b) => (a.id < b.id ? -1 : 1))
         .slice(0, beforeMax),
   }
 }
 
 /** For how many others it is held still. */
-export const heldForOf = ({ marks }: ModelQueue, { id, after }: ModelTask): number => (after?.count ?? 0) - (marks.get(id)?.by.size ?? 0)
+export const heldForOf = ({ marks }: ModelQueue, { id, after }: ModelTask): number => (after?.count ?? 0) - (marks.get(id)?.size ?? 0)
 
 /** Nothing is left of it. */
 export function drop(queue: ModelQueue, { id, after }: ModelTask): void {
