@@ -11,6 +11,8 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     for (let i = 0; i < each; i++) {
       await enqueue({ priority: 0 })
       await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
+      await enqueue({ priority: 0 })
+      await finish(await claimOne(), { outcome: 'done', keepForMs: longMs })
       await store.advance(2)
     }
     await enqueue(...Array.from({ length: each }, () => ({ priority: 0 })))
