@@ -98,9 +98,9 @@ export function inspectSuite(newQueue: () => TestQueue): void {
       const { driver, name, all } = await filled(7)
       const { total, oldestWaitingMs, ...counts } = await driver.stats(name)
       const lists = await all()
-      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 0, active: 7, done: 0, dead: 7, isPaused: false })
-      for (const state of ['waiting', 'scheduled', 'active', 'dead'] as const) expect(lists[state]).toHaveLength(counts[state])
-      expect(total).toMatchObject({ enqueued: 28, failed: 7, dead: 7, done: 0 })
+      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 0, active: 7, done: 7, dead: 7, isPaused: false })
+      for (const state of ['waiting', 'scheduled', 'active', 'done', 'dead'] as const) expect(lists[state]).toHaveLength(counts[state])
+      expect(total).toMatchObject({ enqueued: 35, failed: 7, dead: 7, done: 7 })
     })
 
     test('count what has ended, and how', async () => {

@@ -18,7 +18,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import { keep, over, peek, report, tellEnd } from './model-kept'
+import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
   claimedOf,
   inOrder,
@@ -156,6 +156,7 @@ export function modelStore(clock: Clock): ModelStore {
 
   function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
     const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
@@ -176,7 +177,6 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    const { done, dead } = over(queue, keepDeadMs, nowMs)
     for (const task of done) queue.tasks.delete(task.id)
     for (const task of dead) end(queue, task)
     return {
@@ -290,11 +290,9 @@ export function modelStore(clock: Clock): ModelStore {
       peek: (name, ids) => on(name, queue => peek(queue, ids)),
       before: async () => notYet(),
       watchEnds(name, listener) {
-        const { endListeners } = queueOf(name)
-        const own = { ...listener }
-        endListeners.add(own)
-        mine.push(() => endListeners.delete(own))
-        return () => endListeners.delete(own)
+        const end = watchEnds(queueOf(name), listener)
+        mine.push(end)
+        return end
       },
       pause: async () => notYet(),
       resume: async () => notYet(),

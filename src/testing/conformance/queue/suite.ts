@@ -6,7 +6,9 @@ import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
 import { inspectSuite } from './inspect'
+import { keptSuite } from './kept'
 import { leaseSuite } from './lease'
+import { progressSuite } from './progress'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
 import { uniqueSuite } from './unique'
@@ -22,6 +24,8 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     cancel: cancelSuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'what is kept': keptSuite,
+    progress: progressSuite,
     'what operators see': inspectSuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
