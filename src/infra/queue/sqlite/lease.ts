@@ -32,6 +32,7 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   const summary = await session.of(queue)
   // Noted now and then though nothing else is written, so that a process that starts can tell that somebody has been here.
   if (summary.active > 0 && nowMs - summary.clockMs > leaseMs / 4) summary.clockMs = nowMs
+  const { done, dead, more } = await expire(session, summary, keepDeadMs)
   const over = await tx.all(
     `select ${endingColumns}, "attempt", "failures", "crashes", "isCancelled", "errors" from "queueTask"
       where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
@@ -42,7 +43,6 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   if (reply.again.length > 0) session.wake(queue)
   await purge(tx, nowMs, purgedMax)
   await purgeEnds(tx, nowMs, purgedMax)
-  const { done, dead, more } = await expire(session, summary, keepDeadMs)
   if (done + dead === 0) return reply
   return { ...reply, expired: { done, dead }, more: reply.more || more }
 }

@@ -11,6 +11,8 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     for (let i = 0; i < each; i++) {
       await enqueue({ priority: 0 })
       await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
+      await enqueue({ priority: 0 })
+      await finish(await claimOne(), { outcome: 'done', keepForMs: longMs })
       await store.advance(2)
     }
     await enqueue(...Array.from({ length: each }, () => ({ priority: 0 })))
@@ -99,9 +101,9 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     test('agree with the lists', async () => {
       const { driver, name, ids } = await filled(7)
       const { total, oldestWaitingMs, ...counts } = await driver.stats(name)
-      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 7, active: 7, done: 0, dead: 7, isPaused: false })
+      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 7, active: 7, done: 7, dead: 7, isPaused: false })
       for (const state of taskStates) expect(await ids(state)).toHaveLength(counts[state])
-      expect(total).toMatchObject({ enqueued: 35, failed: 7, dead: 7, done: 0 })
+      expect(total).toMatchObject({ enqueued: 42, failed: 7, dead: 7, done: 7 })
     })
 
     test('count what has ended, and how', async () => {

@@ -1,4 +1,4 @@
-import { type Finish, type Held, type PeekedTask, reapMax } from '@/infra/queue/driver'
+import { type EndListener, type Finish, type Held, type PeekedTask, reapMax } from '@/infra/queue/driver'
 import { inOrder, isHolder, type ModelQueue, type ModelTask } from './model-state'
 
 /** What the model keeps of tasks for a time. */
@@ -14,6 +14,14 @@ export function keep(queue: ModelQueue, task: ModelTask, said: Extract<Finish, {
 
 export function tellEnd({ endListeners }: ModelQueue, { id }: ModelTask): void {
   for (const listener of endListeners) listener.ended(id)
+}
+
+/** It listens at once, and says so as drivers do that need a moment. */
+export function watchEnds({ endListeners }: ModelQueue, listener: EndListener): () => void {
+  const own = { ...listener }
+  endListeners.add(own)
+  setImmediate(own.missed)
+  return () => void endListeners.delete(own)
 }
 
 export function report({ tasks }: ModelQueue, reports: readonly (Held & { progress: string })[]): boolean[] {

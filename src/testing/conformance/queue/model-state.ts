@@ -111,3 +111,20 @@ export function statsOf(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'que
     ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
   }
 }
+
+/** How long until something may be claimed; undefined when nothing comes by itself. */
+export function nextDue(queue: ModelQueue, nowMs: number): number | undefined {
+  if (inOrder(queue, 'waiting').length > 0) return 0
+  const next = inOrder(queue, 'scheduled')[0]
+  return next && Math.max(0, next.atMs - nowMs)
+}
+
+export function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[], nowMs: number) {
+  const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
+  const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
+  for (const task of mine) task.atMs = Math.max(task.atMs, nowMs + leaseMs)
+  return {
+    lost: held.filter(each => !isMine(each)).map(({ id }) => id),
+    cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
+  }
+}

@@ -19,8 +19,9 @@ import {
   reapMax,
 } from '@/infra/queue/driver'
 import { drop, type Mark, modelRelations } from './model-held'
-import { keep, over, peek, report, tellEnd } from './model-kept'
+import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
+  beat,
   claimedOf,
   inOrder,
   isHolder,
@@ -29,6 +30,7 @@ import {
   type ModelQueue,
   type ModelTask,
   newQueue,
+  nextDue,
   page,
   statsOf,
   storedOf,
@@ -95,7 +97,7 @@ export function modelStore(clock: Clock): ModelStore {
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue)
+    const nextDueMs = nextDue(queue, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -149,24 +151,11 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function nextDue(queue: ModelQueue): number | undefined {
-    if (inOrder(queue, 'waiting').length > 0) return 0
-    const next = inOrder(queue, 'scheduled')[0]
-    return next && Math.max(0, next.atMs - clock.nowMs())
-  }
-
-  function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
-    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
-    const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
-    for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
-    return {
-      lost: held.filter(each => !isMine(each)).map(({ id }) => id),
-      cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
-    }
-  }
-
   function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) drop(queue, task)
+    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
     const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
@@ -187,9 +176,6 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    const { done, dead } = over(queue, keepDeadMs, nowMs)
-    for (const task of done) drop(queue, task)
-    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
     return {
       ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
       ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
@@ -290,7 +276,7 @@ export function modelStore(clock: Clock): ModelStore {
         return on(name, queue => enqueue(queue, tasks))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
-      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
+      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
@@ -303,11 +289,9 @@ export function modelStore(clock: Clock): ModelStore {
       peek: (name, ids) => on(name, queue => peek(queue, ids)),
       before: (name, id) => on(name, queue => relations.before(queue, id)),
       watchEnds(name, listener) {
-        const { endListeners } = queueOf(name)
-        const own = { ...listener }
-        endListeners.add(own)
-        mine.push(() => endListeners.delete(own))
-        return () => endListeners.delete(own)
+        const end = watchEnds(queueOf(name), listener)
+        mine.push(end)
+        return end
       },
       pause: async () => notYet(),
       resume: async () => notYet(),

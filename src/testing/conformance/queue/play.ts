@@ -1,5 +1,5 @@
 import { expect } from 'bun:test'
-import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
+import type { ExchangeReply, Held, QueueDriver, ReapReply, ReapRule } from '@/infra/queue/driver'
 import { findingsOf, heldOf, longMs } from './fixture'
 import { check, newLedger, type Snapshot, snapshot, timeless } from './invariants'
 import { modelStore } from './model'
@@ -54,11 +54,11 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
   }
 
   /** A reaper that does not trust the clock yet takes nothing for the time of one lease. */
-  async function reapTrusting(driver: QueueDriver, rule: { leaseMs: number; crashesMax: number }): Promise<ReapReply> {
+  async function reapTrusting(driver: QueueDriver, rule: ReapRule): Promise<ReapReply> {
     const cancelled = async () => (await driver.stats(queue)).total.cancelled
     const before = await cancelled()
     const reply = await driver.reap(queue, rule)
-    if (reply.again.length + reply.poisoned.length > 0 || (await cancelled()) > before) return reply
+    if (reply.again.length + reply.poisoned.length > 0 || reply.expired || (await cancelled()) > before) return reply
     await store.advance(rule.leaseMs + 1)
     return driver.reap(queue, rule)
   }
@@ -104,7 +104,8 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
-    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, ids: [id] })
+    const { dead, done } = await there()
+    for (const { id } of [...dead, ...done]) await callBoth({ is: 'remove', by: 0, ids: [id] })
     expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)

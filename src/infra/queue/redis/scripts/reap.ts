@@ -46,6 +46,7 @@ if is_back or m[4] then
 end
 if now < after then return { {}, {}, 0, is_check_due and 1 or 0, 0, 0 } end
 
+local done, dead, is_more = expire(tonumber(ARGV[3]))
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
 local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
@@ -85,7 +86,6 @@ for i, id in ipairs(ids) do
     end
   end
 end
-local done, dead, is_more = expire(tonumber(ARGV[3]))
 flush()
 drop_expired(done, dead)
 if is_waiting then wake() end
