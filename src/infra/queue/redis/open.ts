@@ -20,10 +20,11 @@ import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueScript } from './scripts/enqueue'
+import { enqueueHeldScript, enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
+import { beforeScript } from './scripts/held'
 import { peekScript, reportScript } from './scripts/kept'
 import { listScript, probeScript, showScript, statsScript } from './scripts/look'
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
@@ -31,6 +32,7 @@ import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
 import {
   checkTask,
+  endedOf,
   enqueueReplies,
   exchangeReply,
   heldOf,
@@ -91,7 +93,11 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...wordsOfTasks(tasks)]
-    const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
+    const { reply, isAgain } = await link.ask(
+      tasks.some(({ after }) => after) ? enqueueHeldScript : enqueueScript,
+      metaKeyOf(prefix, queue),
+      () => words,
+    )
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
     // An id that nobody else may have used is there because an earlier time has done it.
@@ -182,14 +188,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     async stats(queue) {
       const reply = await ask(statsScript, queue)
-      type Said = [number, number, number, number, number, string[], number]
-      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept] = reply as Said
+      type Said = [number, number, number, number, number, string[], number, number]
+      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held] = reply as Said
       const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
       return {
         waiting,
         scheduled,
-        held: 0,
+        held,
         active,
         done: kept,
         dead,
@@ -215,7 +221,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       refuseMore(ids.length, operateMax)
       return ids.length === 0 ? [] : peekedTasks(await ask(peekScript, queue, ...ids))
     },
-    before: async () => notYet(),
+    before: async (queue, id) => endedOf(await ask(beforeScript, queue, id)),
     watchEnds: ends.watch,
     pause: async () => notYet(),
     resume: async () => notYet(),

@@ -2,6 +2,7 @@ import type { TaskError, TaskState } from '@/core/queue/admin'
 import {
   type Claim,
   type Claimed,
+  type Ended,
   type EnqueueReply,
   type ExchangeReply,
   type Finish,
@@ -35,7 +36,7 @@ const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durat
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique, lane, follower }: NewTask): void {
+export function checkTask({ id, priority, delayMs, unique, lane, follower, after }: NewTask): void {
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
@@ -45,21 +46,23 @@ export function checkTask({ id, priority, delayMs, unique, lane, follower }: New
     (!unique ||
       (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
     (lane === undefined || isId(lane)) &&
-    (!follower || isId(follower.id))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower })}`)
+    (!follower || isId(follower.id)) &&
+    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after })}`)
 }
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const task of tasks) {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower } = task
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, after } = task
     const flags =
       (isIdKept ? flagsOf.idKept : 0) +
       (unique ? flagsOf.unique : 0) +
       (lane === undefined ? 0 : flagsOf.lane) +
       (follower ? flagsOf.follower : 0)
-    words.push(id, `${priority}${flags.toString(16)}${delayMs > 0 ? 'd' : ''}`, restOf(task))
-    if (delayMs > 0) words.push(delayMs)
+    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : delayMs > 0 ? 'd' : ''}`, restOf(task))
+    if (after) words.push(`${after.count} ${after.isDoneNeeded ? 1 : 0} ${delayMs}`)
+    else if (delayMs > 0) words.push(delayMs)
   }
   return words
 }
@@ -162,8 +165,8 @@ function partsOf(entry: string): { lane?: string; length: number } {
 }
 
 export function storedTask(reply: unknown): StoredTask {
-  type Told = [string, TaskState, string, string, string, unknown, string[], string, string]
-  const [id, state, at, entry, owner, pairs, errors, progress, result] = reply as Told
+  type Told = [string, TaskState, string, string, string, unknown, string[], string, string, number]
+  const [id, state, at, entry, owner, pairs, errors, progress, result, endedCount] = reply as Told
   const [attempt, , worker] = /^(\d+):\S+ (\S+) (.*)$/.exec(owner)?.slice(1) ?? []
   const fields = fieldsOf(pairs)
   const task: StoredTask = {
@@ -183,7 +186,21 @@ export function storedTask(reply: unknown): StoredTask {
   if (at !== '') task.atMs = Number(at)
   if (progress !== '') task.progress = progress
   if (result !== '') task.result = result
+  if (state === 'held') task.heldFor = Number(fields['n'] ?? 0) - endedCount
   return task
+}
+
+const outcomes: Record<string, Ended['outcome']> = { d: 'done', x: 'dead', c: 'cancelled' }
+
+/** @param reply ids, and letters with results */
+export function endedOf(reply: unknown): Ended[] {
+  const words = reply as string[]
+  const ended: Ended[] = []
+  for (let i = 0; i + 1 < words.length; i += 2) {
+    const [id, word] = [words[i] as string, words[i + 1] as string]
+    ended.push({ id, outcome: outcomes[word[0] as string] ?? 'dead', ...(word.length > 1 && { result: word.slice(1) }) })
+  }
+  return ended.toSorted((a, b) => (a.id < b.id ? -1 : 1))
 }
 
 export function peekedTasks(reply: unknown): (PeekedTask | undefined)[] {

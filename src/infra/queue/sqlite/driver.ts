@@ -10,6 +10,7 @@ import { endsOf } from './ends'
 import { enqueue } from './enqueue'
 import { asUnavailable, closed } from './errors'
 import { finish } from './finish'
+import { before } from './followers'
 import { fsck } from './fsck'
 import { createGroup } from './group'
 import { peek, report } from './kept'
@@ -167,7 +168,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
       refuseMore(ids.length, operateMax)
       return read(() => peek(db, queue, ids))
     },
-    before: async () => notYet(),
+    before: (queue, id) => read(() => before(db, queue, id, clock.nowMs())),
     watchEnds: (queue, listener) => untilClosed(ends.add(queue, listener)),
     pause: async () => notYet(),
     resume: async () => notYet(),

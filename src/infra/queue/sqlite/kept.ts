@@ -1,7 +1,7 @@
 import type { Database, SqlRow } from '@/core/database'
 import { type Held, type PeekedTask, reapMax } from '../driver'
 import { end } from './ending'
-import { peekedTask, states } from './rows'
+import { endingColumns, endingOf, peekedTask, states } from './rows'
 import type { Session, Summary } from './session'
 
 /** What stays of tasks for a time: done ones, dead letters, and how far the others are. */
@@ -36,19 +36,17 @@ export async function expire(
 ): Promise<{ done: number; dead: number; more: boolean }> {
   const done = await over(session, summary, states.done, session.nowMs)
   // They were remembered when they ended.
-  for (const row of done) await end(session, summary.queue, { ...endingOf(row), isIdKept: false })
+  for (const row of done) await end(session, summary.queue, { ...endingOf(row), isIdKept: false }, undefined)
   summary.kept -= done.length
   const dead = keepDeadMs === undefined ? [] : await over(session, summary, states.dead, session.nowMs - keepDeadMs)
-  for (const row of dead) await end(session, summary.queue, endingOf(row))
+  for (const row of dead) await end(session, summary.queue, endingOf(row), { outcome: 'cancelled' })
   summary.dead -= dead.length
   return { done: done.length, dead: dead.length, more: done.length === reapMax || dead.length === reapMax }
 }
 
 const over = ({ tx }: Session, { queue }: Summary, state: number, tillMs: number): Promise<SqlRow[]> =>
   tx.all(
-    `select "seq", "id", "isIdKept" from "queueTask" where "queue" = +? and "state" = ${state} and "state" > 0 and "at" <= +?
+    `select ${endingColumns} from "queueTask" where "queue" = +? and "state" = ${state} and "state" > 0 and "at" <= +?
       order by "at", "id" limit ${reapMax}`,
     [queue, tillMs],
   )
-
-const endingOf = (row: SqlRow) => ({ seq: Number(row['seq']), id: String(row['id']), isIdKept: row['isIdKept'] === 1 })

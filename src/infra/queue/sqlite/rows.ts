@@ -14,11 +14,38 @@ import { errorsMax, type Finish, type Held, keptError, type PeekedTask, type Sto
  *   for how many ms it gets the key, when it is enqueued and when it is retried.
  * - `errors`: JSON, `[[ms, attempt, message], …]`. `progress`: what an attempt has said last, until the task is gone. `result`: of a done one.
  *
+ * - `follower`: of the task that is told how this one ends, `+<id>` when it wants the result, else `-<id>`. `needCount`: of one that is
+ *   held, or was, for how many it is still; null of others. `isDoneNeeded`: only those count that are done. `delayMs`: its delay from then on.
+ *
+ * How tasks have ended that another is told of is in "queueEnded", `follower` being the id of that other, `outcome` one of `outcomes`. While
+ * that one is there `until` is null; before it comes they are kept for a time.
+ *
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And
  * SQLite compiles a query with an order and `= ?` or `limit ?` anew each time it is run, which `+?` keeps it from.
  */
 export const states = { waiting: 0, scheduled: 1, active: 2, dead: 3, done: 4, held: 5 } as const
 const stateNames: readonly TaskState[] = ['waiting', 'scheduled', 'active', 'dead', 'done', 'held']
+
+/** Of what is later here is known more: a dead letter may still be removed, and what was retried may be done. */
+export const outcomes = ['dead', 'cancelled', 'done'] as const
+
+/** What is to be known of a task when it ends. */
+export interface Ending {
+  seq: number
+  id: string
+  isIdKept: boolean
+  follower: string | undefined
+  /** It is held, or was. */
+  isFollower: boolean
+}
+export const endingColumns = '"seq", "id", "isIdKept", "follower", "needCount"'
+export const endingOf = (row: SqlRow): Ending => ({
+  seq: Number(row['seq']),
+  id: String(row['id']),
+  isIdKept: row['isIdKept'] === 1,
+  follower: row['follower'] === null ? undefined : String(row['follower']),
+  isFollower: row['needCount'] !== null,
+})
 
 /** The columns that make a `StoredTask`. */
 export const shownColumns = [
@@ -35,6 +62,7 @@ export const shownColumns = [
   'errors',
   'progress',
   'result',
+  'needCount',
   'envelope',
 ]
   .map(name => `"${name}"`)
@@ -53,6 +81,7 @@ export function storedTask(row: SqlRow): StoredTask {
     isCancelled: row['isCancelled'] === 1,
     ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
     ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
+    ...(state === 'held' ? { heldFor: Number(row['needCount']) } : {}),
     ...(row['progress'] === null ? {} : { progress: String(row['progress']) }),
     ...(row['result'] === null ? {} : { result: String(row['result']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),

@@ -18,6 +18,7 @@ const columns = [
   'tail',
   'waiting',
   'scheduled',
+  'held',
   'active',
   'dead',
   'kept',
@@ -115,6 +116,7 @@ const waitingLines = (end: 'min' | 'max') => `(select ${end}("n") from (select
 export const counting = `select ${waitingLines('min')} as "firstLine", ${waitingLines('max')} as "lastLine",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.waiting}) as "waitingThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.scheduled} and "state" > 0) as "scheduledThere",
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.held} and "state" > 0) as "heldThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.active} and "state" > 0) as "activeThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.done} and "state" > 0) as "keptThere"`
@@ -125,6 +127,7 @@ export const countedOf = (row: SqlRow) => ({
   tail: Math.max(0, Number(row['lastLine'] ?? 0)),
   waiting: Number(row['waitingThere'] ?? 0),
   scheduled: Number(row['scheduledThere'] ?? 0),
+  held: Number(row['heldThere'] ?? 0),
   active: Number(row['activeThere'] ?? 0),
   dead: Number(row['deadThere'] ?? 0),
   kept: Number(row['keptThere'] ?? 0),

@@ -19,6 +19,10 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     await claim(each)
     await enqueue(...Array.from({ length: each }, (_, i) => ({ delayMs: longMs + i * 1000 })))
     await enqueue(...Array.from({ length: each }, (_, i) => ({ priority: (i * 7) % 10 })))
+    for (let i = 0; i < each; i++) {
+      await enqueue({ priority: (i * 7) % 10, after: { count: 1, isDoneNeeded: false } })
+      await store.advance(2)
+    }
     return queue
   }
 
@@ -95,12 +99,11 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     })
 
     test('agree with the lists', async () => {
-      const { driver, name, all } = await filled(7)
+      const { driver, name, ids } = await filled(7)
       const { total, oldestWaitingMs, ...counts } = await driver.stats(name)
-      const lists = await all()
-      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 0, active: 7, done: 7, dead: 7, isPaused: false })
-      for (const state of ['waiting', 'scheduled', 'active', 'done', 'dead'] as const) expect(lists[state]).toHaveLength(counts[state])
-      expect(total).toMatchObject({ enqueued: 35, failed: 7, dead: 7, done: 7 })
+      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 7, active: 7, done: 7, dead: 7, isPaused: false })
+      for (const state of taskStates) expect(await ids(state)).toHaveLength(counts[state])
+      expect(total).toMatchObject({ enqueued: 42, failed: 7, dead: 7, done: 7 })
     })
 
     test('count what has ended, and how', async () => {

@@ -45,12 +45,11 @@ export interface Ledger {
 export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map(), uniques: new Map() })
 
 export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
-  const listed = (['waiting', 'scheduled', 'active', 'done', 'dead'] as const).map(
-    async state => (await driver.list(queue, state, 1000)).tasks,
-  )
-  const [waiting, scheduled, active, done, dead] = await Promise.all(listed)
-  if (!waiting || !scheduled || !active || !done || !dead) throw new Error('a list is missing')
-  return { tasks: { waiting, scheduled, held: [], active, done, dead }, stats: await driver.stats(queue) }
+  const states = ['waiting', 'scheduled', 'held', 'active', 'done', 'dead'] as const
+  const listed = states.map(async state => (await driver.list(queue, state, 1000)).tasks)
+  const [waiting, scheduled, held, active, done, dead] = await Promise.all(listed)
+  if (!waiting || !scheduled || !held || !active || !done || !dead) throw new Error('a list is missing')
+  return { tasks: { waiting, scheduled, held, active, done, dead }, stats: await driver.stats(queue) }
 }
 
 /** What does not depend on when it was done. */
@@ -64,7 +63,7 @@ export const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapsh
 
 const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
 const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
-const alive = ['waiting', 'scheduled', 'active'] as const
+const alive = ['waiting', 'scheduled', 'held', 'active'] as const
 const attemptOf = ({ id, attempt, nonce }: Held) => `${id} ${attempt} ${nonce}`
 
 /** Each end that was said in a call, with the answer. */
@@ -87,8 +86,8 @@ function givenOf({ call, reply, before }: Moment) {
 
 /** I1 */
 function nothingIsLost({ after, ledger }: Moment): string[] {
-  const { total, waiting, scheduled, active, dead } = after.stats
-  const known = waiting + scheduled + active + dead + total.done + total.cancelled + ledger.removed
+  const { total, waiting, scheduled, held, active, dead } = after.stats
+  const known = waiting + scheduled + held + active + dead + total.done + total.cancelled + ledger.removed
   return known === total.enqueued ? [] : [`${total.enqueued} were accepted, and ${known} are known of`]
 }
 

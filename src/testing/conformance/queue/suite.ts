@@ -5,6 +5,8 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { heldSuite } from './held'
+import { heldBeforeSuite } from './held-before'
 import { inspectSuite } from './inspect'
 import { keptSuite } from './kept'
 import { leaseSuite } from './lease'
@@ -24,6 +26,8 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     cancel: cancelSuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a held task': heldSuite,
+    'what a held task waits for': heldBeforeSuite,
     'what is kept': keptSuite,
     progress: progressSuite,
     'what operators see': inspectSuite,

@@ -78,6 +78,13 @@ const workers = ['one:1', 'one:2', 'other:1']
 const keys = ['k', 'l'].map(letter => letter.repeat(22))
 /** So few that some are used again. */
 const id = fc.integer({ min: 0, max: 11 }).map(n => `task-${String(n).padStart(2, '0')}`)
+/** Those that wait for others, and for how many; the last needs them done. None waits for one with a higher id, so none for itself. */
+const afters: Readonly<Record<string, NonNullable<NewTask['after']>>> = {
+  'task-09': { count: 1, isDoneNeeded: false },
+  'task-10': { count: 2, isDoneNeeded: false },
+  'task-11': { count: 1, isDoneNeeded: true },
+}
+export const followers = Object.keys(afters)
 /** Whoever uses an id that is kept says so each time. */
 const isKept = (id: string) => Number(id.slice(-2)) % 3 === 0
 const priority = fc.constantFrom(5, 5, 0, 9)
@@ -98,9 +105,14 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
     nil: undefined,
     freq: 2,
   })
+  const follower = fc.option(fc.record({ id: fc.constantFrom(...followers), wantsResult: fc.boolean() }), { nil: undefined })
   const task = fc
-    .record({ id, priority, delayMs, unique, text: fc.constantFrom('', 'text', '\n"é世') })
-    .map(({ unique: said, ...rest }): StepTask => ({ ...rest, isIdKept: isKept(rest.id), ...(said ? { unique: said } : {}) }))
+    .record({ id, priority, delayMs, unique, follower, text: fc.constantFrom('', 'text', '\n"é世') })
+    .map(({ unique: said, follower: next, ...rest }): StepTask => {
+      const after = afters[rest.id]
+      const follower = next && next.id > rest.id ? next : undefined
+      return { ...rest, isIdKept: isKept(rest.id), ...(follower && { follower }), ...(after ? { after } : said && { unique: said }) }
+    })
   const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),

@@ -1,4 +1,5 @@
 import { redisScript } from '../../../redis'
+import { relations } from './held'
 import { keep } from './kept'
 import { moves, shared, whenFull } from './shared'
 
@@ -57,6 +58,7 @@ local function finish(i)
   if outcome == 'k' and delay == 0 then outcome = 'd' end
   if hashes == 0 and outcome == 'd' then
     count('done')
+    if marks > '7' then tell_follower(id, marks, 'd', why) end
     forget(id, marks)
     return 'o'
   end
@@ -64,6 +66,7 @@ local function finish(i)
   if h[2] and word ~= 'd' then outcome = 'c' end
   if outcome == 'd' or outcome == 'c' then
     count(outcome == 'd' and 'done' or 'cancelled')
+    tell_follower(id, marks, outcome, outcome == 'd' and why)
     forget(id, marks, true)
     return 'o'
   end
@@ -71,6 +74,7 @@ local function finish(i)
   -- Said before, but the move was torn: it is made again, and counted once.
   local is_half, attempt, failures = h[3] == held, string.match(held, '^%d+'), h[1] or '0'
   if outcome == 'k' then
+    tell_follower(id, marks, 'd', why)
     keep(id, marks, held, delay, why, h[2])
     if not is_half then count('done') end
     return 'o'
@@ -92,6 +96,7 @@ local function finish(i)
     call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'r', hex(run))
     if priority ~= '' then wait_last(id, priority) else add(later, run, id) end
   else
+    tell_follower(id, marks, 'x')
     call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'z', string.format('%.0f', now))
     add(dying, now, id)
     free(id, marks)
@@ -156,7 +161,10 @@ local function take(lease, life, keeps_nothing_too)
     end
     local attempt, failures, crashes, ready = 1, false, false, sub(entry, 3, 13)
     if has_hashes then
-      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z')
+      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z', 'n')
+      -- One that is held is named here from an earlier life.
+      if h[7] and not h[4] then return end
+      if h[7] then unheld[#unheld + 1] = id end
       if h[5] then
         cancelled[#cancelled + 1] = { id, marks_of(entry) }
         return
@@ -219,6 +227,7 @@ local function take(lease, life, keeps_nothing_too)
   for _, id in ipairs(revived) do call('HSET', B .. 's:' .. id, 'z', '') end
   trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
   for _, each in ipairs(cancelled) do
+    tell_follower(each[1], each[2], 'c')
     forget(each[1], each[2], true)
     count('cancelled')
   end
@@ -238,6 +247,7 @@ if wanted > 0 then
   else
     promote()
     unfilled = take(now + ARGV[at + 3], ARGV[at + 4], ARGV[at + 5] == '1')
+    tell_next()
   end
 end
 `
@@ -260,6 +270,6 @@ end
  * lease in ms, how long it is remembered in ms, 1 to remember also that it took nothing, and a nonce to forget, if any.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.
  */
-export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${lines}${keep}${finish}${claim}${whatIsNext}
+export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${relations}${lines}${keep}${finish}${claim}${whatIsNext}
 return { table.concat(statuses), due, claimed }
 `)

@@ -1,11 +1,12 @@
 import { redisScript } from '../../../redis'
+import { heldFault, relations } from './held'
 import { moves, shared, whenFull } from './shared'
 
 /**
  * The check of one queue, in steps of some milliseconds. Each step is atomic, so what a queue at work looks like between two calls is
  * never taken for damage. All take ARGV[1]: 1 to mend; and return findings as pairs of what and id.
  */
-const base = `${whenFull}${shared}${moves}
+const base = `${whenFull}${shared}${moves}${relations}
 local fixes, findings = ARGV[1] == '1', {}
 local function found(what, id)
   findings[#findings + 1] = what
@@ -16,7 +17,7 @@ local function exists(id) return call('EXISTS', B .. 'e:' .. id) == 1 end
 -- @returns whether the nth of these is in a set
 local function places_of(ids, first, last)
   local all = {}
-  for i, set in ipairs({ ACT, SCH, DEAD, DONE }) do all[i] = call('ZMSCORE', set, unpack(ids, first, last)) end
+  for i, set in ipairs({ ACT, SCH, DEAD, DONE, HLD }) do all[i] = call('ZMSCORE', set, unpack(ids, first, last)) end
   return function(n)
     for _, scores in ipairs(all) do
       if scores[n] then return true end
@@ -26,8 +27,8 @@ local function places_of(ids, first, last)
 end
 `
 
-/** ARGV: fix, `act`, `sch`, `dead`, `done` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
-export const checkSetScript = redisScript(`${base}
+/** ARGV: fix, `act`, `sch`, `dead`, `done`, `hld` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
+export const checkSetScript = redisScript(`${base}${heldFault}
 local name = ARGV[2]
 local set = B .. name
 local page = call(name == 'own' and 'HSCAN' or 'ZSCAN', set, ARGV[3], 'COUNT', 200)
@@ -59,10 +60,14 @@ for i = 1, #page[2], 2 do
   elseif name == 'dead' or name == 'done' then
     drop_elsewhere(id, SCH)
     if name == 'dead' then drop_elsewhere(id, DONE) end
+  elseif name == 'hld' then
+    local fault, mend = held_fault(id)
+    if fault and found(fault, id) then mend() end
   end
 end
 flush()
 if is_waiting then wake() end
+tell_next()
 return { page[1], findings }
 `)
 
@@ -121,6 +126,8 @@ for _, key in ipairs(page[2]) do
     ids[#ids + 1] = id
   elseif (kind == 's' or kind == 'x' or kind == 'r' or kind == 'v') and not exists(id) then
     if found('leftover', id) then call('UNLINK', key) end
+  elseif kind == 'b' and not exists(id) and call('PTTL', key) == -1 then
+    if found('leftover', id) then call('UNLINK', key) end
   elseif kind == 'u' then
     local holder = call('GET', key)
     local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder) or call('ZSCORE', DONE, holder))
@@ -155,7 +162,7 @@ return { #ids == 5000 and from + 5000 or -1, call('SCARD', search) }
 const stepSearchedMax = 100_000
 
 /** ARGV: fix, the name of the search, lease in ms. What no line had is an orphan, if it still has no place. Returns how many are left, and findings. */
-export const mendOrphansScript = redisScript(`${base}
+export const mendOrphansScript = redisScript(`${base}${heldFault}
 local search, searched = B .. 'f:' .. ARGV[2], 0
 for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
   if searched > ${stepSearchedMax} then break end
@@ -169,7 +176,8 @@ for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
       local held = string.match(call('HGET', OWN, id) or '', '^%S+')
       local h = call('HMGET', B .. 's:' .. id, 'z', 'r', 'l', 'y')
       -- Its owner may well be there; if not, the lease ends.
-      if held and held ~= h[3] and held ~= h[4] then call('ZADD', ACT, now + ARGV[3], id)
+      if is_unreleased(id) then call('ZADD', HLD, now, id)
+      elseif held and held ~= h[3] and held ~= h[4] then call('ZADD', ACT, now + ARGV[3], id)
       else settle(id, head, h[1], h[2]) end
     end
   end

@@ -33,7 +33,11 @@ local function expire(keep_dead_ms)
   local dead, is_more_dead = {}, false
   if keep_dead_ms then dead, is_more_dead = expired(DEAD, string.format('%.0f', now - keep_dead_ms)) end
   for _, id in ipairs(done) do forget(id, '0', true) end
-  for _, id in ipairs(dead) do forget(id, marks_of(head_of(id)), true) end
+  for _, id in ipairs(dead) do
+    local marks = marks_of(head_of(id))
+    tell_follower(id, marks, 'c')
+    forget(id, marks, true)
+  end
   return done, dead, is_more_done or is_more_dead
 end
 local function drop_expired(done, dead)

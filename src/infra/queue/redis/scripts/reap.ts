@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
 import { poisonError, reapMax } from '../../driver'
+import { relations } from './held'
 import { expire } from './kept'
 import { moves, shared, whenFull } from './shared'
 
@@ -26,7 +27,7 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${expire}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
@@ -45,6 +46,7 @@ if is_back or m[4] then
 end
 if now < after then return { {}, {}, 0, is_check_due and 1 or 0, 0, 0 } end
 
+local done, dead, is_more = expire(tonumber(ARGV[3]))
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
 local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
@@ -57,6 +59,7 @@ for i, id in ipairs(ids) do
     local held = string.match(owners[i] or '', '^%S+')
     local h = call('HMGET', s, 'x', 'c', 'z', 'r', 'l', 'y')
     if h[2] then
+      tell_follower(id, marks_of(head), 'c')
       forget(id, marks_of(head), true)
       count('cancelled')
     elseif not held or held == h[5] or held == h[6] then
@@ -68,6 +71,7 @@ for i, id in ipairs(ids) do
       count('crashed')
       if crashes > crashes_max then
         note(id, attempt, string.format('${poisonErrorFormat}', crashes))
+        tell_follower(id, marks_of(head), 'x')
         call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'z', string.format('%.0f', now))
         add(dying, now, id)
         free(id, marks_of(head))
@@ -82,7 +86,6 @@ for i, id in ipairs(ids) do
     end
   end
 end
-local done, dead, is_more = expire(tonumber(ARGV[3]))
 flush()
 drop_expired(done, dead)
 if is_waiting then wake() end

@@ -47,7 +47,7 @@ export const shared = `
 local call, sub = redis.call, string.sub
 local B = sub(KEYS[1], 1, -2)
 local META, ACT, OWN, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'own', B .. 'sch', B .. 'dead', B .. 'w', B .. 'c'
-local DONE, ENDS = B .. 'done', B .. 'n'
+local DONE, HLD, ENDS = B .. 'done', B .. 'hld', B .. 'n'
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function hex(ms) return string.format('%011x', ms) end
@@ -71,6 +71,8 @@ const headMax = 13 + 33 + 130 + 131
 export const moves = `
 local trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
 local is_waiting = false
+-- For tasks that wait for others, see held.ts: which of them end here, what they are told after that, and which are held no more.
+local gone, strays, unheld = {}, {}, {}
 -- Most are short.
 local function head_of(id)
   local head = call('GETRANGE', B .. 'e:' .. id, 0, 45)
@@ -119,6 +121,8 @@ local function forget(id, marks, has_hash)
   trash[#trash + 1] = B .. 'e:' .. id
   if has_hash then
     for _, key in ipairs({ traces(id) }) do trash[#trash + 1] = key end
+    trash[#trash + 1] = B .. 'b:' .. id
+    gone[id] = true
   end
 end
 local function add(list, score, id)
@@ -154,6 +158,12 @@ local function flush()
   many(keeping, function(...) call('ZADD', DONE, ...) end, 200)
   many(leaving, function(...) call('HDEL', OWN, ...) end, 200)
   many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
+  many(unheld, function(...) call('ZREM', HLD, ...) end, 200)
+  for _, each in ipairs(strays) do
+    call('HSET', each[1], each[2], each[3])
+    call('PEXPIRE', each[1], ${keptIdMs})
+  end
+  unheld, strays = {}, {}
   for _, each in ipairs(freed) do
     if call('GET', each[2]) == each[1] then call('DEL', each[2]) end
   end
