@@ -7,6 +7,7 @@ const indexes = [
   'create index "queueTask_nonce" on "queueTask" ("queue", "nonce") where "nonce" is not null',
   'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueUntil" is not null',
   'create index "queueTask_cancelled" on "queueTask" ("queue", "id") where "isCancelled" = 1',
+  'create index "queueTask_groupKey" on "queueTask" ("queue", "groupKey") where "groupUntil" is not null',
 ]
 const columns = [
   'seq',

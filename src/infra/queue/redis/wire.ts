@@ -33,7 +33,8 @@ const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durat
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique, lane, follower }: NewTask): void {
+export function checkTask(task: NewTask): void {
+  const { id, priority, delayMs, unique, lane, follower, group } = task
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
@@ -43,21 +44,34 @@ export function checkTask({ id, priority, delayMs, unique, lane, follower }: New
     (!unique ||
       (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
     (lane === undefined || isId(lane)) &&
-    (!follower || isId(follower.id))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower })}`)
+    (!follower || isId(follower.id)) &&
+    (!group || isGroup(task, group))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, group })}`)
 }
+
+const isCount = (value: number) => Number.isInteger(value) && value > 0 && isDuration(value)
+const isGroup = (
+  { delayMs, unique, follower, after }: NewTask,
+  { key, countMax, bytesMax, delayMs: pauseMs, delayMaxMs }: NonNullable<NewTask['group']>,
+) =>
+  key.length === uniqueKeyLength &&
+  isId(key) &&
+  [countMax, bytesMax, pauseMs, delayMaxMs].every(isCount) &&
+  delayMaxMs >= pauseMs &&
+  !(delayMs > 0 || unique || follower || after)
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const task of tasks) {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower } = task
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, group } = task
     const flags =
       (isIdKept ? flagsOf.idKept : 0) +
       (unique ? flagsOf.unique : 0) +
       (lane === undefined ? 0 : flagsOf.lane) +
       (follower ? flagsOf.follower : 0)
-    words.push(id, `${priority}${flags.toString(16)}${delayMs > 0 ? 'd' : ''}`, restOf(task))
-    if (delayMs > 0) words.push(delayMs)
+    words.push(id, `${priority}${flags.toString(16)}${group ? 'g' : delayMs > 0 ? 'd' : ''}`, restOf(task))
+    if (group) words.push(`${group.key} ${group.countMax} ${group.bytesMax} ${group.delayMs} ${group.delayMaxMs}`)
+    else if (delayMs > 0) words.push(delayMs)
   }
   return words
 }
@@ -78,7 +92,7 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   if (!Array.isArray(reply)) return tasks.map(({ id }) => ({ id, status: 'enqueued' }))
   return tasks.map(({ id }, i) => {
     const word = reply[i] as number | string
-    if (typeof word === 'string') return { id: word, status: 'unique' }
+    if (typeof word === 'string') return { id: word.slice(1), status: word[0] === '=' ? 'unique' : 'joined' }
     return { id, status: word === 0 ? 'enqueued' : 'duplicate' }
   })
 }

@@ -15,7 +15,7 @@ export async function end(session: Session, queue: string, { seq, id, isIdKept }
   if (isIdKept) await remember(session, queue, id)
 }
 
-async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
+export async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
   await tx.run(
     'insert into "queueTombstone" ("queue", "id", "until") values (?, ?, ?) on conflict do update set "until" = excluded."until"',
     [queue, id, nowMs + keptIdMs],

@@ -11,6 +11,7 @@ import { errorsMax, type Finish, type Held, keptError, type StoredTask } from '.
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
  * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
  *   for how many ms it gets the key, when it is enqueued and when it is retried.
+ * - `groupKey`, `groupUntil`, `groupCount`: of one that collects others; see collect.ts.
  * - `errors`: JSON, `[[ms, attempt, message], …]`.
  *
  * The condition of an index must be said by a query word for word to be used, hence `"state" > 0` beside the state itself. And

@@ -1,5 +1,6 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import type { ModelGroup } from './model-group'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -30,6 +31,8 @@ export interface ModelQueue {
   /** Until when an id is remembered. */
   kept: Map<string, number>
   keys: Map<string, { id: string; untilMs: number }>
+  /** What collects, by its key. */
+  groups: Map<string, ModelGroup>
   /** What each claim got. */
   claims: Map<string, string[]>
   total: QueueStats['total']
@@ -40,6 +43,7 @@ const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  groups: new Map(),
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
 })
 

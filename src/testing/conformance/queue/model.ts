@@ -19,6 +19,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { collect } from './model-group'
 import {
   claimedOf,
   inOrder,
@@ -59,11 +60,26 @@ export function modelStore(clock: Clock): ModelStore {
     return tasks.map(task => enqueueOne(queue, task))
   }
 
-  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
+    const { id, delayMs, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
+    if (group) {
+      const open = (atMs: number) => {
+        wake(queue)
+        return add(queue, said, atMs - nowMs)
+      }
+      const due = (task: ModelTask) => wait(queue, task, 'tail')
+      return collect(queue, said, group, { nowMs, open, due })
+    }
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
+    add(queue, said, delayMs)
+    return { id, status: 'enqueued' }
+  }
+
+  function add(queue: ModelQueue, { id, isIdKept, priority, unique, envelope }: NewTask, delayMs: number): ModelTask {
+    const nowMs = clock.nowMs()
     const task: ModelTask = {
       ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
       ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
@@ -72,7 +88,7 @@ export function modelStore(clock: Clock): ModelStore {
     if (delayMs > 0) schedule(task, delayMs)
     else wait(queue, task, 'tail')
     queue.total.enqueued++
-    return { id, status: 'enqueued' }
+    return task
   }
 
   /** @returns the id of the task that has the key, when that is another */

@@ -5,6 +5,7 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { groupSuite } from './group'
 import { inspectSuite } from './inspect'
 import { leaseSuite } from './lease'
 import type { QueueStoreName } from './stores'
@@ -22,6 +23,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     cancel: cancelSuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a group': groupSuite,
     'what operators see': inspectSuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,

@@ -14,6 +14,7 @@ import { keptIdMs } from '../../driver'
  *     e:<id>   string  the head, and the envelope: a task exists as long as this does
  *     s:<id>   hash    what its attempts have left, once one has ended without success; fields below
  *     x:<id>   list    the last errors
+ *     g:<key>  string  the group that collects under a key; see collect.ts
  *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
