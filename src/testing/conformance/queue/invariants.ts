@@ -171,6 +171,17 @@ function theDeadStay({ call, before, after }: Moment): string[] {
   return idsIn(before, ['dead']).filter(id => !still.has(id) && !mayGo.includes(id))
 }
 
+function whatJoinsIsThere({ call, reply, after }: Moment): string[] {
+  if (call.is !== 'enqueue') return []
+  const there = new Map(everything(after).map(({ id, envelope }) => [id, envelope]))
+  return call.tasks.flatMap((task, i) => {
+    const { id, status } = (reply as EnqueueReply[])[i] as EnqueueReply
+    if (status !== 'joined') return []
+    const times = (there.get(id)?.split(task.envelope).length ?? 1) - 1
+    return times === 1 || (times > 1 && !task.isIdKept) ? [] : [`${task.id} is ${times} times in ${id}`]
+  })
+}
+
 function attemptsGrow(moment: Moment): string[] {
   return givenOf(moment).flatMap(({ id, attempt }) => (attempt > (moment.ledger.attempts.get(id) ?? 0) ? [] : [`${id} ${attempt}`]))
 }
@@ -186,6 +197,7 @@ export const invariants: readonly Invariant[] = [
   { name: 'I7', says: 'no task starts before its time', broken: noneStartsBeforeItsTime },
   { name: 'I9', says: 'a unique key has one holder', broken: aKeyHasOneHolder },
   { name: 'I14', says: 'dead letters go only when they are told to', broken: theDeadStay },
+  { name: 'groups', says: 'what has joined a group is in it, and once when its id is kept', broken: whatJoinsIsThere },
   { name: 'attempts', says: 'each start of a task has a higher number than all before it', broken: attemptsGrow },
 ]
 

@@ -9,11 +9,12 @@ const slackMs = 1000
  * is to come, and has never been started: any other of the same id has another.
  *
  * Each prefix of the writes is safe, and so is all of it once more. An envelope is there before its id is remembered: half of a join is
- * done again, and who reads the group drops the line that is there twice. What is full cannot be joined any more before it gets into its line.
+ * done again, and who reads the group drops the line that is there twice. What is full is named by its line first, which means nothing while it is
+ * scheduled for later.
  */
 export const collecting = `
 local rules, groups, collected, opened = {}, {}, {}, 0
-local is_due, sooner = false, {}
+local sooner = {}
 local function rule_of(word)
   if not rules[word] then
     local key, count, bytes, delay, longest = string.match(word, '^(%S+) (%d+) (%d+) (%d+) (%d+)$')
@@ -35,8 +36,12 @@ local function group_of(key)
   end
   return groups[key]
 end
+-- It waits behind those that were said before it.
 local function close(group)
   group.is_full, groups[group.key] = true, false
+  local priority = sub(group.first and group.first.kind or call('GETRANGE', B .. 'e:' .. group.id, 0, 0), 1, 1)
+  lines[priority] = lines[priority] or {}
+  table.insert(lines[priority], group.id)
 end
 -- @returns the id of the group when it was there
 local function collect(id, kind, rest, word)
@@ -80,10 +85,8 @@ local function keep_groups()
     if #group.lines > 0 then call('APPEND', entry, '\\n' .. table.concat(group.lines, '\\n')) end
     for _, id in ipairs(group.kept) do call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
     if group.is_full then
-      is_due = true
       call('SETRANGE', entry, 2, hex(now))
       call('DEL', B .. 'g:' .. group.key)
-      call('LPUSH', B .. 'p' .. call('GETRANGE', entry, 0, 0), group.id)
       call('ZREM', SCH, group.id)
     elseif #group.lines > 0 then
       call('SETRANGE', entry, 2, hex(group.start))

@@ -14,7 +14,7 @@ import { shared, whenThereIsRoom } from './shared'
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
-export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}${collecting}
+export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -46,6 +46,7 @@ local function kind_of(head)
   known_kinds[head] = kind
   return kind
 end
+${collecting}
 while at <= argc do
   n = n + 1
   local id, head = ARGV[at], ARGV[at + 1]
@@ -120,7 +121,7 @@ if last > 0 or #collected > 0 then
   many(entries, function(...) call('MSET', ...) end, 200)
   keep_groups()
   if last / 2 + opened > 0 then call('HINCRBY', META, 'enqueued', last / 2 + opened) end
-  if (is_waiting or is_due) and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
+  if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 or next(sooner) then
     local first = call('ZRANGE', SCH, 0, 0)[1]
     if first and (sooner[first] or (#later > 0 and seen[first])) then call('PUBLISH', CHANNEL, '') end
