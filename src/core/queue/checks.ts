@@ -69,7 +69,9 @@ export const ruleChecks: Record<keyof TaskRules, Check> = {
     const fault = faultWithin(value, groupChecks)
     if (fault !== undefined) return fault
     const { delayMs, delayMaxMs } = value as GroupRule
-    return delayMaxMs !== undefined && delayMaxMs < (delayMs ?? groupDefaults.delayMs) ? 'has a delayMaxMs below its delayMs' : undefined
+    return delayMaxMs !== undefined && delayMaxMs < (delayMs ?? groupDefaults.delayMs)
+      ? `has a delayMaxMs below its delayMs, which is ${groupDefaults.delayMs} by default`
+      : undefined
   },
 }
 
