@@ -4,7 +4,7 @@ import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskS
 import { queueErrors } from '@/core/queue/queue'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
-import { readEnvelope } from './envelope'
+import { type Envelope, readEnvelope } from './envelope'
 import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
@@ -154,10 +154,19 @@ function viewOf(queue: string, task: StoredTask): TaskView {
     id,
     queue,
     state,
-    ...(read && { task: read.task, payload: read.payload, headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
+    ...(read && { task: read.task, ...payloadOf(read), headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
     ...(time && atMs !== undefined && { [time]: toTimestamp(atMs) }),
     ...(worker !== undefined && { worker }),
     ...(isCancelled && { isCancelled }),
     ...counts,
   }
+}
+
+/** So many of a group are shown; a page may have a thousand groups of a thousand. */
+const payloadsShownMax = 100
+
+function payloadOf({ payload, isGroup }: Envelope): Pick<TaskView, 'payload' | 'groupSize'> {
+  if (!isGroup) return { payload }
+  const payloads = payload as unknown[]
+  return { payload: payloads.slice(0, payloadsShownMax), groupSize: payloads.length }
 }
