@@ -1,5 +1,5 @@
 import { type EnqueueReply, keptIdMs, type NewTask } from '@/infra/queue/driver'
-import type { ModelQueue, ModelTask } from './model-state'
+import { type ModelQueue, type ModelTask, wake } from './model-state'
 
 /** The task that collects under a key. Another task of the same id is not it. */
 export interface ModelGroup {
@@ -12,8 +12,8 @@ export interface ModelGroup {
 /** What becomes of a task that belongs to a group, given what the model does with any task. */
 export interface GroupTools {
   nowMs: number
-  /** Makes it a task of its own, scheduled for that time. */
-  open(atMs: number): ModelTask
+  /** Makes it a task of its own. */
+  add(task: NewTask): ModelTask
   /** It waits from now on. */
   due(task: ModelTask): void
 }
@@ -21,10 +21,11 @@ export interface GroupTools {
 /** Adds it to the group of its key, or opens another. */
 export function collect(
   queue: ModelQueue,
-  { id, isIdKept, envelope }: NewTask,
+  said: NewTask,
   { key, countMax, bytesMax, delayMs, delayMaxMs }: NonNullable<NewTask['group']>,
-  { nowMs, open, due }: GroupTools,
+  { nowMs, add, due }: GroupTools,
 ): EnqueueReply {
+  const { id, isIdKept, envelope } = said
   const size = Buffer.byteLength(envelope)
   const close = ({ task }: ModelGroup) => {
     queue.groups.delete(key)
@@ -41,8 +42,9 @@ export function collect(
     group.task.envelope += `\n${envelope}`
     if (isIdKept) queue.kept.set(id, nowMs + keptIdMs)
   } else {
-    group = { task: open(nowMs + delayMs), count: 0, bytes: 0, untilMs: nowMs + delayMaxMs }
+    group = { task: add({ ...said, delayMs }), count: 0, bytes: 0, untilMs: nowMs + delayMaxMs }
     queue.groups.set(key, group)
+    wake(queue)
   }
   group.count++
   group.bytes += size

@@ -95,5 +95,8 @@ local function keep_groups()
       if group.before and group.start < group.before then sooner[group.id] = true end
     end
   end
+  if opened > 0 then call('HINCRBY', META, 'enqueued', opened) end
+  local first = next(sooner) and call('ZRANGE', SCH, 0, 0)[1]
+  if first and sooner[first] then call('PUBLISH', CHANNEL, '') end
 end
 `

@@ -1,20 +1,23 @@
 import { redisScript } from '../../../redis'
 import { collecting } from './collect'
-import { shared, whenThereIsRoom } from './shared'
+import { arrivals, relations } from './held'
+import { moves, shared, whenThereIsRoom } from './shared'
 
 /**
  * ARGV: a name for what the call has done, the number of the call, and how long it is remembered in ms. When the same is said again,
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
- * And of each task: id; priority and flags, and a `d` when it is delayed, a `g` when it belongs to a group; the rest of its entry after
- * the time; then the delay in ms, or the key of the group with its rule. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate,
- * or the id of another: after `=` of that which has its unique key, after `+` of the group that it was added to.
+ * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held, a `g` when it belongs to a group; the rest of
+ * its entry after the time; then the delay in ms; or for how many it is held, 1 for those that must be done, and its delay; or the key of the
+ * group with its rule. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of another: after `=` of that which has its
+ * unique key, after `+` of the group that it was added to.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
-export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}
+const enqueuing = (areAlone: boolean) =>
+  redisScript(`${whenThereIsRoom}${shared}${areAlone ? '' : moves + relations}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -38,6 +41,7 @@ local function kind_of(head)
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
+    is_held = sub(head, 3, 3) == 'h',
     is_grouped = sub(head, 3, 3) == 'g',
     has_lane = bits % 8 > 3,
     is_unique = bits % 4 > 1,
@@ -46,14 +50,14 @@ local function kind_of(head)
   known_kinds[head] = kind
   return kind
 end
-${collecting}
+${areAlone ? '' : collecting}
 while at <= argc do
   n = n + 1
   local id, head = ARGV[at], ARGV[at + 1]
   local kind, key = known_kinds[head] or kind_of(head), B .. 'e:' .. id
   ids[n], keys[n], kinds[n], rests[n] = id, key, kind, ARGV[at + 2]
   at = at + 3
-  if kind.is_delayed or kind.is_grouped then
+  if kind.is_delayed or kind.is_held or kind.is_grouped then
     more[n] = ARGV[at]
     at = at + 1
   end
@@ -66,7 +70,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
+local later, unique, entries, taken, seen, hold, last = {}, {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -90,27 +94,35 @@ for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
     refuse(i, 1)
-  elseif kind.is_grouped then
+  ${
+    areAlone
+      ? ''
+      : `elseif kind.is_grouped then
     local group = collect(id, kind, rests[i], more[i])
     if group then refuse(i, '+' .. group) end
     if kind.is_kept or not group then seen[id] = true end
-  elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
+  `
+  }elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    entries[last + 1] = keys[i]
-    if kind.is_delayed then
-      local run = now + more[i]
-      later[#later + 1] = run
-      later[#later + 1] = id
-      entries[last + 2] = kind.start .. hex(run) .. rests[i]
+    if kind.is_held then
+      hold[#hold + 1] = i
     else
-      kind.line[#kind.line + 1] = id
-      entries[last + 2] = kind.ready .. rests[i]
+      entries[last + 1] = keys[i]
+      if kind.is_delayed then
+        local run = now + more[i]
+        later[#later + 1] = run
+        later[#later + 1] = id
+        entries[last + 2] = kind.start .. hex(run) .. rests[i]
+      else
+        kind.line[#kind.line + 1] = id
+        entries[last + 2] = kind.ready .. rests[i]
+      end
+      last = last + 2
     end
-    last = last + 2
   end
 end
 
-if last > 0 or #collected > 0 then
+if last > 0${areAlone ? '' : ' or #collected > 0'} then
   local is_waiting = false
   for priority, line in pairs(lines) do
     is_waiting = is_waiting or #line > 0
@@ -119,16 +131,18 @@ if last > 0 or #collected > 0 then
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)
-  keep_groups()
-  if last / 2 + opened > 0 then call('HINCRBY', META, 'enqueued', last / 2 + opened) end
+  call('HINCRBY', META, 'enqueued', last / 2)
+${areAlone ? '' : 'keep_groups()'}
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
-  if #later > 0 or next(sooner) then
-    local first = call('ZRANGE', SCH, 0, 0)[1]
-    if first and (sooner[first] or (#later > 0 and seen[first])) then call('PUBLISH', CHANNEL, '') end
-  end
+  if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
+${areAlone ? '' : arrivals}
 local words = { ARGV[2] }
 for i, reply in ipairs(replies or {}) do words[i + 1] = reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])
 return replies or 0
 `)
+
+export const enqueueScript = enqueuing(true)
+/** The same where some are held or belong to groups, so that the others need not pay for it. */
+export const enqueueRelatedScript = enqueuing(false)
