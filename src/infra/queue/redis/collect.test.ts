@@ -4,7 +4,7 @@ import { lossyProxy } from '@/testing/lossy-proxy'
 import { checkAll, claim, newKey, newTask, openSubject } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
 import type { NewTask } from '../driver'
-import { enqueueScript } from './scripts/enqueue'
+import { enqueueRelatedScript } from './scripts/enqueue'
 
 const queue = 'q'
 const hourMs = 3_600_000
@@ -18,7 +18,7 @@ describeOnRedis('a join whose answer was lost', () => {
     await using subject = await openSubject(`redis://127.0.0.1:${proxy.port}`, { timeoutMs: 3000 })
     const { driver } = subject
     const [first] = await driver.enqueue(queue, [member('one')])
-    proxy.loseAnswers(2, enqueueScript.sha)
+    proxy.loseAnswers(2, enqueueRelatedScript.sha)
     // An id of digits is no number of the reply.
     const replies = await driver.enqueue(queue, [member('two'), member('three', { isIdKept: true }), newTask({ id: '17' })])
     expect(proxy.lost).toBe(2)
@@ -36,7 +36,7 @@ describeOnRedis('a join whose answer was lost', () => {
     await using subject = await openSubject(`redis://127.0.0.1:${proxy.port}`, { timeoutMs: 3000 })
     const { driver } = subject
     await driver.enqueue(queue, [member('one', { id: '1' })])
-    proxy.loseAnswers(1, enqueueScript.sha)
+    proxy.loseAnswers(1, enqueueRelatedScript.sha)
     expect(await driver.enqueue(queue, [member('two')])).toEqual([{ id: '1', status: 'joined' }])
   })
 })

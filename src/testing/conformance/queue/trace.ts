@@ -114,7 +114,7 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
     return { ...rest, isIdKept: isKept(rest.id), ...(follower && { follower }), ...(after ? { after } : said && { unique: said }) }
   })
   const grouped = fc
-    .record({ id, priority, text, group: groupRules(times.delays) })
+    .record({ id: id.filter(each => !afters[each]), priority, text, group: groupRules(times.delays) })
     .map((rest): StepTask => ({ ...rest, delayMs: 0, isIdKept: isKept(rest.id) }))
   const task = fc.oneof({ weight: 2, arbitrary: alone }, { weight: 1, arbitrary: grouped })
   const error = fc.constantFrom('no', tooLong)
