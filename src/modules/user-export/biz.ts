@@ -42,7 +42,7 @@ export function userExportBiz({
 }) {
   async function request(input: NewUserExport): Promise<UserExport> {
     const { id } = await create(crypto.randomUUID(), input, true)
-    return view(found(await exports(db).get(id, { from: 'primary', select: shown })))
+    return get(id)
   }
 
   /** @param isTaskNeeded false when it is the task itself that asks */
@@ -58,8 +58,9 @@ export function userExportBiz({
     })
   }
 
+  /** Whoever has asked for one looks at once, so replicas are not asked. */
   async function get(id: string): Promise<UserExport> {
-    return view(found(await exports(db).get(id, { select: shown })))
+    return view(found(await exports(db).get(id, { from: 'primary', select: shown })))
   }
 
   async function list(page: { pageSize?: number; pageToken?: string }): Promise<UserExportPage> {
@@ -69,7 +70,7 @@ export function userExportBiz({
 
   /** @throws ExportNotDone */
   async function content(id: string): Promise<Download> {
-    const row = found(await exports(db).get(id))
+    const row = found(await exports(db).get(id, { from: 'primary' }))
     if (row.state !== 'done') throw exportErrors.ExportNotDone()
     const { extension, mediaType } = formats[row.format]
     return { fileName: `users-${row.createdAt.slice(0, 10)}.${extension}`, mediaType, pieces: piecesOf(row) }
@@ -79,7 +80,7 @@ export function userExportBiz({
     try {
       for (let number = 1; number <= count; number++) {
         const which = { exportId: id, number }
-        // A replica that answers may not have it yet, though another had the export as done.
+        // A replica may not have it yet.
         const chunk = (await chunks(db).find(which)) ?? (await chunks(db).find(which, { from: 'primary' }))
         yield found(chunk).content
       }

@@ -1,7 +1,7 @@
 import { type Clock, toTimestamp } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { AppError } from '@/core/error'
-import { type Progress, snooze, TaskAborted, type TaskContext, type TaskResult } from '@/core/queue/task'
+import { snooze, TaskAborted, type TaskContext, type TaskResult } from '@/core/queue/task'
 import type { Store } from '@/core/store'
 import { formats } from './formats'
 import {
@@ -30,7 +30,7 @@ export interface Exporter {
 }
 
 /** What it needs to know of the task. */
-export type Attempt = Pick<TaskContext, 'id' | 'failures' | 'signal'> & { progress(progress: Progress): void }
+export type Attempt = Pick<TaskContext, 'id' | 'failures' | 'signal' | 'progress'>
 
 export interface ExporterTools {
   db: Database
@@ -58,7 +58,8 @@ const primary = { from: 'primary' } as const
 export function exporter({ db, clock, users, exports, chunks, create }: ExporterTools): Exporter {
   async function make(payload: ExportUsers, { id: taskId, failures, signal, progress }: Attempt): Promise<TaskResult | undefined> {
     const known = await exportOf(taskId, payload)
-    if (!known) return undefined
+    if (known?.state === 'cancelled') await removeChunks(known.id)
+    if (!known || known.state === 'cancelled' || known.state === 'done') return undefined
     try {
       const endMs = clock.nowMs() + sliceMs
       let row = await takeOver(known)
@@ -66,17 +67,17 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
         signal.throwIfAborted()
         if (clock.nowMs() >= endMs) return snooze(0)
         row = await writeChunk(row)
-        if (row) progress({ done: row.rows, ...(row.total !== undefined && { total: row.total }) })
+        progress({ done: row.rows, ...(row.total !== undefined && { total: row.total }) })
       }
       return undefined
     } catch (thrown) {
       if (abortedFor(signal) === 'cancelled') await end(known.id, { state: 'cancelled' })
-      if (await isCalledOff(known.id)) {
-        await removeChunks(known.id)
-        return undefined
-      }
-      const isLast = failures >= exportUsers.defaults.maxRetries && !['shutdown', 'leaseLost'].includes(abortedFor(signal) ?? '')
-      if (isLast) await end(known.id, { state: 'failed', error: reasonOf(thrown) })
+      const isCalledOff = await wasCalledOff(known.id)
+      if (isCalledOff) await removeChunks(known.id)
+      // A task that was cancelled is counted as such; one whose export was, is done.
+      if (isCalledOff && !signal.aborted) return undefined
+      const isFailure = !['cancelled', 'shutdown', 'leaseLost'].includes(abortedFor(signal) ?? '')
+      if (isFailure && failures >= exportUsers.defaults.maxRetries) await end(known.id, { state: 'failed', error: reasonOf(thrown) })
       throw thrown
     }
   }
@@ -93,8 +94,6 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
    * afterwards is no older, so users who were there before are found.
    */
   async function takeOver(row: UserExportRow): Promise<UserExportRow | undefined> {
-    if (row.state === 'done') return row
-    if (row.state === 'cancelled') throw exportErrors.ExportNotFound()
     const total = row.total ?? (await countOf(row))
     const startedAt = row.startedAt ?? toTimestamp(clock.nowMs())
     const patch = { state: 'running' as const, startedAt, error: null, endedAt: null, expiresAt: null }
@@ -130,7 +129,7 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
     })
   }
 
-  async function isCalledOff(id: string): Promise<boolean> {
+  async function wasCalledOff(id: string): Promise<boolean> {
     const row = await exports(db).get(id, primary)
     return row === undefined || row.state === 'cancelled'
   }
