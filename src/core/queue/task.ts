@@ -1,6 +1,7 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
 import { defaultChecks, faultsAmong } from './checks'
+import { type Limit, limitFault } from './limit'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -44,29 +45,6 @@ export interface TaskRules {
   limit?: Limit
   /** Makes one task of many: see `handleGroup`. */
   group?: GroupRule
-}
-
-/**
- * How much of something is done at a time, and how fast, over all processes. Each `key` that tasks are enqueued with is limited by itself,
- * and keys take turns, so that the backlog of one does not make the others wait; without a key it is one limit for all of its tasks.
- * With neither number it is fair, and no more. It holds within a queue.
- */
-export interface Limit {
-  /** 1–32 characters, as in the name of a task. Limits of one name are the same limit. */
-  readonly name: string
-  /** How many run at a time, 1–1,000,000. */
-  readonly concurrency?: number
-  readonly rate?: Rate
-}
-
-/** So many starts of attempts in so many milliseconds, evenly spread, with retries. */
-export interface Rate {
-  /** 1–1,000,000. */
-  count: number
-  /** 1–86,400,000. */
-  perMs: number
-  /** How many may start at once after a silence, 1–1,000,000; a tenth of a second's worth by default, and one at least. */
-  burst?: number
 }
 
 /**
@@ -115,6 +93,8 @@ export function defineTask<S extends TSchema>(name: string, schema: S, said: Tas
   if (!taskName.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
   const faults = faultsAmong(defaults, defaultChecks).map(({ pointer, detail }) => `${pointer} ${detail}`)
+  const odd = limit && limitFault(limit)
+  if (odd !== undefined) faults.push(`limit: ${odd}`)
   if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
   const own = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
   const rules = { ...(limit && { limit }), ...(group && { group }) }

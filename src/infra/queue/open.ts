@@ -5,6 +5,7 @@ import type { Metrics } from '@/core/metrics'
 import type { QueueAdmin } from '@/core/queue/admin'
 import type { Queue } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
+import type { SharedRule } from '@/core/role'
 import type { Service } from '@/core/service'
 import type { OpenDatabase } from '../database/driver'
 import { isEmbedded } from '../database/open'
@@ -39,20 +40,22 @@ export interface QueueSurroundings {
   tasks: readonly AnyTask[]
   /** All queues that some role works. */
   queues: readonly string[]
+  /** What holds of them in all processes. */
+  rules?: Readonly<Record<string, SharedRule>> | undefined
 }
 
 /** The driver, and on MySQL the outbox before it. */
 export async function openQueue(config: Config, surroundings: QueueSurroundings): Promise<OpenQueue> {
-  const { db, redis, log, metrics, clock, tasks, queues } = surroundings
+  const { db, redis, log, metrics, clock, tasks, queues, rules = {} } = surroundings
   const { payloadMaxBytes, leaseMs } = config.queue
   const driver = await openDriver(config, { db, redis }, { log, metrics, clock })
   const bell = isEmbedded(config) || !redis ? undefined : createBell(redis, config.redis.prefix)
   const outbox = bell && createOutboxRows(db, bell.ring)
   return {
-    queue: createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }),
+    queue: createQueue({ driver, outbox, db, tasks, queues, rules, clock, payloadMaxBytes }),
     admin: createQueueAdmin({ driver, outbox: outbox && { ...outbox, ...outboxView(db) }, queues, seal: db.seal, leaseMs }),
     driver,
-    relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),
+    relay: outbox && createRelay({ rows: outbox, driver, rules, bell, log, metrics }),
     close: () => driver.close(),
   }
 }

@@ -3,21 +3,28 @@ import { type Clock, systemClock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { TaskHandler } from '@/core/queue/task'
+import type { PoolRule, QueueSlots } from '@/core/role'
 import type { Service } from '@/core/service'
-import type { QueueDriver } from '../driver'
+import { poolOf, weightOf } from '@/core/works'
+import type { ClaimLimits, QueueDriver } from '../driver'
 import type { Skills } from './claims'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
+import { ownSlots, sharedSlots, type Slots } from './slots'
 
 export type { HeartbeatSource } from './heartbeats'
 
 export interface WorkerOptions {
   driver: QueueDriver
   /** The queues that this process works, and how many of their tasks at a time. */
-  queues: Readonly<Record<string, { concurrency: number }>>
+  queues: Readonly<Record<string, QueueSlots>>
+  /** Those of which queues have slots. */
+  pools?: Readonly<Record<string, PoolRule>>
+  /** What queues may not exceed over all processes. */
+  claimLimits?: Readonly<Record<string, ClaimLimits>>
   /** What is done with the tasks. One of another name becomes a dead letter. */
   handlers: readonly TaskHandler[]
   /** The same in all processes. */
@@ -42,7 +49,7 @@ export const graceMsOf = (deadlineMs: number): number =>
  */
 export function createWorker(options: WorkerOptions): Service {
   const { driver, queues, handlers, leaseMs, graceMs, heartbeats: source, log, metrics } = options
-  const { clock = systemClock, random = Math.random, limits = {} } = options
+  const { pools: rules = {}, claimLimits = {}, clock = systemClock, random = Math.random, limits = {} } = options
   const pools = new Map<string, Pool>()
   const gauges: (() => void)[] = []
   let stopReapers: (() => Promise<void>)[] = []
@@ -54,10 +61,23 @@ export function createWorker(options: WorkerOptions): Service {
     liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
-  const all = Object.entries(queues).map(([queue, { concurrency }]) => {
+  const slotsOf = slotsOfQueues(queues, rules)
+  const all = Object.keys(queues).map(queue => {
     const meters = queueMeters(metrics, queue)
     const pool = createPool({
-      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
+      ...{
+        driver,
+        queue,
+        slots: slotsOf(queue),
+        claimLimits: claimLimits[queue],
+        leaseMs,
+        heartbeats,
+        meters,
+        log,
+        clock,
+        random,
+        isSuspectRunning,
+      },
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
       skills: skillsOf(handlers, meters),
       limits: { ...workerLimits, ...limits },
@@ -105,4 +125,20 @@ const hostMaxChars = 48
 function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters): Skills {
   const skills = new Map(handlers.map(handler => [handler.task.name, { ...handler, meters: meters.ofTask(handler.task.name) }]))
   return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
+}
+
+/** The slots of each queue: its own, or the one set of its pool. */
+function slotsOfQueues(queues: WorkerOptions['queues'], rules: Readonly<Record<string, PoolRule>>): (queue: string) => Slots {
+  const shared = new Map<string, Slots>()
+  for (const [pool, rule] of Object.entries(rules)) {
+    const members = Object.entries(queues).filter(([, slots]) => poolOf(slots) === pool)
+    shared.set(pool, sharedSlots(rule, Object.fromEntries(members.map(([queue, slots]) => [queue, weightOf(slots)]))))
+  }
+  return queue => {
+    const slots = queues[queue]
+    if (slots && 'concurrency' in slots) return ownSlots(slots.concurrency)
+    const found = slots && shared.get(slots.pool)
+    if (!found) throw new Error(`the queue ${queue} has no slots`)
+    return found
+  }
 }
