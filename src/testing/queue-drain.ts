@@ -68,7 +68,7 @@ export async function drain({ driver, queues, handlers, attemptsLeft, limitMs, .
     if (claimed > attemptsLeft)
       ended.reject(
         new Error(
-          `${attemptsMax} attempts were made, and there is more to do: does a task enqueue itself? Else say drain({ attemptsMax }); ${lastOf(attempts)}`,
+          `${attemptsLeft} attempts were made, and there is more to do: does a task enqueue itself? Else say drain({ attemptsMax }); ${lastOf(attempts)}`,
         ),
       )
     return reply

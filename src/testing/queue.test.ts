@@ -84,8 +84,14 @@ test('what never ends is said, and not waited for', async () => {
   const again = defineTask('test.again', Payload)
   await using t = await testQueue({ handlers: [handle(again, async ({ n }) => void (await t.queue.enqueue(again, { n: n + 1 })))] })
   await t.queue.enqueue(again, { n: 0 })
-  await expect(t.drain()).rejects.toThrow('1000 attempts were made, and there is more to do: does a task enqueue itself?')
-  await expect(t.drain({ attemptsMax: 10 })).rejects.toThrow('10 attempts were made')
+  // Not with `rejects`, within which what is due at once comes late.
+  const messageOf = (work: Promise<unknown>) =>
+    work.then(
+      () => 'it ended',
+      thrown => thrown.message,
+    )
+  expect(await messageOf(t.drain())).toStartWith('1000 attempts were made, and there is more to do: does a task enqueue itself?')
+  expect(await messageOf(t.drain({ attemptsMax: 10 }))).toStartWith('10 attempts were made')
 })
 
 test('a task that no handler is there for is dead, and says so', async () => {

@@ -181,6 +181,8 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
 async function openOwn(clock: FakeClock) {
   const folder = temporaryFolder()
   const db = await openAgain({ url: `sqlite:${folder.path}/queue.db` }, {}, { clock })
+  // Nobody reads it after this process.
+  await db.run('pragma synchronous = off')
   return {
     db,
     async close() {
