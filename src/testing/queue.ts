@@ -31,6 +31,8 @@ export interface TestQueue extends AsyncDisposable {
   /** Moved on, it makes due what was delayed or is to be tried again. */
   clock: FakeClock
   log: FakeLog
+  /** What does tasks, besides the handlers that it was opened with: for those of a module, which is made with this queue. */
+  handle(handlers: readonly TaskHandler[]): void
   /**
    * Runs the handlers until nothing is left to be done now; with `andScheduled` it moves the clock on to whatever comes, until nothing comes any
    * more. @returns the attempts in the order in which they ended
@@ -75,7 +77,8 @@ const payloadMaxBytes = 256 * 1024
 const leaseMs = 30_000
 
 export async function testQueue(options: TestQueueOptions = {}): Promise<TestQueue> {
-  const { handlers = [], queues: rules = {}, clock = fakeClock(), isInline = false, concurrency = 1 } = options
+  const { queues: rules = {}, clock = fakeClock(), isInline = false, concurrency = 1 } = options
+  const handlers = [...(options.handlers ?? [])]
   const tasks = [...new Set([...(options.tasks ?? []), ...handlers.map(({ task }) => task)])]
   const queues = [...new Set(['default', ...tasks.map(({ defaults }) => defaults.queue), ...Object.keys(rules)])]
   const log = fakeLog()
@@ -151,6 +154,7 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
   const enqueued = <P>(task?: Task<P>) => kept.filter(each => task === undefined || each.task === task.name) as EnqueuedTask<P>[]
   return {
     ...{ queue, clock, log, enqueued, drain: drainAll },
+    handle: more => void handlers.push(...more),
     admin: createQueueAdmin({ driver, outbox: undefined, queues, seal: db.seal, leaseMs }),
     db: {
       ...db,
