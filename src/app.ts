@@ -3,7 +3,7 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared, tasksDeclared } from '@/core/module'
 import type { PortName, Ports } from '@/core/ports'
-import { limitsOf } from '@/core/queue/limit'
+import { type Limit, limitsOf } from '@/core/queue/limit'
 import type { Role } from '@/core/role'
 import { type Readiness, type Service, together } from '@/core/service'
 import { type AllWorks, withConcurrency, worksOf } from '@/core/works'
@@ -13,8 +13,8 @@ import { createHealth, type Health, type ReadinessCheck } from './infra/http/hea
 import { opsServer } from './infra/http/ops'
 import { lastResort } from './infra/http/problem'
 import type { OpenQueue } from './infra/queue/open'
-import { createWorker, graceMsOf } from './infra/queue/worker'
-import { claimLimitsIn } from './infra/queue/worker/claim-limits'
+import { createWorker, graceMsOf, type WorkedQueue } from './infra/queue/worker'
+import { claimLimitsOf } from './infra/queue/worker/claim-limits'
 import { bunBodyLimitBytes, idleTimeoutSeconds, type ListeningService, type ListenOptions, listeningService } from './infra/http/server'
 
 /** The HTTP face of a role: where it listens, what its paths begin with, and whether it documents itself. */
@@ -97,8 +97,8 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
   const working = createWorker({
     driver: queue.driver,
-    ...works,
-    claimLimits: claimLimitsIn(works, limits),
+    queues: workedQueues(roles, works, limits),
+    pools: works.pools,
     handlers: [...new Set(handlers)],
     leaseMs: config.queue.leaseMs,
     graceMs: graceMsOf(config.shutdown.deadlineMs),
@@ -108,6 +108,19 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   })
   return { services: [ops, ...relays, together([...listening, working])], ops, servers, works }
 }
+
+const workedQueues = (roles: readonly Role[], { queues }: AllWorks, limits: readonly Limit[]): Record<string, WorkedQueue> =>
+  Object.fromEntries(
+    Object.entries(queues).map(([queue, rule]) => {
+      const claimLimits = claimLimitsOf(rule, limits)
+      return [queue, { ...rule, ...(claimLimits && { claimLimits }), middleware: middlewareOf(roles, queue) }]
+    }),
+  )
+
+/** Around each attempt of a queue: what the roles that work it say, each once. */
+const middlewareOf = (roles: readonly Role[], queue: string) => [
+  ...new Set(roles.flatMap(({ works = {}, middleware = [] }) => (Object.hasOwn(works, queue) ? middleware : []))),
+]
 
 /** The controllers of a role's modules under one face. */
 const facesOf = (face: FaceName, role: Role, faces: ReadonlyMap<AnyModule, Faces>) =>

@@ -15,7 +15,7 @@ export interface DrainedAttempt {
   error?: unknown
 }
 
-export interface DrainOptions extends Pick<WorkerOptions, 'driver' | 'queues' | 'handlers' | 'log' | 'clock' | 'claimLimits'> {
+export interface DrainOptions extends Pick<WorkerOptions, 'driver' | 'queues' | 'handlers' | 'log' | 'clock'> {
   /** Of `attemptsMax`. */
   attemptsLeft: number
   limitMs: number

@@ -3,13 +3,14 @@ import type { Database } from '@/core/database'
 import type { QueueAdmin } from '@/core/queue/admin'
 import { limitsOf } from '@/core/queue/limit'
 import type { Enqueued, EnqueueOptions, Queue, Step } from '@/core/queue/queue'
-import type { AnyTask, Task, TaskHandler } from '@/core/queue/task'
+import type { AnyTask, Task, TaskHandler, TaskMiddleware } from '@/core/queue/task'
 import type { SharedRule } from '@/core/role'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { migrateUp, needsMigrating } from '@/infra/database/migrate'
 import { createQueueAdmin } from '@/infra/queue/admin'
 import { createQueue } from '@/infra/queue/queue'
 import { openSqliteQueue } from '@/infra/queue/sqlite/driver'
+import { createWaits } from '@/infra/queue/wait'
 import { claimLimitsOf } from '@/infra/queue/worker/claim-limits'
 import { migrations } from '@/migrations'
 import { temporaryFolder } from './bingo'
@@ -70,6 +71,8 @@ export interface TestQueueOptions {
   isInline?: boolean
   /** How many of a queue at a time, 1 by default: so that tests are the same each time. */
   concurrency?: number
+  /** Around each attempt, the first outermost. */
+  middleware?: readonly TaskMiddleware[]
 }
 
 const limitMs = 10_000
@@ -77,7 +80,7 @@ const payloadMaxBytes = 256 * 1024
 const leaseMs = 30_000
 
 export async function testQueue(options: TestQueueOptions = {}): Promise<TestQueue> {
-  const { queues: rules = {}, clock = fakeClock(), isInline = false, concurrency = 1 } = options
+  const { queues: rules = {}, clock = fakeClock(), isInline = false, concurrency = 1, middleware = [] } = options
   const handlers = [...(options.handlers ?? [])]
   const tasks = [...new Set([...(options.tasks ?? []), ...handlers.map(({ task }) => task)])]
   const queues = [...new Set(['default', ...tasks.map(({ defaults }) => defaults.queue), ...Object.keys(rules)])]
@@ -86,21 +89,22 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
   if (await needsMigrating(db, migrations)) await migrateUp(db, migrations)
   const driver = openSqliteQueue({ db, log, metrics: fakeMetrics(), clock })
   const limits = limitsOf(tasks)
-  const claimLimits = Object.fromEntries(
-    queues.flatMap(queue => {
-      const own = claimLimitsOf(rules[queue] ?? {}, limits)
-      return own ? [[queue, own]] : []
+  const worked = Object.fromEntries(
+    queues.map(queue => {
+      const claimLimits = claimLimitsOf(rules[queue] ?? {}, limits)
+      return [queue, { concurrency, middleware, ...(claimLimits && { claimLimits }) }]
     }),
   )
-  const port = createQueue({ driver, db, tasks, queues, rules, clock, payloadMaxBytes })
+  const waits = createWaits({ driver, db, queues })
+  const port = { ...createQueue({ driver, db, tasks, queues, rules, clock, payloadMaxBytes }), wait: waits.wait }
   let kept: EnqueuedTask<unknown>[] = []
 
   async function drainAll({ andScheduled = false, attemptsMax = attemptsMaxDefault } = {}): Promise<DrainedAttempt[]> {
     const all: DrainedAttempt[] = []
     for (;;) {
       const { attempts, nextDueMs } = await drain({
-        ...{ driver, handlers, clock, log, claimLimits, limitMs, attemptsLeft: attemptsMax - all.length },
-        queues: Object.fromEntries(queues.map(queue => [queue, { concurrency }])),
+        ...{ driver, handlers, clock, log, limitMs, attemptsLeft: attemptsMax - all.length },
+        queues: worked,
       })
       all.push(...attempts)
       if (!andScheduled || nextDueMs === undefined) return all
@@ -176,6 +180,7 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
       kept = []
     },
     async [Symbol.asyncDispose]() {
+      waits.close()
       await driver.close()
       await close()
     },

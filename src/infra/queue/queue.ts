@@ -53,7 +53,7 @@ const bytesPerUnitMax = 3
 const fullRetryAfterSeconds = 5
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clock, payloadMaxBytes }: QueueOptions): Queue {
+export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
@@ -122,7 +122,6 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
 
     enqueueChain: async () => notYet(),
     enqueueBatch: async () => notYet(),
-    wait: async () => notYet(),
   }
 
   function ruleOf(queue: string, tx: Database | undefined): EnqueueRule | undefined {

@@ -1,6 +1,5 @@
 import type { Limit, Rate } from '@/core/queue/limit'
 import type { SharedRule } from '@/core/role'
-import type { AllWorks } from '@/core/works'
 import type { ClaimLimits, RateLimit } from '../driver'
 
 /**
@@ -25,15 +24,6 @@ export function claimLimitsOf({ concurrencyMax, rate }: SharedRule, limits: read
     ),
   }
 }
-
-/** Of each queue that has some. */
-export const claimLimitsIn = ({ queues }: AllWorks, limits: readonly Limit[]): Record<string, ClaimLimits> =>
-  Object.fromEntries(
-    Object.entries(queues).flatMap(([queue, rule]) => {
-      const own = claimLimitsOf(rule, limits)
-      return own ? [[queue, own]] : []
-    }),
-  )
 
 /** What may start at once after a silence, when nothing is said of it. */
 const burstMs = 100

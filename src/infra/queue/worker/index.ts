@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { type Clock, systemClock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { TaskHandler } from '@/core/queue/task'
+import type { TaskHandler, TaskMiddleware } from '@/core/queue/task'
 import type { PoolRule, QueueSlots } from '@/core/role'
 import type { Service } from '@/core/service'
 import { poolOf, weightOf } from '@/core/works'
@@ -10,6 +10,7 @@ import type { ClaimLimits, QueueDriver } from '../driver'
 import type { Skills } from './claims'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
+import { around } from './middleware'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
@@ -19,12 +20,10 @@ export type { HeartbeatSource } from './heartbeats'
 
 export interface WorkerOptions {
   driver: QueueDriver
-  /** The queues that this process works, and how many of their tasks at a time. */
-  queues: Readonly<Record<string, QueueSlots>>
+  /** The queues that this process works, and how. */
+  queues: Readonly<Record<string, WorkedQueue>>
   /** Those of which queues have slots. */
   pools?: Readonly<Record<string, PoolRule>>
-  /** What queues may not exceed over all processes. */
-  claimLimits?: Readonly<Record<string, ClaimLimits>>
   /** What is done with the tasks. One of another name becomes a dead letter. */
   handlers: readonly TaskHandler[]
   /** The same in all processes. */
@@ -39,6 +38,15 @@ export interface WorkerOptions {
   limits?: Partial<WorkerLimits>
 }
 
+export type WorkedQueue = QueueSlots & {
+  /** What it may not exceed over all processes. */
+  claimLimits?: ClaimLimits
+  /** Dead letters that are older are removed; never when absent. */
+  keepDeadMs?: number
+  /** Around each attempt, the first outermost. */
+  middleware?: readonly TaskMiddleware[]
+}
+
 /** What remains of the deadline of a shutdown for tasks to end by themselves. */
 export const graceMsOf = (deadlineMs: number): number =>
   Math.max(0, deadlineMs - workerLimits.lastChanceMs - workerLimits.farewellMs - heartbeatsStopMs)
@@ -49,7 +57,7 @@ export const graceMsOf = (deadlineMs: number): number =>
  */
 export function createWorker(options: WorkerOptions): Service {
   const { driver, queues, handlers, leaseMs, graceMs, heartbeats: source, log, metrics } = options
-  const { pools: rules = {}, claimLimits = {}, clock = systemClock, random = Math.random, limits = {} } = options
+  const { pools: rules = {}, clock = systemClock, random = Math.random, limits = {} } = options
   const pools = new Map<string, Pool>()
   const gauges: (() => void)[] = []
   let stopReapers: (() => Promise<void>)[] = []
@@ -62,28 +70,17 @@ export function createWorker(options: WorkerOptions): Service {
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
   const slotsOf = slotsOfQueues(queues, rules)
-  const all = Object.keys(queues).map(queue => {
+  const all = Object.entries(queues).map(([queue, { keepDeadMs, claimLimits, middleware = [] }]) => {
     const meters = queueMeters(metrics, queue)
     const pool = createPool({
-      ...{
-        driver,
-        queue,
-        slots: slotsOf(queue),
-        claimLimits: claimLimits[queue],
-        leaseMs,
-        heartbeats,
-        meters,
-        log,
-        clock,
-        random,
-        isSuspectRunning,
-      },
+      ...{ driver, queue, claimLimits, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
+      slots: slotsOf(queue),
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
-      skills: skillsOf(handlers, meters),
+      skills: skillsOf(handlers, meters, middleware),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters }
+    return { queue, pool, meters, keepDeadMs }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -110,7 +107,9 @@ export function createWorker(options: WorkerOptions): Service {
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters }) => startReaper({ driver, queue, leaseMs, meters, log, random, found: pool.wake }))
+      stopReapers = all.map(({ queue, pool, meters, keepDeadMs }) =>
+        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found: pool.wake }),
+      )
     },
     stop() {
       stopping ??= stop()
@@ -122,8 +121,13 @@ export function createWorker(options: WorkerOptions): Service {
 /** The worker's name has 64 characters at most, with the number of the process. */
 const hostMaxChars = 48
 
-function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters): Skills {
-  const skills = new Map(handlers.map(handler => [handler.task.name, { ...handler, meters: meters.ofTask(handler.task.name) }]))
+function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters, middleware: readonly TaskMiddleware[]): Skills {
+  const skills = new Map(
+    handlers.map(handler => {
+      const { name } = handler.task
+      return [name, { ...handler, work: around(handler, middleware), meters: meters.ofTask(name) }]
+    }),
+  )
   return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
 }
 
