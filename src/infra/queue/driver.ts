@@ -102,7 +102,11 @@ export interface NewTask {
 export interface EnqueueRule {
   /** On SQLite: makes it part of this transaction. Drivers that cannot, throw. */
   tx?: Database | undefined
-  /** While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. */
+  /**
+   * While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. One whose
+   * id, or unique key, is taken is replied to as ever, so that a call whose reply was lost may be repeated, and who hears `full` knows
+   * that its task is not there and has not been.
+   */
   backlogMax?: number | undefined
 }
 
