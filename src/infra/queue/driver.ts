@@ -38,6 +38,8 @@ export interface QueueDriver {
   /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, ids: readonly string[]): Promise<RetryAnswer[]>
   remove(queue: string, ids: readonly string[]): Promise<RemoveAnswer[]>
+  /** Waiting or scheduled → dead, with an error noted and no failure counted. Its unique key is free. */
+  bury(queue: string, letters: readonly Letter[]): Promise<BuryAnswer[]>
   show(queue: string, id: string): Promise<StoredTask | undefined>
   /** In the order in which they would be worked, dead ones newest first. @param cursor what the page before said */
   list(queue: string, state: TaskState, count: number, cursor?: string): Promise<{ tasks: StoredTask[]; cursor?: string }>
@@ -62,6 +64,15 @@ export interface QueueDriver {
 export type CancelAnswer = 'cancelled' | 'cancelling' | 'dead' | 'absent'
 export type RetryAnswer = 'retried' | 'alive' | 'absent'
 export type RemoveAnswer = 'removed' | 'active' | 'absent'
+
+/** `unfit`: it is done, held, or one for whose end another is held. */
+export type BuryAnswer = 'buried' | 'dead' | 'active' | 'unfit' | 'absent'
+
+/** What a task is to be buried with. */
+export interface Letter {
+  id: string
+  error: string
+}
 
 export interface NewTask {
   /** 1–128 printable ASCII characters without spaces and braces. */

@@ -40,7 +40,7 @@ onEachRedis('what an entry says besides its envelope', open => {
       )
       await driver.exchange(queue, { finish: finishAs(held, outcome) })
     }
-    for (const { id } of tasks) expect(await driver.retry(queue, id)).toBe('retried')
+    for (const { id } of tasks) expect(await driver.retry(queue, [id])).toEqual(['retried'])
     const held = await claim(driver, queue)
     await driver.exchange(queue, { finish: finishAs(held, { outcome: 'done' }) })
     expect(await checkAll(driver, queue)).toEqual([])

@@ -4,9 +4,11 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RedisScript, RedisServer } from '../../redis'
 import {
+  type BuryAnswer,
   type CancelAnswer,
   type EnqueueReply,
   type Exchange,
+  keptError,
   type NewTask,
   operateMax,
   type QueueDriver,
@@ -22,7 +24,7 @@ import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
 import { listScript, probeScript, showScript, statsScript } from './scripts/look'
-import { cancelScript, removeScript, retryScript } from './scripts/operate'
+import { buryScript, cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
 import {
@@ -116,10 +118,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   /** A script answers for as many as it may take time for, and for one at least. */
-  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
+  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[], wordsOf = (id: string) => [id]): Promise<T[]> {
     if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
     const answers: T[] = []
-    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
+    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length).flatMap(wordsOf))) as T[]))
     return answers
   }
 
@@ -160,6 +162,15 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
     retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
     remove: (queue, ids) => operate<RemoveAnswer>(removeScript, queue, ids),
+    bury: (queue, letters) => {
+      const errors = new Map(letters.map(({ id, error }) => [id, keptError(error)]))
+      return operate<BuryAnswer>(
+        buryScript,
+        queue,
+        letters.map(({ id }) => id),
+        id => [id, errors.get(id) ?? ''],
+      )
+    },
     async show(queue, id) {
       const reply = await ask(showScript, queue, id)
       return reply ? storedTask(reply) : undefined

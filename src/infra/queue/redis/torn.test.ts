@@ -154,6 +154,17 @@ const scenes: Scene[] = [
   },
   { name: 'cancel of an active task', prepare: claimed, act: driver => driver.cancel(queue, ['first']), runs: { ...once, first: [0, 1] } },
   {
+    name: 'burial of what waits and of what is scheduled',
+    prepare: driver => driver.enqueue(queue, [...kinds, named('later', { delayMs: 5 })]),
+    act: driver =>
+      driver.bury(
+        queue,
+        ['first', 'later'].map(id => ({ id, error: 'no' })),
+      ),
+    runs: { ...once, first: [0, 1], later: [0, 1] },
+    mayDie: ['first', 'later'],
+  },
+  {
     name: 'remove of a dead letter',
     prepare: dead,
     act: driver => driver.remove(queue, ['first']),

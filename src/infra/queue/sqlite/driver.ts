@@ -12,7 +12,7 @@ import { finish } from './finish'
 import { fsck } from './fsck'
 import { createGroup } from './group'
 import { beat, reap } from './lease'
-import { cancel, list, remove, retry, show, stats } from './operator'
+import { buryResting, cancel, list, remove, retry, show, stats } from './operator'
 import { openSession, type Session } from './session'
 import { createTrust } from './trust'
 import { watchersOf } from './watch'
@@ -96,11 +96,11 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     }
   }
 
-  async function operate<T>(queue: string, ids: readonly string[], work: (session: Session, queue: string, id: string) => Promise<T>) {
-    refuseMore(ids.length, operateMax)
-    return write(ids.length, async session => {
+  async function operate<S, T>(queue: string, subjects: readonly S[], work: (session: Session, queue: string, subject: S) => Promise<T>) {
+    refuseMore(subjects.length, operateMax)
+    return write(subjects.length, async session => {
       const answers: T[] = []
-      for (const id of ids) answers.push(await work(session, queue, id))
+      for (const subject of subjects) answers.push(await work(session, queue, subject))
       return answers
     })
   }
@@ -137,6 +137,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     cancel: (queue, ids) => operate(queue, ids, cancel),
     retry: (queue, ids) => operate(queue, ids, retry),
     remove: (queue, ids) => operate(queue, ids, remove),
+    bury: (queue, letters) => operate(queue, letters, buryResting),
     show: (queue, id) => read(() => show(db, queue, id)),
     list: (queue, state, count, cursor) => read(() => list(db, queue, { state, count, cursor })),
     stats: queue => read(() => stats(db, queue, clock.nowMs())),

@@ -79,6 +79,17 @@ export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
   }
 }
 
+export function stats(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'queue'> {
+  const { tasks, total } = queue
+  const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
+  const first = inOrder(queue, 'waiting')[0]
+  return {
+    ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
+    ...{ held: 0, done: 0, isPaused: false },
+    ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
+  }
+}
+
 export function page(tasks: readonly ModelTask[], count: number, from: number) {
   const next = from + count
   return {

@@ -1,5 +1,4 @@
 import { type Clock, toTimestamp } from '@/core/clock'
-import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
@@ -12,6 +11,7 @@ import {
   type Held,
   keptError,
   keptIdMs,
+  type Letter,
   type NewTask,
   operateMax,
   poisonError,
@@ -29,6 +29,7 @@ import {
   type ModelTask,
   newQueue,
   page,
+  stats,
   storedOf,
   wake,
 } from './model-state'
@@ -208,6 +209,17 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
+  function buryResting(queue: ModelQueue, { id, error }: Letter) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active' || task.state === 'dead') return task.state
+    if (task.state !== 'waiting' && task.state !== 'scheduled') return 'unfit'
+    keepError(task, error)
+    leaveLine(queue, task)
+    bury(queue, task)
+    return 'buried'
+  }
+
   function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
     const line = queue.lines[task.priority] as string[]
     if (place === 'head') line.unshift(task.id)
@@ -248,16 +260,6 @@ export function modelStore(clock: Clock): ModelStore {
     if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
   }
 
-  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
-    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
-    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
-    return {
-      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: false },
-      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
-    }
-  }
-
   function open(): QueueDriver {
     let isClosed = false
     const mine: (() => void)[] = []
@@ -265,10 +267,10 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
-    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+    const onEach = <S, T>(name: string, subjects: readonly S[], work: (queue: ModelQueue, subject: S) => T): Promise<T[]> =>
       on(name, queue => {
-        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
-        return ids.map(id => work(queue, id))
+        if (subjects.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${subjects.length}`)
+        return subjects.map(subject => work(queue, subject))
       })
     return {
       async enqueue(name, tasks, { tx } = {}) {
@@ -281,9 +283,10 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
+      bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
       list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
-      stats: name => on(name, stats),
+      stats: name => on(name, queue => stats(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: async () => notYet(),
       before: async () => notYet(),

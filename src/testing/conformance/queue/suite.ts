@@ -1,4 +1,5 @@
 import { describe } from 'bun:test'
+import { burySuite } from './bury'
 import { cancelSuite } from './cancel'
 import { claimSuite } from './claim'
 import { deadSuite } from './dead'
@@ -20,6 +21,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     claim: claimSuite,
     'the end of an attempt': finishSuite,
     cancel: cancelSuite,
+    burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
     'what operators see': inspectSuite,
