@@ -40,7 +40,8 @@ onEachRedis('what an entry says besides its envelope', open => {
       )
       await driver.exchange(queue, { finish: finishAs(held, outcome) })
     }
-    for (const { id } of tasks) expect(await driver.retry(queue, [id])).toEqual(['retried'])
+    const ids = tasks.map(({ id }) => id)
+    expect(await driver.retry(queue, ids)).toEqual(ids.map(() => 'retried'))
     const held = await claim(driver, queue)
     await driver.exchange(queue, { finish: finishAs(held, { outcome: 'done' }) })
     expect(await checkAll(driver, queue)).toEqual([])

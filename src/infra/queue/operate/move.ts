@@ -1,0 +1,60 @@
+import { toTimestamp } from '@/core/clock'
+import type { NewTask, QueueDriver, StoredTask } from '../driver'
+
+/**
+ * Moves tasks from one queue to another: they are dead letters at the one, are enqueued under their ids at the other, and go from
+ * the one. Whoever is killed between leaves a dead letter that says what to do, and that whoever moves to the same queue moves on:
+ * neither is a task lost then, nor is it run twice, unless somebody retries the letter instead.
+ *
+ * An id that has been in the other queue within 24 hours, and has ended or moved on from there, is known there still: then nobody can
+ * tell whether that was an end of this task. It stays a dead letter, and so does one whose unique key another has there.
+ * @returns how many have moved
+ */
+export async function moveTasks(driver: QueueDriver, from: string, to: string, tasks: readonly StoredTask[]): Promise<number> {
+  const answers = await driver.bury(
+    from,
+    tasks.map(task => ({ id: task.id, error: letterText(from, to, startOf(task)) })),
+  )
+  const leaving: NewTask[] = []
+  for (const [i, task] of tasks.entries()) {
+    // What has waited may have changed since it was listed; it rests now.
+    const resting = answers[i] === 'buried' ? await driver.show(from, task.id) : answers[i] === 'dead' ? task : undefined
+    if (resting?.envelope !== undefined) leaving.push(newTaskOf(resting, resting.envelope, startOf(task)))
+  }
+  if (leaving.length === 0) return 0
+  const replies = await driver.enqueue(to, leaving)
+  const there: string[] = []
+  for (const { id, status } of replies) {
+    if (status === 'enqueued' || (status === 'duplicate' && (await driver.show(to, id)))) there.push(id)
+  }
+  if (there.length === 0) return 0
+  const removed = await driver.remove(from, there)
+  return removed.filter(answer => answer === 'removed').length
+}
+
+/** A move that did not come to its end has left it. */
+export const isHalfMoved = ({ state, errors }: StoredTask, from: string, to: string): boolean =>
+  state === 'dead' && (errors.at(-1)?.message.startsWith(letterText(from, to)) ?? false)
+
+const notBefore = '; not before '
+const letterText = (from: string, to: string, startMs?: number) =>
+  `is on its way to the queue ${to}: when it stays here, move it again, by 'bingo task move --queue=${from} --to=${to}'` +
+  (startMs === undefined ? '' : `${notBefore}${toTimestamp(startMs)}`)
+
+/** When it may start, of one that is, or was, scheduled. */
+function startOf({ state, atMs, errors }: StoredTask): number | undefined {
+  if (state === 'scheduled') return atMs
+  const said = errors.at(-1)?.message.split(notBefore)[1]
+  const startMs = said === undefined ? Number.NaN : Date.parse(said)
+  return Number.isNaN(startMs) ? undefined : startMs
+}
+
+const newTaskOf = ({ id, priority, unique, lane }: StoredTask, envelope: string, startMs: number | undefined): NewTask => ({
+  id,
+  isIdKept: true,
+  priority,
+  delayMs: startMs === undefined ? 0 : Math.max(0, startMs - Date.now()),
+  ...(unique && { unique }),
+  ...(lane !== undefined && { lane }),
+  envelope,
+})
