@@ -1,3 +1,4 @@
+import type { Bulk, BulkProgress, ErrorGroups } from './bulk'
 import type { Progress } from './task'
 
 /** What operators do with tasks: the command line, and later the admin API. Every call may be repeated. */
@@ -17,6 +18,15 @@ export interface QueueAdmin {
   cancel(id: string, queue?: string): Promise<'cancelled' | 'cancelling'>
   /** Removes a task that does not run. @throws TaskNotFound, TaskActive */
   remove(id: string, queue?: string): Promise<void>
+  /**
+   * Does the same with all tasks of a queue that fit, and says after each hundred, at most, how far it is. It begins when it is read, and ends
+   * when it is read no further. Broken off or killed it is run again, and goes on with what is left. What transactions have left in the outbox
+   * is not among them.
+   * @throws UnknownQueue, and Bulk for what makes no sense
+   */
+  bulk(queue: string, bulk: Bulk): AsyncIterable<BulkProgress>
+  /** What dead letters have died of. @param options `scannedMax`: at most so many are looked at, newest first; 10,000 by default, a million at most */
+  errors(queue: string, options?: { scannedMax?: number }): Promise<ErrorGroups>
   stats(queue: string): Promise<QueueStats>
   /** From when it resolves nothing of the queue is started, in any process; what runs goes on. What is enqueued waits. */
   pause(queue: string): Promise<void>

@@ -239,6 +239,7 @@ export interface StoredTask {
   /** Milliseconds since 1970: when it may start (scheduled), until when its worker has it (active), when it ended (dead), until when it is kept (done). */
   atMs?: number
   lane?: string
+  unique?: { key: string; forMs: number }
   progress?: string
   result?: string
   /** For how many others it is held still. */

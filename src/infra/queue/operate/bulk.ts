@@ -1,14 +1,10 @@
-import type { Clock } from '@/core/clock'
+import type { FieldProblem } from '@/core/error'
+import type { TaskState } from '@/core/queue/admin'
 import { type Bulk, type BulkAction, type BulkProgress, bulkStates, type TaskFilter } from '@/core/queue/bulk'
 import { operateMax, type QueueDriver, type StoredTask } from '../driver'
 import { readEnvelope } from '../envelope'
-import { isHalfMoved, moveTasks } from './move'
+import { type BulkOptions, isHalfMoved, moveTasks } from './move'
 import { pagesOf } from './pages'
-
-export interface BulkOptions {
-  driver: QueueDriver
-  clock: Clock
-}
 
 /**
  * Goes through the lists of a queue and does the same with all that fits: a page is read, and what fits of it is done, up to a
@@ -16,11 +12,12 @@ export interface BulkOptions {
  * what is left. What comes, or changes its state, while it runs may be missed.
  * @throws QueueUnavailable; what was done until then is done
  */
-export async function* runBulk({ driver, clock }: BulkOptions, queue: string, bulk: Bulk): AsyncGenerator<BulkProgress> {
+export async function* runBulk(options: BulkOptions, queue: string, bulk: Bulk): AsyncGenerator<BulkProgress> {
+  const { driver, clock } = options
   const { filter = {}, isDryRun = false, limit = Number.POSITIVE_INFINITY } = bulk
   const states = bulkStates[bulk.action].filter(state => filter.states?.includes(state) ?? true)
   const fits = filterOf(filter, clock.nowMs())
-  const act = actionOf(driver, queue, bulk)
+  const act = actionOf(options, queue, bulk)
   const counts = { seen: 0, matched: 0, done: 0, skipped: 0 }
   const stats = await driver.stats(queue)
   const total = states.reduce((sum, state) => sum + stats[state], 0)
@@ -49,11 +46,25 @@ export async function* runBulk({ driver, clock }: BulkOptions, queue: string, bu
   yield { total, ...counts, isOver: true }
 }
 
+/** What makes no sense, of what was said. */
+export function bulkFaults(queue: string, bulk: Bulk): FieldProblem[] {
+  const { filter: { states = [], olderThanMs = 0 } = {}, limit = 1 } = bulk
+  const may: readonly TaskState[] = bulkStates[bulk.action]
+  const problems = states
+    .filter(state => !may.includes(state))
+    .map(state => ({ pointer: '/filter/states', detail: `${bulk.action} is for tasks that are ${may.join(', ')}, not ${state}` }))
+  if (bulk.action === 'move' && bulk.to === queue) problems.push({ pointer: '/to', detail: 'is the queue in which they are' })
+  if (!Number.isInteger(limit) || limit < 1) problems.push({ pointer: '/limit', detail: 'must be a whole number from 1' })
+  if (!(olderThanMs >= 0)) problems.push({ pointer: '/filter/olderThanMs', detail: 'must be a number from 0' })
+  return problems
+}
+
 /** @returns how many of them it has done */
 type Act = (tasks: readonly StoredTask[]) => Promise<number>
 
-function actionOf(driver: QueueDriver, queue: string, bulk: Bulk): Act {
-  if (bulk.action === 'move') return tasks => moveTasks(driver, queue, bulk.to, tasks)
+function actionOf(options: BulkOptions, queue: string, bulk: Bulk): Act {
+  const { driver } = options
+  if (bulk.action === 'move') return tasks => moveTasks(options, queue, bulk.to, tasks)
   const { call, isDone } = calls[bulk.action]
   return async tasks => {
     const answers = await call(

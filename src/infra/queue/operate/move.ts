@@ -1,5 +1,10 @@
-import { toTimestamp } from '@/core/clock'
+import { type Clock, toTimestamp } from '@/core/clock'
 import type { NewTask, QueueDriver, StoredTask } from '../driver'
+
+export interface BulkOptions {
+  driver: QueueDriver
+  clock: Clock
+}
 
 /**
  * Moves tasks from one queue to another: they are dead letters at the one, are enqueued under their ids at the other, and go from
@@ -10,16 +15,22 @@ import type { NewTask, QueueDriver, StoredTask } from '../driver'
  * tell whether that was an end of this task. It stays a dead letter, and so does one whose unique key another has there.
  * @returns how many have moved
  */
-export async function moveTasks(driver: QueueDriver, from: string, to: string, tasks: readonly StoredTask[]): Promise<number> {
+export async function moveTasks({ driver, clock }: BulkOptions, from: string, to: string, tasks: readonly StoredTask[]): Promise<number> {
+  const starts = new Map(tasks.map(task => [task.id, startOf(task, from, to)]))
   const answers = await driver.bury(
     from,
-    tasks.map(task => ({ id: task.id, error: letterText(from, to, startOf(task)) })),
+    tasks.map(({ id }) => ({ id, error: letterText(from, to, starts.get(id)) })),
   )
   const leaving: NewTask[] = []
   for (const [i, task] of tasks.entries()) {
+    const isFresh = answers[i] === 'buried'
     // What has waited may have changed since it was listed; it rests now.
-    const resting = answers[i] === 'buried' ? await driver.show(from, task.id) : answers[i] === 'dead' ? task : undefined
-    if (resting?.envelope !== undefined) leaving.push(newTaskOf(resting, resting.envelope, startOf(task)))
+    const resting = isFresh ? await driver.show(from, task.id) : answers[i] === 'dead' ? task : undefined
+    if (resting?.envelope === undefined) continue
+    // One that was buried just now says by the clock of the store what time that was.
+    const nowMs = (isFresh && resting.atMs) || clock.nowMs()
+    const delayMs = Math.max(0, (starts.get(task.id) ?? 0) - nowMs)
+    leaving.push(newTaskOf(resting, resting.envelope, delayMs))
   }
   if (leaving.length === 0) return 0
   const replies = await driver.enqueue(to, leaving)
@@ -41,19 +52,19 @@ const letterText = (from: string, to: string, startMs?: number) =>
   `is on its way to the queue ${to}: when it stays here, move it again, by 'bingo task move --queue=${from} --to=${to}'` +
   (startMs === undefined ? '' : `${notBefore}${toTimestamp(startMs)}`)
 
-/** When it may start, of one that is, or was, scheduled. */
-function startOf({ state, atMs, errors }: StoredTask): number | undefined {
-  if (state === 'scheduled') return atMs
-  const said = errors.at(-1)?.message.split(notBefore)[1]
+/** When it may start, of one that is scheduled, or was when a move that has not come to its end has buried it. */
+function startOf(task: StoredTask, from: string, to: string): number | undefined {
+  if (task.state === 'scheduled') return task.atMs
+  const said = isHalfMoved(task, from, to) ? task.errors.at(-1)?.message.split(notBefore)[1] : undefined
   const startMs = said === undefined ? Number.NaN : Date.parse(said)
   return Number.isNaN(startMs) ? undefined : startMs
 }
 
-const newTaskOf = ({ id, priority, unique, lane }: StoredTask, envelope: string, startMs: number | undefined): NewTask => ({
+const newTaskOf = ({ id, priority, unique, lane }: StoredTask, envelope: string, delayMs: number): NewTask => ({
   id,
   isIdKept: true,
   priority,
-  delayMs: startMs === undefined ? 0 : Math.max(0, startMs - Date.now()),
+  delayMs,
   ...(unique && { unique }),
   ...(lane !== undefined && { lane }),
   envelope,

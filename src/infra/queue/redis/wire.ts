@@ -134,7 +134,7 @@ const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? p
 
 /** What the flags of an entry say besides, and how long its head is with that. */
 function partsOf(entry: string): { lane?: string; length: number } {
-  const flags = Number.parseInt(entry[1] as string, 16)
+  const flags = flagsIn(entry)
   let at = headLength + (flags & flagsOf.unique ? uniqueKeyLength + uniqueForLength : 0)
   const next = () => {
     const from = at + 2
@@ -144,6 +144,14 @@ function partsOf(entry: string): { lane?: string; length: number } {
   const lane = flags & flagsOf.lane ? next() : undefined
   if (flags & flagsOf.follower) next()
   return lane === undefined ? { length: at } : { lane, length: at }
+}
+
+const flagsIn = (entry: string) => Number.parseInt(entry[1] as string, 16)
+
+function uniqueOf(entry: string): NewTask['unique'] {
+  if (entry === '' || !(flagsIn(entry) & flagsOf.unique)) return undefined
+  const [from, to] = [headLength + uniqueKeyLength, headLength + uniqueKeyLength + uniqueForLength]
+  return { key: entry.slice(headLength, from), forMs: Number.parseInt(entry.slice(from, to), 16) }
 }
 
 export function storedTask(reply: unknown): StoredTask {
@@ -162,6 +170,8 @@ export function storedTask(reply: unknown): StoredTask {
     errors: errors.map(errorOf),
   }
   const { lane } = entry === '' ? {} : partsOf(entry)
+  const unique = uniqueOf(entry)
+  if (unique) task.unique = unique
   if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)

@@ -31,6 +31,8 @@ export const shownColumns = [
   'crashes',
   'isCancelled',
   'worker',
+  'uniqueKey',
+  'uniqueFor',
   'errors',
   'envelope',
 ]
@@ -48,6 +50,7 @@ export function storedTask(row: SqlRow): StoredTask {
     failures: Number(row['failures']),
     crashes: Number(row['crashes']),
     isCancelled: row['isCancelled'] === 1,
+    ...(row['uniqueKey'] === null ? {} : { unique: { key: String(row['uniqueKey']), forMs: Number(row['uniqueFor']) } }),
     ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
     ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),

@@ -71,9 +71,10 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, unique } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
+    ...(unique ? { unique } : {}),
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
   }
@@ -90,10 +91,13 @@ export function stats(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'queue
   }
 }
 
-export function page(tasks: readonly ModelTask[], count: number, from: number) {
-  const next = from + count
+/** A page begins behind the task with which the one before has ended, or with the first when that one is gone. */
+export function page(tasks: readonly ModelTask[], count: number, after: string | undefined) {
+  const from = tasks.findIndex(({ id }) => id === after) + 1
+  const shown = tasks.slice(from, from + count)
+  const last = shown.at(-1)
   return {
-    tasks: tasks.slice(from, next).flatMap(task => storedOf(task) ?? []),
-    ...(next < tasks.length ? { cursor: String(next) } : {}),
+    tasks: shown.flatMap(task => storedOf(task) ?? []),
+    ...(last && from + count < tasks.length ? { cursor: last.id } : {}),
   }
 }

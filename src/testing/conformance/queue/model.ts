@@ -285,7 +285,7 @@ export function modelStore(clock: Clock): ModelStore {
       remove: (name, ids) => onEach(name, ids, remove),
       bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
+      list: (name, state, count, cursor) => on(name, queue => page(inOrder(queue, state), count, cursor)),
       stats: name => on(name, queue => stats(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: async () => notYet(),

@@ -20,7 +20,7 @@ end
 return entry and tell(id, 'waiting', false, entry)
 `)
 
-/** So many bytes of envelopes in one page; one at least. */
+/** So many bytes of envelopes and errors in one page; one at least. */
 const pageBytesMax = 1024 * 1024
 
 /**
@@ -34,8 +34,10 @@ local tasks, bytes = {}, 0
 local function take(id, at, skips_void)
   local entry = call('GET', B .. 'e:' .. id)
   if not entry and skips_void then return end
-  tasks[#tasks + 1] = tell(id, state, at, entry)
+  local told = tell(id, state, at, entry)
+  tasks[#tasks + 1] = told
   bytes = bytes + #(entry or '')
+  for _, error in ipairs(told[7]) do bytes = bytes + #error end
 end
 local function is_full() return #tasks >= wanted or bytes > ${pageBytesMax} end
 
@@ -64,7 +66,7 @@ if state == 'waiting' then
   return { tasks }
 end
 
-local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD })[state], state == 'dead'
+local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD, held = B .. 'hld', done = B .. 'done' })[state], state == 'dead'
 local from = 0
 if p ~= '' then
   local rank = call(is_newest_first and 'ZREVRANK' or 'ZRANK', set, last)
