@@ -77,6 +77,13 @@ export const migration: Migration = {
       `insert into "queueTask" (${columns}) select ${columns} from "queueTaskBefore"`,
       'drop table "queueTaskBefore"',
       ...indexes,
+      `create table "queueHistory" (
+        "queue" text not null,
+        "at" integer not null,
+        "total" text not null,
+        "seen" text not null,
+        primary key ("queue", "at")
+      ) strict, without rowid`,
       'alter table "queueSummary" add column "held" integer not null default 0',
       'alter table "queueSummary" add column "kept" integer not null default 0',
       'alter table "queueSummary" add column "isPaused" integer not null default 0',
@@ -89,6 +96,7 @@ export const migration: Migration = {
   // What these columns say would be lost; an older version has no use for it.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop table "queueHistory"',
       'alter table "queueSummary" drop column "isPaused"',
       'alter table "queueSummary" drop column "kept"',
       'alter table "queueSummary" drop column "held"',

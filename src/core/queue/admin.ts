@@ -107,6 +107,23 @@ export interface QueueStats {
   outbox?: number
   /** Since the queue has been there. Counters are of use as rates; a crash of the server may lose the last second of them. */
   total: { enqueued: number; done: number; failed: number; crashed: number; dead: number; cancelled: number }
+  /**
+   * How many of `total` a second, over the last minute; over `overMs`, when the queue has been worked for less, or not for a while. Absent until
+   * it has been worked for some seconds.
+   */
+  rates?: QueueStats['total'] & { overMs: number }
+  /**
+   * Over the last hour, or `overMs`: how long tasks waited for their first start since they could have had it, by the clocks of who enqueued
+   * and who started them, and how long attempts ran. Off by a tenth at most. A worker that gets no answer hands in twice what it has seen in some seconds.
+   */
+  latencies?: { overMs: number; wait?: Percentiles; run?: Percentiles }
+}
+
+export interface Percentiles {
+  count: number
+  p50Ms: number
+  p95Ms: number
+  p99Ms: number
 }
 
 /** `fixed` says whether it was mended now; `remedy` what was done, or could be done. */

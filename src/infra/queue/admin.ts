@@ -7,6 +7,7 @@ import type { QueueDriver, StoredTask } from './driver'
 import { readEnvelope } from './envelope'
 import { bulkFaults, runBulk } from './operate/bulk'
 import { errorsOf } from './operate/errors'
+import { paceOf } from './operate/rates'
 import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
@@ -137,8 +138,8 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
     },
 
     async stats(queue) {
-      const [stats, kept] = await Promise.all([driver.stats(checked(queue)), outbox?.count(queue)])
-      return { queue, ...stats, ...(kept !== undefined && { outbox: kept }) }
+      const [stats, history, kept] = await Promise.all([driver.stats(checked(queue)), driver.history(queue), outbox?.count(queue)])
+      return { queue, ...stats, ...paceOf(stats.total, history), ...(kept !== undefined && { outbox: kept }) }
     },
 
     pause: queue => driver.pause(checked(queue)),

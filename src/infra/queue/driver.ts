@@ -3,6 +3,7 @@ import { dayMs } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
+import type { Seen } from './latency'
 
 /**
  * Where tasks are kept: Redis lists or SQLite, with the same calls and the same replies. A driver knows envelopes as text, and
@@ -44,6 +45,8 @@ export interface QueueDriver {
   /** In the order in which they would be worked, dead ones newest first. @param cursor what the page before said */
   list(queue: string, state: TaskState, count: number, cursor?: string): Promise<{ tasks: StoredTask[]; cursor?: string }>
   stats(queue: string): Promise<Omit<QueueStats, 'queue'>>
+  /** How it was in the last hour, newest first: reapers take note of it, at most each ten seconds. */
+  history(queue: string): Promise<Snapshot[]>
   /** One step of the check, bounded to some milliseconds of the server. @returns where to go on; absent when it is done */
   fsck(
     queue: string,
@@ -209,6 +212,15 @@ export interface ReapRule {
   crashesMax: number
   /** Dead letters that are older are removed, at most 100 a call; never when absent. */
   keepDeadMs?: number
+  /** What the caller's process has seen since it said so last; said twice it counts twice. */
+  seen?: Seen
+}
+
+/** What was counted so long ago, and what was seen from then until the snapshot after it. */
+export interface Snapshot {
+  agoMs: number
+  total: QueueStats['total']
+  seen: Seen
 }
 
 export interface ReapReply {
@@ -271,5 +283,9 @@ export const operateMax = 100
 const errorMaxChars = 1000
 /** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
 export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
+/** Between two snapshots of a queue, at least; how far back they go; and how many there are at most. */
+export const snapshotEveryMs = 10_000
+export const historyMs = 3_600_000
+export const historyMax = 400
 /** For so long an id is remembered after its task has ended. */
 export const keptIdMs = dayMs

@@ -17,9 +17,15 @@ export interface EnvelopeOptions {
   timeoutMs?: number
   /** Milliseconds since 1970. */
   deadlineMs?: number
+  /** What is known of them where the task is kept; here they are for who counts how long it has waited since. */
+  delayMs?: number
+  atMs?: number
 }
 
 type Packed = [task: string, enqueuedAtMs: number, payload: unknown, headers?: Record<string, string> | 0, said?: EnvelopeOptions]
+
+/** From when it could have been started, by the clock of the process that enqueued it. */
+export const readyMsOf = ({ enqueuedAtMs, said: { delayMs = 0, atMs = 0 } }: Envelope): number => Math.max(enqueuedAtMs + delayMs, atMs)
 
 /** As short as JSON can be, since a million of them may wait. @throws TypeError when the payload cannot be written as JSON */
 export function packEnvelope({ task, payload, enqueuedAtMs, headers, said }: Envelope): string {

@@ -81,13 +81,18 @@ export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
 const nothingSaid: EnvelopeOptions = Object.freeze({})
 
 /** What of it goes with the task: only what was said, so that the defaults of a newer version hold for what waits. */
-export function saidOf({ maxRetries, backoff, timeoutMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
-  if (maxRetries === undefined && backoff === undefined && timeoutMs === undefined && deadline === undefined) return nothingSaid
+export function saidOf(options: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+  const { maxRetries, backoff, timeoutMs, deadline, delayMs = 0, at } = options
+  const isLater = delayMs > 0 || at !== undefined
+  if (maxRetries === undefined && backoff === undefined && timeoutMs === undefined && deadline === undefined && !isLater) return nothingSaid
   const deadlineMs = deadline === undefined ? undefined : instantMs(deadline)
+  const atMs = at === undefined ? undefined : instantMs(at)
   return {
     ...(maxRetries !== undefined && { maxRetries }),
     ...(backoff && { backoff }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(delayMs > 0 && { delayMs }),
+    ...(atMs !== undefined && { atMs }),
   }
 }

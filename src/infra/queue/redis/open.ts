@@ -15,6 +15,7 @@ import {
   type RemoveAnswer,
   type RetryAnswer,
 } from '../driver'
+import { packSeen } from '../snapshot'
 import { type Batches, createBatches } from './batches'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
@@ -23,7 +24,7 @@ import { enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
-import { listScript, probeScript, showScript, statsScript } from './scripts/look'
+import { historyScript, listScript, probeScript, showScript, statsScript } from './scripts/look'
 import { buryScript, cancelScript, removeScript, retryScript } from './scripts/operate'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
@@ -33,6 +34,7 @@ import {
   exchangeReply,
   heldOf,
   metaKeyOf,
+  readSnapshot,
   storedTask,
   wakeKeyOf,
   wordsOfClaim,
@@ -154,8 +156,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },
-    async reap(queue, { leaseMs, crashesMax }) {
-      const reply = await ask(reapScript, queue, leaseMs, crashesMax)
+    async reap(queue, { leaseMs, crashesMax, seen }) {
+      const reply = await ask(reapScript, queue, leaseMs, crashesMax, seen ? packSeen(seen) : '')
       const [again, poisoned, more, isCheckDue] = reply as [string[], string[], number, number]
       return { again, poisoned, more: more === 1, ...(isCheckDue === 1 && { isCheckDue: true }) }
     },
@@ -197,6 +199,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         total,
         ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }),
       }
+    },
+    async history(queue) {
+      const [nowMs, snapshots] = (await ask(historyScript, queue)) as [number, string[]]
+      return snapshots.flatMap(text => readSnapshot(text, nowMs))
     },
     async fsck(queue, options) {
       if (options.cursor === undefined) checkedSince.set(queue, connection.runId)

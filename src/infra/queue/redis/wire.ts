@@ -7,10 +7,13 @@ import {
   type Finish,
   type FinishStatus,
   type Held,
+  historyMs,
   keptError,
   type NewTask,
+  type Snapshot,
   type StoredTask,
 } from '../driver'
+import { readSeen, readTotal } from '../snapshot'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
 type Word = string | number
@@ -176,6 +179,13 @@ export function storedTask(reply: unknown): StoredTask {
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
   return task
+}
+
+/** Of `<ms> <totals>|<what was seen>`. */
+export function readSnapshot(text: string, nowMs: number): Snapshot[] {
+  const [, at, counted = '', seen = ''] = /^(\d+) ([^|]*)\|(.*)$/.exec(text) ?? []
+  const agoMs = nowMs - Number(at)
+  return agoMs >= 0 && agoMs <= historyMs ? [{ agoMs, total: readTotal(counted), seen: readSeen(seen) }] : []
 }
 
 function fieldsOf(pairs: unknown): Record<string, string> {

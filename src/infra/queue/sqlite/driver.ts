@@ -11,6 +11,7 @@ import { asUnavailable, closed } from './errors'
 import { finish } from './finish'
 import { fsck } from './fsck'
 import { createGroup } from './group'
+import { createHistory } from './history'
 import { beat, reap } from './lease'
 import { buryResting, cancel, list, remove, retry, show, stats } from './operator'
 import { openSession, type Session } from './session'
@@ -36,6 +37,7 @@ const groupBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 export function openSqliteQueue({ db, log, metrics, clock = systemClock, monotonicMs }: SqliteQueueOptions): QueueDriver {
   const trust = createTrust(clock, monotonicMs ?? (clock === systemClock ? () => performance.now() : clock.nowMs))
   const watchers = watchersOf(db, log)
+  const history = createHistory()
   const claims = new Set<string>()
   const watching = new Set<() => void>()
   const groupSize = metrics
@@ -130,7 +132,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     },
     reap: (queue, rule) =>
       write(1, async session => {
-        await session.of(queue)
+        await history.note(session, queue, rule.seen)
         if (!trust.mayReap(queue, session.nowMs, rule.leaseMs)) return { again: [], poisoned: [], more: false }
         return reap(session, queue, rule)
       }),
@@ -140,6 +142,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     bury: (queue, letters) => operate(queue, letters, buryResting),
     show: (queue, id) => read(() => show(db, queue, id)),
     list: (queue, state, count, cursor) => read(() => list(db, queue, { state, count, cursor })),
+    history: queue => read(() => history.read(db, queue, clock.nowMs())),
     stats: queue => read(() => stats(db, queue, clock.nowMs())),
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),

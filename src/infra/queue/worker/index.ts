@@ -5,7 +5,9 @@ import type { Metrics } from '@/core/metrics'
 import type { TaskHandler } from '@/core/queue/task'
 import type { Service } from '@/core/service'
 import type { QueueDriver } from '../driver'
+import { createSamples } from '../latency'
 import type { Skills } from './claims'
+import { showDepth } from './depth'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { queueMeters, type QueueMeters } from './meters'
@@ -56,14 +58,15 @@ export function createWorker(options: WorkerOptions): Service {
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
   const all = Object.entries(queues).map(([queue, { concurrency }]) => {
     const meters = queueMeters(metrics, queue)
+    const samples = createSamples()
     const pool = createPool({
-      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
+      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, samples, log, clock, random, isSuspectRunning },
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
       skills: skillsOf(handlers, meters),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters }
+    return { queue, pool, meters, samples }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -87,10 +90,13 @@ export function createWorker(options: WorkerOptions): Service {
           sumOf(pool => pool.stuck),
         ),
       )
+      gauges.push(showDepth({ driver, queues: Object.keys(queues), metrics, random }))
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters }) => startReaper({ driver, queue, leaseMs, meters, log, random, found: pool.wake }))
+      stopReapers = all.map(({ queue, pool, meters, samples }) =>
+        startReaper({ driver, queue, leaseMs, meters, samples, log, random, found: pool.wake }),
+      )
     },
     stop() {
       stopping ??= stop()

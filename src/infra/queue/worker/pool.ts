@@ -16,6 +16,7 @@ import {
   type QueueDriver,
   idsLoggedMax,
 } from '../driver'
+import type { Samples } from '../latency'
 import type { BeatNews, LiveClaim } from './beater'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
@@ -59,13 +60,15 @@ export interface PoolOptions {
   isSuspectRunning(): boolean
   limits: WorkerLimits
   meters: QueueMeters
+  samples: Samples
   log: Log
   clock: Clock
   random: () => number
 }
 
 export function createPool(options: PoolOptions): Pool {
-  const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } = options
+  const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, samples, log, clock, random } =
+    options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
   let exchanges = 0
@@ -86,7 +89,7 @@ export function createPool(options: PoolOptions): Pool {
   let whenTold: (() => void) | undefined
 
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, log, clock, random },
+    ...{ leaseMs, limits, meters, samples, log, clock, random },
     tell,
     freed: pumpSoon,
     batchOver: heartbeats.over,

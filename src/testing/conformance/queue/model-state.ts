@@ -1,5 +1,6 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
 import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import type { ModelHistory } from './model-history'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -33,6 +34,7 @@ export interface ModelQueue {
   /** What each claim got. */
   claims: Map<string, string[]>
   total: QueueStats['total']
+  history: ModelHistory
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
 }
 
@@ -40,7 +42,7 @@ const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
-  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set(), history: [] },
 })
 
 export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>

@@ -19,6 +19,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { noteHistory, snapshots } from './model-history'
 import {
   claimedOf,
   inOrder,
@@ -153,8 +154,9 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, seen }: ReapRule) {
     const nowMs = clock.nowMs()
+    noteHistory(queue, nowMs, seen)
     const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
@@ -286,6 +288,7 @@ export function modelStore(clock: Clock): ModelStore {
       bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
       list: (name, state, count, cursor) => on(name, queue => page(inOrder(queue, state), count, cursor)),
+      history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
       stats: name => on(name, queue => stats(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: async () => notYet(),

@@ -136,10 +136,10 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     const replies = await connection.callEach(redisTimeoutMs, 'KEYS', `${prefix}:{${queue}}:*`)
     return (replies as string[][]).flat()
   }
-  /** Counters, the word that something waits, and what expires by itself: ids that are remembered, and claims. */
+  /** Counters and their history, the word that something waits, and what expires by itself: ids that are remembered, and claims. */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
-    if (suffix === 'm' || suffix === 'w') return false
+    if (suffix === 'm' || suffix === 'w' || suffix === 'hist') return false
     return !/^(d|cl):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 

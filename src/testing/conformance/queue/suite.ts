@@ -6,6 +6,7 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { historySuite } from './history'
 import { inspectSuite } from './inspect'
 import { leaseSuite } from './lease'
 import type { QueueStoreName } from './stores'
@@ -25,6 +26,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
     'what operators see': inspectSuite,
+    'its history': historySuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
   }

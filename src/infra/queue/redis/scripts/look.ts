@@ -107,5 +107,10 @@ local counters = call('HMGET', META, 'enqueued', 'done', 'failed', 'crashed', 'd
 return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, counters }
 `)
 
+/** Returns the time, and the list. */
+export const historyScript = redisScript(`${readOnly}${shared}
+return { now, call('LRANGE', B .. 'hist', 0, -1) }
+`)
+
 /** Writes nothing, but is refused when writing would be. */
 export const probeScript = redisScript(`${whenThereIsRoom}return 1`)

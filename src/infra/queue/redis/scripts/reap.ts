@@ -1,5 +1,5 @@
 import { redisScript } from '../../../redis'
-import { poisonError, reapMax } from '../../driver'
+import { historyMax, historyMs, poisonError, reapMax, snapshotEveryMs } from '../../driver'
 import { moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -13,7 +13,36 @@ const checkAgainMs = 600_000
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
+ * `hist` is a list of `<ms> <totals>|<what was seen since>`, newest at the left. What is handed in is added to the newest, until that is
+ * ten seconds old.
+ */
+const history = `
+local HIST, totals = B .. 'hist', { 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled' }
+local function add_seen(seen, from)
+  local sums, words = {}, {}
+  for what, by in string.gmatch(seen .. ' ' .. from, '(%l%d+):(%d+)') do sums[what] = (sums[what] or 0) + by end
+  for what, by in pairs(sums) do words[#words + 1] = string.format('%s:%.0f', what, by) end
+  return table.concat(words, ' ')
+end
+local function look(seen)
+  local newest = call('LINDEX', HIST, 0)
+  local since, before, seen_before = string.match(newest or '', '^(%d+)( [%d ]*)|(.*)$')
+  -- A clock that was set back begins anew.
+  local age = since and now - since or -1
+  if age >= 0 and age < ${snapshotEveryMs} then
+    if seen ~= '' then call('LSET', HIST, 0, since .. before .. '|' .. add_seen(seen_before, seen)) end
+    return
+  end
+  local counted = call('HMGET', META, unpack(totals))
+  for i = 1, #totals do counted[i] = counted[i] or 0 end
+  call('LPUSH', HIST, string.format('%.0f ', now) .. table.concat(counted, ' ') .. '|' .. seen)
+  call('LTRIM', HIST, 0, ${historyMax - 1})
+  call('PEXPIRE', HIST, ${2 * historyMs})
+end
+`
+
+/**
+ * ARGV: lease in ms, how many crashes make a dead letter, what was seen. Returns the ids that wait again, those that are dead, 1 when there may be
  * more, and 1 when the queue is to be checked.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
@@ -24,8 +53,9 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+look(ARGV[3])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
 local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)
