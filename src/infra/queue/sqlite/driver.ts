@@ -4,14 +4,17 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
-import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver } from '../driver'
+import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
 import { claim, nextDueMs } from './claim'
+import { endsOf } from './ends'
 import { enqueue } from './enqueue'
 import { asUnavailable, closed } from './errors'
 import { finish } from './finish'
+import { before } from './followers'
 import { fsck } from './fsck'
 import { createGroup } from './group'
 import { createHistory } from './history'
+import { peek, report } from './kept'
 import { beat, reap } from './lease'
 import { buryResting, cancel, list, remove, retry, show, stats } from './operator'
 import { openSession, type Session } from './session'
@@ -38,6 +41,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   const trust = createTrust(clock, monotonicMs ?? (clock === systemClock ? () => performance.now() : clock.nowMs))
   const watchers = watchersOf(db, log)
   const history = createHistory()
+  const ends = endsOf(db, log)
   const claims = new Set<string>()
   const watching = new Set<() => void>()
   const groupSize = metrics
@@ -48,6 +52,11 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     })
     .with({})
   let isClosed = false
+
+  function tell(news: Session['news']): void {
+    watchers.tell(news)
+    if (news.ended.length > 0) ends.tell(news.ended)
+  }
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
@@ -63,7 +72,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
         await session.save()
         return session.news
       })
-      watchers.tell(news)
+      tell(news)
     },
   })
 
@@ -90,12 +99,21 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
         const session = sessionOn(tx)
         const result = await work(session)
         await session.save()
-        await tx.afterCommit(() => watchers.tell(session.news))
+        await tx.afterCommit(() => tell(session.news))
         return result
       })
     } catch (thrown) {
       throw asUnavailable(thrown)
     }
+  }
+
+  function untilClosed(end: () => void): () => void {
+    const stop = () => {
+      watching.delete(stop)
+      end()
+    }
+    watching.add(stop)
+    return stop
   }
 
   async function operate<S, T>(queue: string, subjects: readonly S[], work: (session: Session, queue: string, subject: S) => Promise<T>) {
@@ -146,20 +164,19 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     stats: queue => read(() => stats(db, queue, clock.nowMs())),
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),
-    report: async () => notYet(),
-    before: async () => notYet(),
-    watchEnds: () => notYet(),
+    async report(queue, reports) {
+      refuseMore(reports.length, reportMax)
+      return write(reports.length, session => report(session, queue, reports))
+    },
+    async peek(queue, ids) {
+      refuseMore(ids.length, operateMax)
+      return read(() => peek(db, queue, ids))
+    },
+    before: (queue, id) => read(() => before(db, queue, id, clock.nowMs())),
+    watchEnds: (queue, listener) => untilClosed(ends.add(queue, listener)),
     pause: async () => notYet(),
     resume: async () => notYet(),
-    watch(queue, listener) {
-      const end = watchers.add(queue, listener)
-      const stop = () => {
-        watching.delete(stop)
-        end()
-      }
-      watching.add(stop)
-      return stop
-    },
+    watch: (queue, listener) => untilClosed(watchers.add(queue, listener)),
     ping: () =>
       read(async () => {
         await db.ping()
@@ -177,10 +194,6 @@ function keepClaim(claims: Set<string>, key: string): void {
   const [oldest] = claims
   if (claims.size >= claimsMax && oldest !== undefined) claims.delete(oldest)
   claims.add(key)
-}
-
-function refuseMore(count: number, most: number): void {
-  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
 }
 
 const notYet = (): never => {

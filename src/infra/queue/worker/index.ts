@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { type Clock, systemClock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { TaskHandler } from '@/core/queue/task'
+import type { TaskHandler, TaskMiddleware } from '@/core/queue/task'
 import type { Service } from '@/core/service'
 import type { QueueDriver } from '../driver'
 import { createSamples } from '../latency'
@@ -10,6 +10,7 @@ import type { Skills } from './claims'
 import { showDepth } from './depth'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
+import { around } from './middleware'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
@@ -18,8 +19,8 @@ export type { HeartbeatSource } from './heartbeats'
 
 export interface WorkerOptions {
   driver: QueueDriver
-  /** The queues that this process works, and how many of their tasks at a time. */
-  queues: Readonly<Record<string, { concurrency: number }>>
+  /** The queues that this process works, and how. */
+  queues: Readonly<Record<string, WorkedQueue>>
   /** What is done with the tasks. One of another name becomes a dead letter. */
   handlers: readonly TaskHandler[]
   /** The same in all processes. */
@@ -32,6 +33,15 @@ export interface WorkerOptions {
   clock?: Clock
   random?: () => number
   limits?: Partial<WorkerLimits>
+}
+
+export interface WorkedQueue {
+  /** How many of its tasks at a time. */
+  concurrency: number
+  /** Dead letters that are older are removed; never when absent. */
+  keepDeadMs?: number
+  /** Around each attempt, the first outermost. */
+  middleware?: readonly TaskMiddleware[]
 }
 
 /** What remains of the deadline of a shutdown for tasks to end by themselves. */
@@ -56,17 +66,17 @@ export function createWorker(options: WorkerOptions): Service {
     liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
-  const all = Object.entries(queues).map(([queue, { concurrency }]) => {
+  const all = Object.entries(queues).map(([queue, { concurrency, keepDeadMs, middleware = [] }]) => {
     const meters = queueMeters(metrics, queue)
     const samples = createSamples()
     const pool = createPool({
       ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, samples, log, clock, random, isSuspectRunning },
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
-      skills: skillsOf(handlers, meters),
+      skills: skillsOf(handlers, meters, middleware),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters, samples }
+    return { queue, pool, meters, samples, keepDeadMs }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -94,8 +104,8 @@ export function createWorker(options: WorkerOptions): Service {
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters, samples }) =>
-        startReaper({ driver, queue, leaseMs, meters, samples, log, random, found: pool.wake }),
+      stopReapers = all.map(({ queue, pool, meters, samples, keepDeadMs }) =>
+        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, samples, log, random, found: pool.wake }),
       )
     },
     stop() {
@@ -108,7 +118,12 @@ export function createWorker(options: WorkerOptions): Service {
 /** The worker's name has 64 characters at most, with the number of the process. */
 const hostMaxChars = 48
 
-function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters): Skills {
-  const skills = new Map(handlers.map(handler => [handler.task.name, { ...handler, meters: meters.ofTask(handler.task.name) }]))
+function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters, middleware: readonly TaskMiddleware[]): Skills {
+  const skills = new Map(
+    handlers.map(handler => {
+      const { name } = handler.task
+      return [name, { ...handler, work: around(handler, middleware), meters: meters.ofTask(name) }]
+    }),
+  )
   return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
 }

@@ -8,6 +8,8 @@ export interface ReaperOptions {
   driver: QueueDriver
   queue: string
   leaseMs: number
+  /** Dead letters that are older are removed; never when absent. */
+  keepDeadMs?: number | undefined
   meters: QueueMeters
   /** What is handed in with each call. */
   samples: Samples
@@ -18,12 +20,23 @@ export interface ReaperOptions {
 }
 
 /**
- * Takes tasks back from workers that are not heard of any more, now and then. Every worker does, so that the last one left does.
+ * Takes tasks back from workers that are not heard of any more, now and then, and removes what was kept for long enough. Every worker does,
+ * so that the last one left does.
  * And checks the queue when it is told that this is due, a step at a time, with twice as much time for others between.
  * @returns what ends it; resolves when no call is under way
  */
-export function startReaper({ driver, queue, leaseMs, meters, samples, log, random, found }: ReaperOptions): () => Promise<void> {
-  const rule = { leaseMs, crashesMax }
+export function startReaper({
+  driver,
+  queue,
+  leaseMs,
+  keepDeadMs,
+  meters,
+  samples,
+  log,
+  random,
+  found,
+}: ReaperOptions): () => Promise<void> {
+  const rule = { leaseMs, crashesMax, ...(keepDeadMs !== undefined && { keepDeadMs }) }
   let isStopped = false
   let isAway = false
   let reaping: Promise<void> = Promise.resolve()
@@ -39,9 +52,10 @@ export function startReaper({ driver, queue, leaseMs, meters, samples, log, rand
   async function reapAll(): Promise<void> {
     try {
       while (!isStopped) {
-        const { again, poisoned, more, isCheckDue } = await reapOnce()
+        const { again, poisoned, expired, more, isCheckDue } = await reapOnce()
         isAway = false
         say(again, poisoned)
+        if (expired) sayExpired(expired)
         if (isCheckDue) checking = checking.then(check)
         if (!more) return
       }
@@ -94,6 +108,12 @@ export function startReaper({ driver, queue, leaseMs, meters, samples, log, rand
       meters.poisoned.add(poisoned.length)
       log.warn('tasks that no worker survives have become dead letters', fieldsOf(poisoned))
     }
+  }
+  /** Nothing goes without a word. */
+  function sayExpired({ done, dead }: NonNullable<ReapReply['expired']>): void {
+    if (done > 0) meters.expired.done.add(done)
+    if (dead > 0) meters.expired.dead.add(dead)
+    log.info('tasks were removed since they had been kept for as long as they were to be', { queue, done, dead })
   }
   const fieldsOf = (ids: readonly string[]) => ({ queue, count: ids.length, ids: ids.slice(0, idsLoggedMax) })
 

@@ -55,6 +55,28 @@ export function burySuite(newQueue: () => TestQueue): void {
     expect(await enqueue({ id: 'a', isIdKept: true })).toEqual([{ id: 'a', status: 'duplicate' }])
   })
 
+  test('one that others wait for, that waits for others, or that is done stays as it is, whatever its state', async () => {
+    const { enqueue, claimOne, claim, finish, driver, name, all } = newQueue()
+    const bury = (id: string) => driver.bury(name, [{ id, error: 'not here' }])
+    await enqueue({ id: 'kept' })
+    await finish(await claimOne(), { outcome: 'done', keepForMs: longMs })
+    await enqueue(
+      { id: 'first', follower: { id: 'second', wantsResult: false } },
+      { id: 'second', after: { count: 1, isDoneNeeded: true }, follower: { id: 'third', wantsResult: false } },
+      { id: 'third', after: { count: 1, isDoneNeeded: false } },
+    )
+    const before = await all()
+    for (const id of ['kept', 'first', 'second', 'third']) expect([id, await bury(id)]).toEqual([id, ['unfit']])
+    expect(await all()).toEqual(before)
+    await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
+    expect(await bury('first')).toEqual(['unfit'])
+    expect(await driver.retry(name, ['first'])).toEqual(['retried'])
+    await finish(await claimOne(), { outcome: 'done' })
+    // It is held no more, and waits with what it was told.
+    expect(await bury('second')).toEqual(['unfit'])
+    expect((await claim(9)).map(({ id }) => id)).toEqual(['second'])
+  })
+
   describe('of many at a time', () => {
     test('each has its answer, in their order, and what cannot be buried stays as it is', async () => {
       const { enqueue, claim, finish, driver, name, all, show } = newQueue()

@@ -8,7 +8,6 @@ import {
   type Exchange,
   type Finish,
   type FinishStatus,
-  type Held,
   keptError,
   keptIdMs,
   type Letter,
@@ -19,8 +18,11 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { drop, type Mark, modelRelations } from './model-held'
 import { noteHistory, snapshots } from './model-history'
+import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
+  beat,
   claimedOf,
   inOrder,
   isHolder,
@@ -29,8 +31,9 @@ import {
   type ModelQueue,
   type ModelTask,
   newQueue,
+  nextDue,
   page,
-  stats,
+  statsOf,
   storedOf,
   wake,
 } from './model-state'
@@ -50,6 +53,7 @@ const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
+  const relations = modelRelations(clock, { release: start, endCancelled })
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -61,20 +65,26 @@ export function modelStore(clock: Clock): ModelStore {
     return tasks.map(task => enqueueOne(queue, task))
   }
 
-  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
+    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
-      ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
+      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
-    if (delayMs > 0) schedule(task, delayMs)
-    else wait(queue, task, 'tail')
     queue.total.enqueued++
+    if (after) relations.arrived(queue, task, after)
+    else start(queue, task)
     return { id, status: 'enqueued' }
+  }
+
+  function start(queue: ModelQueue, task: ModelTask) {
+    if (task.delayMs > 0) schedule(task, task.delayMs)
+    else wait(queue, task, 'tail')
   }
 
   /** @returns the id of the task that has the key, when that is another */
@@ -88,7 +98,7 @@ export function modelStore(clock: Clock): ModelStore {
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue)
+    const nextDueMs = nextDue(queue, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -99,7 +109,11 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task)
+      const how: Mark = { outcome: 'done', ...(said.result !== undefined && { result: said.result }) }
+      if (keep(queue, task, said, clock.nowMs())) {
+        forget(queue, task)
+        relations.tell(queue, task, how)
+      } else end(queue, task, how)
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -138,29 +152,16 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function nextDue(queue: ModelQueue): number | undefined {
-    if (inOrder(queue, 'waiting').length > 0) return 0
-    const next = inOrder(queue, 'scheduled')[0]
-    return next && Math.max(0, next.atMs - clock.nowMs())
-  }
-
-  function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
-    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
-    const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
-    for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
-    return {
-      lost: held.filter(each => !isMine(each)).map(({ id }) => id),
-      cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
-    }
-  }
-
-  function reap(queue: ModelQueue, { crashesMax, seen }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs, seen }: ReapRule) {
     const nowMs = clock.nowMs()
     noteHistory(queue, nowMs, seen)
-    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) drop(queue, task)
+    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
+    const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
-    for (const task of over.slice(0, reapMax)) {
+    for (const task of late.slice(0, reapMax)) {
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -177,13 +178,16 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    return { again, poisoned, more: over.length > reapMax }
+    return {
+      ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
+      ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
+    }
   }
 
   function cancel(queue: ModelQueue, id: string) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'dead') return 'dead'
+    if (task.state === 'dead' || task.state === 'done') return task.state
     if (task.state !== 'active') {
       endCancelled(queue, task)
       return 'cancelled'
@@ -207,15 +211,18 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task)
+    // One that is done was remembered when it ended.
+    if (task.state === 'done') drop(queue, task)
+    else end(queue, task, { outcome: 'cancelled' })
     return 'removed'
   }
 
   function buryResting(queue: ModelQueue, { id, error }: Letter) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'active' || task.state === 'dead') return task.state
-    if (task.state !== 'waiting' && task.state !== 'scheduled') return 'unfit'
+    if (task.state === 'active') return 'active'
+    if (task.follower || task.after || task.state === 'done') return 'unfit'
+    if (task.state === 'dead') return 'dead'
     keepError(task, error)
     leaveLine(queue, task)
     bury(queue, task)
@@ -244,17 +251,20 @@ export function modelStore(clock: Clock): ModelStore {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    tellEnd(queue, task)
+    relations.tell(queue, task, { outcome: 'dead' })
   }
 
   function endCancelled(queue: ModelQueue, task: ModelTask) {
     queue.total.cancelled++
-    end(queue, task)
+    end(queue, task, { outcome: 'cancelled' })
   }
 
-  function end(queue: ModelQueue, task: ModelTask) {
+  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
     leaveLine(queue, task)
-    queue.tasks.delete(task.id)
+    drop(queue, task)
     forget(queue, task)
+    relations.tell(queue, task, how)
   }
 
   function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
@@ -280,20 +290,25 @@ export function modelStore(clock: Clock): ModelStore {
         return on(name, queue => enqueue(queue, tasks))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
-      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
+      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
       bury: (name, letters) => onEach(name, letters, buryResting),
-      show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
-      list: (name, state, count, cursor) => on(name, queue => page(inOrder(queue, state), count, cursor)),
+      show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
+      list: (name, state, count, cursor) => on(name, queue => page(queue, state, count, cursor)),
       history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
-      stats: name => on(name, queue => stats(queue, clock.nowMs())),
+      stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
-      report: async () => notYet(),
-      before: async () => notYet(),
-      watchEnds: () => notYet(),
+      report: (name, reports) => on(name, queue => report(queue, reports)),
+      peek: (name, ids) => on(name, queue => peek(queue, ids)),
+      before: (name, id) => on(name, queue => relations.before(queue, id)),
+      watchEnds(name, listener) {
+        const end = watchEnds(queueOf(name), listener)
+        mine.push(end)
+        return end
+      },
       pause: async () => notYet(),
       resume: async () => notYet(),
       watch(name, listener) {

@@ -6,9 +6,13 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { heldSuite } from './held'
+import { heldBeforeSuite } from './held-before'
 import { historySuite } from './history'
 import { inspectSuite } from './inspect'
+import { keptSuite } from './kept'
 import { leaseSuite } from './lease'
+import { progressSuite } from './progress'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
 import { uniqueSuite } from './unique'
@@ -25,6 +29,10 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a held task': heldSuite,
+    'what a held task waits for': heldBeforeSuite,
+    'what is kept': keptSuite,
+    progress: progressSuite,
     'what operators see': inspectSuite,
     'its history': historySuite,
     'what workers are told': watchSuite,

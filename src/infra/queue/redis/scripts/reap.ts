@@ -1,5 +1,8 @@
 import { redisScript } from '../../../redis'
-import { historyMax, historyMs, poisonError, reapMax, snapshotEveryMs } from '../../driver'
+import { poisonError, reapMax } from '../../driver'
+import { relations } from './held'
+import { history } from './history'
+import { expire } from './kept'
 import { moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -13,37 +16,9 @@ const checkAgainMs = 600_000
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * `hist` is a list of `<ms> <totals>|<what was seen since>`, newest at the left. What is handed in is added to the newest, until that is
- * ten seconds old.
- */
-const history = `
-local HIST, totals = B .. 'hist', { 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled' }
-local function add_seen(seen, from)
-  local sums, words = {}, {}
-  for what, by in string.gmatch(seen .. ' ' .. from, '(%l%d+):(%d+)') do sums[what] = (sums[what] or 0) + by end
-  for what, by in pairs(sums) do words[#words + 1] = string.format('%s:%.0f', what, by) end
-  return table.concat(words, ' ')
-end
-local function look(seen)
-  local newest = call('LINDEX', HIST, 0)
-  local since, before, seen_before = string.match(newest or '', '^(%d+)( [%d ]*)|(.*)$')
-  -- A clock that was set back begins anew.
-  local age = since and now - since or -1
-  if age >= 0 and age < ${snapshotEveryMs} then
-    if seen ~= '' then call('LSET', HIST, 0, since .. before .. '|' .. add_seen(seen_before, seen)) end
-    return
-  end
-  local counted = call('HMGET', META, unpack(totals))
-  for i = 1, #totals do counted[i] = counted[i] or 0 end
-  call('LPUSH', HIST, string.format('%.0f ', now) .. table.concat(counted, ' ') .. '|' .. seen)
-  call('LTRIM', HIST, 0, ${historyMax - 1})
-  call('PEXPIRE', HIST, ${2 * historyMs})
-end
-`
-
-/**
- * ARGV: lease in ms, how many crashes make a dead letter, what was seen. Returns the ids that wait again, those that are dead, 1 when there may be
- * more, and 1 when the queue is to be checked.
+ * ARGV: lease in ms, how many crashes make a dead letter, for how many ms those are kept, or nothing, and what was seen. Returns the ids
+ * that wait again, those that are dead, 1 when there may be more, 1 when the queue is to be checked, and how many done ones and dead
+ * ones were removed since their time was over.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
@@ -53,9 +28,9 @@ end
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${history}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
-look(ARGV[3])
+look(ARGV[4])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
 local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)
@@ -71,8 +46,9 @@ if is_back or m[4] then
   for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
   if #far == 0 then call('HDEL', META, 'isSetBack') end
 end
-if now < after then return { {}, {}, 0, is_check_due and 1 or 0 } end
+if now < after then return { {}, {}, 0, is_check_due and 1 or 0, 0, 0 } end
 
+local done, dead, is_more = expire(tonumber(ARGV[3]))
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
 local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
@@ -85,6 +61,7 @@ for i, id in ipairs(ids) do
     local held = string.match(owners[i] or '', '^%S+')
     local h = call('HMGET', s, 'x', 'c', 'z', 'r', 'l', 'y')
     if h[2] then
+      tell_follower(id, marks_of(head), 'c')
       forget(id, marks_of(head), true)
       count('cancelled')
     elseif not held or held == h[5] or held == h[6] then
@@ -96,6 +73,7 @@ for i, id in ipairs(ids) do
       count('crashed')
       if crashes > crashes_max then
         note(id, attempt, string.format('${poisonErrorFormat}', crashes))
+        tell_follower(id, marks_of(head), 'x')
         call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'z', string.format('%.0f', now))
         add(dying, now, id)
         free(id, marks_of(head))
@@ -111,7 +89,8 @@ for i, id in ipairs(ids) do
   end
 end
 flush()
+drop_expired(done, dead)
 if is_waiting then wake() end
 tell_next()
-return { again, poisoned, #ids == ${reapMax} and 1 or 0, is_check_due and 1 or 0 }
+return { again, poisoned, (is_more or #ids == ${reapMax}) and 1 or 0, is_check_due and 1 or 0, #done, #dead }
 `)
