@@ -290,7 +290,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
         const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|dead|done|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+          each => !/^(m|w|hist|dead|done|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )
         expect([where, left]).toEqual([where, []])
       }
