@@ -12,7 +12,7 @@ test('a limit that cannot be kept is an error at its declaration', () => {
     ['a', { concurrency: 0 }, 'concurrency must be an integer from 1 to 1000000'],
     ['a', { concurrency: '4' }, 'concurrency must be'],
     ['a', { rate: { count: 1 } }, 'rate needs perMs'],
-    ['a', { rate: { count: 1, perMs: 1000, burst: 0 } }, 'rate burst must be'],
+    ['a', { rate: { count: 1, perMs: 1000, burst: 0 } }, 'rate is wrong: burst must be'],
     ['a', { rates: 1 }, 'did you mean rate?'],
   ] as const)
     expect(() => defineLimit(name, rule as never)).toThrow(said)
