@@ -1,15 +1,14 @@
-import { type Clock, toTimestamp } from '@/core/clock'
+import type { Clock } from '@/core/clock'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
   type Claimed,
   type EnqueueReply,
-  errorsMax,
   type Exchange,
   type Finish,
   type FinishStatus,
-  keptError,
   keptIdMs,
+  type Letter,
   type NewTask,
   operateMax,
   poisonError,
@@ -17,7 +16,9 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { collect } from './model-group'
 import { drop, type Mark, modelRelations } from './model-held'
+import { noteHistory, snapshots } from './model-history'
 import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
   beat,
@@ -25,10 +26,12 @@ import {
   inOrder,
   isHolder,
   isSame,
+  keepError,
   leaveLine,
   type ModelQueue,
   type ModelTask,
   newQueue,
+  newTaskOf,
   nextDue,
   page,
   statsOf,
@@ -64,20 +67,23 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
-    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
+    const { id, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
+    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
-    const task: ModelTask = {
-      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
-      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
-    }
-    queue.tasks.set(id, task)
-    queue.total.enqueued++
-    if (after) relations.arrived(queue, task, after)
-    else start(queue, task)
+    add(queue, said)
     return { id, status: 'enqueued' }
+  }
+
+  function add(queue: ModelQueue, said: NewTask): ModelTask {
+    const task = newTaskOf(said, clock.nowMs())
+    queue.tasks.set(task.id, task)
+    queue.total.enqueued++
+    if (task.after) relations.arrived(queue, task, task.after)
+    else start(queue, task)
+    return task
   }
 
   function start(queue: ModelQueue, task: ModelTask) {
@@ -127,7 +133,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.failures++
       queue.total.failed++
     }
-    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error)
+    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error, clock.nowMs())
     if (said.outcome === 'dead') bury(queue, task)
     return 'ok'
   }
@@ -150,8 +156,9 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs, seen }: ReapRule) {
     const nowMs = clock.nowMs()
+    noteHistory(queue, nowMs, seen)
     const { done, dead } = over(queue, keepDeadMs, nowMs)
     for (const task of done) drop(queue, task)
     for (const task of dead) end(queue, task, { outcome: 'cancelled' })
@@ -166,7 +173,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, poisonError(task.crashes))
+        keepError(task, poisonError(task.crashes), nowMs)
         bury(queue, task)
         poisoned.push(task.id)
       } else {
@@ -214,6 +221,18 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
+  function buryResting(queue: ModelQueue, { id, error }: Letter) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active') return 'active'
+    if (task.follower || task.after || task.state === 'done') return 'unfit'
+    if (task.state === 'dead') return 'dead'
+    keepError(task, error, clock.nowMs())
+    leaveLine(queue, task)
+    bury(queue, task)
+    return 'buried'
+  }
+
   function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
     const line = queue.lines[task.priority] as string[]
     if (place === 'head') line.unshift(task.id)
@@ -224,11 +243,6 @@ export function modelStore(clock: Clock): ModelStore {
 
   function schedule(task: ModelTask, delayMs: number) {
     Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
-    task.errors = [...task.errors, error].slice(-errorsMax)
   }
 
   /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
@@ -264,10 +278,10 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
-    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+    const onEach = <S, T>(name: string, subjects: readonly S[], work: (queue: ModelQueue, subject: S) => T): Promise<T[]> =>
       on(name, queue => {
-        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
-        return ids.map(id => work(queue, id))
+        if (subjects.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${subjects.length}`)
+        return subjects.map(subject => work(queue, subject))
       })
     return {
       async enqueue(name, tasks, { tx } = {}) {
@@ -280,8 +294,10 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
+      bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      list: (name, state, count, cursor) => on(name, queue => page(queue, state, count, cursor)),
+      history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
       stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: (name, reports) => on(name, queue => report(queue, reports)),
