@@ -296,10 +296,6 @@ export const poisonError = (crashes: number): string => `poison: ${crashes} work
 
 /** How many ids one line of the log names. */
 export const idsLoggedMax = 20
-/** @throws Error for what no caller of ours does */
-export function refuseMore(count: number, most: number): void {
-  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
-}
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500

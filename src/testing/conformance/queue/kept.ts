@@ -239,6 +239,10 @@ export function keptSuite(newQueue: () => TestQueue): void {
         })
         await until(() => heard.includes('kept') && heard.includes('dead'))
         expect([...new Set(heard)].toSorted()).toEqual(['dead', 'kept'])
+        heard.length = 0
+        await enqueue({ id: 'buried' })
+        expect(await (where === 'another' ? rival : driver).bury(name, [{ id: 'buried', error: 'no' }])).toEqual(['buried'])
+        await until(() => heard.includes('buried'))
         end()
         heard.length = 0
         await enqueue({ id: 'later' })
