@@ -67,8 +67,8 @@ test('what cannot be worked as a role says is refused with its file, and with wh
     [{ mail: { concurrency: 1, concurencyMax: 3 } }, undefined, 'did you mean concurrencyMax?'],
     [{ mail: { concurrency: 1, concurrencyMax: 0 } }, undefined, 'concurrencyMax must be'],
     [{ mail: { concurrency: 1, backlogMax: -1 } }, undefined, 'backlogMax must be'],
-    [{ mail: { concurrency: 1, rate: { count: 0, perMs: 1000 } } }, undefined, 'rate count must be an integer from 1'],
-    [{ mail: { concurrency: 1, rate: 10 } }, undefined, 'rate must say count and perMs'],
+    [{ mail: { concurrency: 1, rate: { count: 0, perMs: 1000 } } }, undefined, 'rate is wrong: count must be an integer from 1'],
+    [{ mail: { concurrency: 1, rate: 10 } }, undefined, 'rate must be an object of count, perMs, burst'],
   ] as const)
     expect(refused(role('r', works, pools))).toContain(said)
 })

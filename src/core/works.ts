@@ -1,7 +1,6 @@
 import { yearMs } from './clock'
 import { exitCodes, StartError } from './error'
-import { type Check, faultsAmong, text, whole } from './queue/checks'
-import { concurrencyCheck, rateFault } from './queue/limit'
+import { type Check, faultsAmong, rateFault, text, whole } from './queue/checks'
 import { fileOf, type PoolRule, type QueueRule, type QueueSlots, type Role, type SharedRule, type Works } from './role'
 
 /** What roles work, of one process or of all: queues with their rules, and the slots that several of them share. */
@@ -11,12 +10,13 @@ export interface AllWorks {
 }
 
 const slotsMax = 9999
+const concurrencyMax = 1_000_000
 const weightMax = 1000
 const backlogMax = 1_000_000_000
 const namePattern = /^[a-z][a-z0-9-]{0,63}$/
 
 const sharedChecks: Record<keyof SharedRule, Check> = {
-  concurrencyMax: concurrencyCheck,
+  concurrencyMax: whole(1, concurrencyMax),
   rate: rateFault,
   backlogMax: whole(1, backlogMax),
   keepDeadMs: whole(1, yearMs),

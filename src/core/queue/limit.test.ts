@@ -11,14 +11,16 @@ test('a limit that cannot be kept is an error at its declaration', () => {
     ['x'.repeat(33), {}, 'at most 32'],
     ['a', { concurrency: 0 }, 'concurrency must be an integer from 1 to 1000000'],
     ['a', { concurrency: '4' }, 'concurrency must be'],
-    ['a', { rate: { count: 1 } }, 'rate must say count and perMs'],
-    ['a', { rate: { count: 1, perMs: 1000, burst: 0 } }, 'rate burst must be'],
+    ['a', { rate: { count: 1 } }, 'rate needs perMs'],
+    ['a', { rate: { count: 1, perMs: 1000, burst: 0 } }, 'rate is wrong: burst must be'],
     ['a', { rates: 1 }, 'did you mean rate?'],
   ] as const)
     expect(() => defineLimit(name, rule as never)).toThrow(said)
   expect(defineLimit('tenant', { concurrency: 4, rate: undefined as never })).toEqual({ name: 'tenant', concurrency: 4 })
-  expect(() => defineTask('a.do', Type.Object({}), { limit: { name: 'x y' } })).toThrow('the task a.do cannot be declared so: limit: name')
-  expect(() => defineTask('a.do', Type.Object({}), { limit: 'x' as never })).toThrow('limit: must be made with defineLimit')
+  expect(() => defineTask('a.do', Type.Object({}), { limit: { name: 'x y' } })).toThrow(
+    'the task a.do cannot be declared so: limit is wrong: name must be',
+  )
+  expect(() => defineTask('a.do', Type.Object({}), { limit: 'x' as never })).toThrow('limit must be an object')
 })
 
 test('limits of one name are one limit, and two that differ are refused', () => {

@@ -1,6 +1,5 @@
-import { dayMs } from '../clock'
 import { StartError } from '../error'
-import { type Check, faultsAmong, text, whole } from './checks'
+import { ruleChecks } from './checks'
 import type { AnyTask } from './task'
 
 /**
@@ -26,45 +25,15 @@ export interface Rate {
   readonly burst?: number
 }
 
-const namePattern = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
-const nameMax = 32
-const countMax = 1_000_000
-
 /**
  * A limit that tasks are declared with: `defineTask(name, schema, { limit })`.
  * @throws Error when the name cannot be one, or a number is out of range
  */
 export function defineLimit(name: string, rule: Omit<Limit, 'name'> = {}): Limit {
   const said = Object.fromEntries(Object.entries(rule).filter(([, value]) => value !== undefined))
-  const fault = limitFault({ ...said, name })
-  if (fault !== undefined) throw new Error(`the limit ${JSON.stringify(name)} cannot be declared so: ${fault}`)
+  const fault = ruleChecks.limit({ ...said, name })
+  if (fault !== undefined) throw new Error(`the limit ${JSON.stringify(name)} ${fault}`)
   return { ...said, name }
-}
-
-/** Numbers of so many things at a time, of a limit or a queue. */
-export const concurrencyCheck = whole(1, countMax)
-
-const rateChecks: Record<keyof Rate, Check> = { count: whole(1, countMax), perMs: whole(1, dayMs), burst: whole(1, countMax) }
-
-export function rateFault(value: unknown): string | undefined {
-  const { count, perMs } = (value ?? {}) as Partial<Rate>
-  if (count === undefined || perMs === undefined) return 'must say count and perMs: { count: 10, perMs: 1000 }'
-  return joined(value as Rate, rateChecks)
-}
-
-const limitChecks: Record<keyof Limit, Check> = {
-  name: text(value => value.length <= nameMax && namePattern.test(value), `letters, digits and . _ -, at most ${nameMax}`),
-  concurrency: concurrencyCheck,
-  rate: rateFault,
-}
-
-/** What is wrong with a limit, whoever made it; undefined when nothing is. */
-export const limitFault = (limit: Limit): string | undefined =>
-  typeof limit === 'object' && limit?.name !== undefined ? joined(limit, limitChecks) : 'must be made with defineLimit'
-
-function joined(said: object, checks: Readonly<Record<string, Check>>): string | undefined {
-  const faults = faultsAmong(said, checks).map(({ pointer, detail }) => `${pointer} ${detail}`)
-  return faults.length > 0 ? faults.join('; ') : undefined
 }
 
 /**

@@ -17,6 +17,7 @@ import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
 import { enqueueMax, type EnqueueReply, type EnqueueRule, type NewTask, type QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
+import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
 
@@ -73,11 +74,14 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     if (fault) throw new TaskRefused('PayloadInvalid', [fault])
     if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
-    const envelope = packEnvelope({ task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) })
+    const id = options.id ?? Bun.randomUUIDv7('base64url')
+    const group = groupOf(task, options)
+    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) }
+    const envelope = packEnvelope(group ? { ...parts, memberId: id } : parts)
     // The envelope is longer than the payload in it, so most are measured by their length alone.
     if (envelope.length * bytesPerUnitMax > payloadMaxBytes) refuseLarge(payload, payloadMaxBytes)
     const made: NewTask = {
-      id: options.id ?? Bun.randomUUIDv7('base64url'),
+      id,
       isIdKept: options.id !== undefined,
       priority: options.priority ?? task.defaults.priority,
       delayMs: options.at === undefined ? (options.delayMs ?? 0) : delayOf(options, clock),
@@ -85,8 +89,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     }
     const { limit } = task.rules
     if (limit) made.lane = options.key === undefined ? limit.name : `${limit.name}/${options.key}`
-    else if (options.key !== undefined) throw new TaskRefused('OptionInvalid', [keyWithoutLimit(task)])
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
+    if (group) made.group = group
     return made
   }
 
@@ -102,7 +106,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options)
+      checkOptions(options, faultsFor(task, options))
       const [reply] = accepted(await hand(queue, [prepare(task, payload, options)], options.tx))
       return reply as Enqueued
     },
@@ -131,7 +135,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options)
+      checkOptions(options, faultsFor(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)
@@ -212,6 +216,10 @@ function headersWith(said: Readonly<Record<string, string>> | undefined): Readon
   const { requestId, traceparent } = caller
   return { ...(requestId !== undefined && { 'x-request-id': requestId }), ...(traceparent !== undefined && { traceparent }), ...said }
 }
+
+/** What is wrong with options beside this task. */
+const faultsFor = (task: AnyTask, options: EnqueueOptions): readonly FieldProblem[] =>
+  options.key === undefined || task.rules.limit ? groupFaults(task, options) : [...groupFaults(task, options), keyWithoutLimit(task)]
 
 const keyWithoutLimit = ({ name }: AnyTask): FieldProblem => ({
   pointer: 'key',
