@@ -1,6 +1,7 @@
 import { yearMs } from './clock'
 import { exitCodes, StartError } from './error'
-import { type Check, faultsAmong, rateFault, text, whole } from './queue/checks'
+import { type Check, faultsAmong, text, whole } from './queue/checks'
+import { concurrencyCheck, rateFault } from './queue/limit'
 import { fileOf, type PoolRule, type QueueRule, type QueueSlots, type Role, type SharedRule, type Works } from './role'
 
 /** What roles work, of one process or of all: queues with their rules, and the slots that several of them share. */
@@ -10,13 +11,12 @@ export interface AllWorks {
 }
 
 const slotsMax = 9999
-const concurrencyMax = 1_000_000
 const weightMax = 1000
 const backlogMax = 1_000_000_000
 const namePattern = /^[a-z][a-z0-9-]{0,63}$/
 
 const sharedChecks: Record<keyof SharedRule, Check> = {
-  concurrencyMax: whole(1, concurrencyMax),
+  concurrencyMax: concurrencyCheck,
   rate: rateFault,
   backlogMax: whole(1, backlogMax),
   keepDeadMs: whole(1, yearMs),

@@ -18,7 +18,7 @@ test('a limit that cannot be kept is an error at its declaration', () => {
     expect(() => defineLimit(name, rule as never)).toThrow(said)
   expect(defineLimit('tenant', { concurrency: 4, rate: undefined as never })).toEqual({ name: 'tenant', concurrency: 4 })
   expect(() => defineTask('a.do', Type.Object({}), { limit: { name: 'x y' } })).toThrow(
-    'the task a.do cannot be declared so: limit is wrong: name must be',
+    'the task a.do cannot be declared so: limit is wrong: name',
   )
   expect(() => defineTask('a.do', Type.Object({}), { limit: 'x' as never })).toThrow('limit must be an object')
 })

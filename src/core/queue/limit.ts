@@ -1,5 +1,6 @@
+import { dayMs } from '../clock'
 import { StartError } from '../error'
-import { ruleChecks } from './checks'
+import { type Check, faultWithin, namePattern, text, whole } from './checks'
 import type { AnyTask } from './task'
 
 /**
@@ -25,16 +26,38 @@ export interface Rate {
   readonly burst?: number
 }
 
+const nameMax = 32
+const countMax = 1_000_000
+
 /**
  * A limit that tasks are declared with: `defineTask(name, schema, { limit })`.
  * @throws Error when the name cannot be one, or a number is out of range
  */
 export function defineLimit(name: string, rule: Omit<Limit, 'name'> = {}): Limit {
   const said = Object.fromEntries(Object.entries(rule).filter(([, value]) => value !== undefined))
-  const fault = ruleChecks.limit({ ...said, name })
+  const fault = limitFault({ ...said, name })
   if (fault !== undefined) throw new Error(`the limit ${JSON.stringify(name)} ${fault}`)
   return { ...said, name }
 }
+
+/** Numbers of so many things at a time, of a limit or a queue. */
+export const concurrencyCheck = whole(1, countMax)
+
+const rateChecks: Record<keyof Rate, Check> = { count: whole(1, countMax), perMs: whole(1, dayMs), burst: whole(1, countMax) }
+
+export const rateFault: Check = value => faultWithin(value, rateChecks, ['count', 'perMs'])
+
+const limitChecks: Record<keyof Limit, Check> = {
+  name: text(
+    value => value.length <= nameMax && namePattern.test(value),
+    `like 'mail.provider': letters, digits and . _ -, at most ${nameMax}`,
+  ),
+  concurrency: concurrencyCheck,
+  rate: rateFault,
+}
+
+/** What is wrong with a limit, whoever made it; undefined when nothing is. */
+export const limitFault: Check = value => faultWithin(value, limitChecks, ['name'])
 
 /**
  * The limits of tasks, by their names.

@@ -1,7 +1,7 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
-import { defaultChecks, faultsAmong, groupDefaults, namePattern, ruleChecks } from './checks'
-import type { Limit } from './limit'
+import { type Check, defaultChecks, faultsAmong, groupDefaults, groupFault, namePattern } from './checks'
+import { type Limit, limitFault } from './limit'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -91,6 +91,8 @@ export const taskDefaults: Required<TaskDefaults> = {
 }
 
 const nameMax = 64
+
+const ruleChecks: Record<keyof TaskRules, Check> = { limit: limitFault, group: groupFault }
 
 /**
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
