@@ -7,7 +7,9 @@ import type { PoolRule, QueueSlots } from '@/core/role'
 import type { Service } from '@/core/service'
 import { poolOf, weightOf } from '@/core/works'
 import type { ClaimLimits, QueueDriver } from '../driver'
+import { createSamples } from '../latency'
 import type { Skills } from './claims'
+import { showDepth } from './depth'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { around } from './middleware'
@@ -72,15 +74,16 @@ export function createWorker(options: WorkerOptions): Service {
   const slotsOf = slotsOfQueues(queues, rules)
   const all = Object.entries(queues).map(([queue, { keepDeadMs, claimLimits, middleware = [] }]) => {
     const meters = queueMeters(metrics, queue)
+    const samples = createSamples()
     const pool = createPool({
-      ...{ driver, queue, claimLimits, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
+      ...{ driver, queue, claimLimits, leaseMs, heartbeats, meters, samples, log, clock, random, isSuspectRunning },
       slots: slotsOf(queue),
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
       skills: skillsOf(handlers, meters, middleware),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters, keepDeadMs }
+    return { queue, pool, meters, samples, keepDeadMs }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -104,11 +107,12 @@ export function createWorker(options: WorkerOptions): Service {
           sumOf(pool => pool.stuck),
         ),
       )
+      gauges.push(showDepth({ driver, queues: Object.keys(queues), metrics, random }))
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters, keepDeadMs }) =>
-        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found: pool.wake }),
+      stopReapers = all.map(({ queue, pool, meters, samples, keepDeadMs }) =>
+        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, samples, log, random, found: pool.wake }),
       )
     },
     stop() {

@@ -13,6 +13,7 @@ import {
   type QueueDriver,
   idsLoggedMax,
 } from '../driver'
+import type { Samples } from '../latency'
 import type { BeatNews, LiveClaim } from './beater'
 import { createCalls } from './calls'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
@@ -57,14 +58,15 @@ export interface PoolOptions {
   isSuspectRunning(): boolean
   limits: WorkerLimits
   meters: QueueMeters
+  samples: Samples
   log: Log
   clock: Clock
   random: () => number
 }
 
 export function createPool(options: PoolOptions): Pool {
-  const { driver, queue, slots, worker, claimLimits, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } =
-    options
+  const { driver, queue, slots, worker, claimLimits, leaseMs, skills, heartbeats, isSuspectRunning } = options
+  const { limits, meters, samples, log, clock, random } = options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
   let exchanges = 0
@@ -86,7 +88,7 @@ export function createPool(options: PoolOptions): Pool {
 
   const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, log, clock, random, reports },
+    ...{ leaseMs, limits, meters, samples, log, clock, random, reports },
     tell,
     freed,
     batchOver: heartbeats.over,
