@@ -66,7 +66,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
     if (answer === undefined) throw queueErrors.TaskNotFound()
     return answer
   }
-  const there = <T extends string>(answer: T): Exclude<T, 'absent'> | undefined =>
+  const there = <T extends string>([answer]: readonly T[]): Exclude<T, 'absent'> | undefined =>
     answer === 'absent' ? undefined : (answer as Exclude<T, 'absent'>)
 
   return {
@@ -98,20 +98,20 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
 
     async retry(id, queue) {
       if (await outbox?.retry(id)) return
-      const answer = await inQueues(queue, async name => there(await driver.retry(name, id)))
+      const answer = await inQueues(queue, async name => there(await driver.retry(name, [id])))
       if (answer === 'alive') throw queueErrors.TaskNotDead()
     },
 
     async cancel(id, queue) {
       if (await outbox?.remove(id)) return 'cancelled'
-      const answer = await inQueues(queue, async name => there(await driver.cancel(name, id)))
+      const answer = await inQueues(queue, async name => there(await driver.cancel(name, [id])))
       // It has ended already, which is all that was asked for; a repeated call must not fail.
       return answer === 'dead' ? 'cancelled' : answer
     },
 
     async remove(id, queue) {
       if (await outbox?.remove(id)) return
-      const answer = await inQueues(queue, async name => there(await driver.remove(name, id)))
+      const answer = await inQueues(queue, async name => there(await driver.remove(name, [id])))
       if (answer === 'active') throw queueErrors.TaskActive()
     },
 

@@ -33,10 +33,11 @@ export interface QueueDriver {
   pause(queue: string): Promise<void>
   resume(queue: string): Promise<void>
 
-  cancel(queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'>
+  /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. */
+  cancel(queue: string, ids: readonly string[]): Promise<CancelAnswer[]>
   /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
-  retry(queue: string, id: string): Promise<'retried' | 'alive' | 'absent'>
-  remove(queue: string, id: string): Promise<'removed' | 'active' | 'absent'>
+  retry(queue: string, ids: readonly string[]): Promise<RetryAnswer[]>
+  remove(queue: string, ids: readonly string[]): Promise<RemoveAnswer[]>
   show(queue: string, id: string): Promise<StoredTask | undefined>
   /** In the order in which they would be worked, dead ones newest first. @param cursor what the page before said */
   list(queue: string, state: TaskState, count: number, cursor?: string): Promise<{ tasks: StoredTask[]; cursor?: string }>
@@ -57,6 +58,10 @@ export interface QueueDriver {
   /** What is under way is finished or refused. */
   close(): Promise<void>
 }
+
+export type CancelAnswer = 'cancelled' | 'cancelling' | 'dead' | 'absent'
+export type RetryAnswer = 'retried' | 'alive' | 'absent'
+export type RemoveAnswer = 'removed' | 'active' | 'absent'
 
 export interface NewTask {
   /** 1–128 printable ASCII characters without spaces and braces. */

@@ -3,7 +3,16 @@ import { exitCodes, StartError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RedisScript, RedisServer } from '../../redis'
-import type { EnqueueReply, Exchange, NewTask, QueueDriver } from '../driver'
+import {
+  type CancelAnswer,
+  type EnqueueReply,
+  type Exchange,
+  type NewTask,
+  operateMax,
+  type QueueDriver,
+  type RemoveAnswer,
+  type RetryAnswer,
+} from '../driver'
 import { type Batches, createBatches } from './batches'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
@@ -106,6 +115,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     return { ...said, finished }
   }
 
+  /** A script answers for as many as it may take time for, and for one at least. */
+  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
+    if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
+    const answers: T[] = []
+    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
+    return answers
+  }
+
   return {
     async enqueue(queue, tasks, { tx } = {}) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
@@ -140,9 +157,9 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [again, poisoned, more, isCheckDue] = reply as [string[], string[], number, number]
       return { again, poisoned, more: more === 1, ...(isCheckDue === 1 && { isCheckDue: true }) }
     },
-    cancel: async (queue, id) => (await ask(cancelScript, queue, id)) as 'cancelled' | 'cancelling' | 'dead' | 'absent',
-    retry: async (queue, id) => (await ask(retryScript, queue, id)) as 'retried' | 'alive' | 'absent',
-    remove: async (queue, id) => (await ask(removeScript, queue, id)) as 'removed' | 'active' | 'absent',
+    cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
+    retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
+    remove: (queue, ids) => operate<RemoveAnswer>(removeScript, queue, ids),
     async show(queue, id) {
       const reply = await ask(showScript, queue, id)
       return reply ? storedTask(reply) : undefined

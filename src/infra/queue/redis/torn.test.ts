@@ -134,7 +134,7 @@ const scenes: Scene[] = [
     name: 'reap of what was cancelled',
     async prepare(driver) {
       await claimed(driver)
-      for (const { id } of kinds) await driver.cancel(queue, id)
+      for (const { id } of kinds) await driver.cancel(queue, [id])
       await Bun.sleep(3)
     },
     act: driver => driver.reap(queue, brief),
@@ -143,27 +143,27 @@ const scenes: Scene[] = [
   {
     name: 'cancel of a waiting task',
     prepare: driver => driver.enqueue(queue, kinds),
-    act: driver => driver.cancel(queue, 'first'),
+    act: driver => driver.cancel(queue, ['first']),
     runs: { ...once, first: [0, 1] },
   },
   {
     name: 'cancel of a scheduled task',
     prepare: driver => driver.enqueue(queue, [...kinds, named('later', { delayMs: 5, isIdKept: true })]),
-    act: driver => driver.cancel(queue, 'later'),
+    act: driver => driver.cancel(queue, ['later']),
     runs: { ...once, later: [0, 1] },
   },
-  { name: 'cancel of an active task', prepare: claimed, act: driver => driver.cancel(queue, 'first'), runs: { ...once, first: [0, 1] } },
+  { name: 'cancel of an active task', prepare: claimed, act: driver => driver.cancel(queue, ['first']), runs: { ...once, first: [0, 1] } },
   {
     name: 'remove of a dead letter',
     prepare: dead,
-    act: driver => driver.remove(queue, 'first'),
+    act: driver => driver.remove(queue, ['first']),
     runs: Object.fromEntries(kinds.map(({ id }) => [id, [0, 0] as [number, number]])),
     mayDie: kinds.map(({ id }) => id),
   },
   {
     name: 'retry of a dead letter',
     prepare: dead,
-    act: driver => driver.retry(queue, 'first'),
+    act: driver => driver.retry(queue, ['first']),
     runs: { ...Object.fromEntries(kinds.map(({ id }) => [id, [0, 0] as [number, number]])), first: [0, 1] },
     mayDie: kinds.map(({ id }) => id),
   },

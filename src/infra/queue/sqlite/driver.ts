@@ -4,7 +4,7 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
-import { beatMax, enqueueMax, exchangeMax, type QueueDriver } from '../driver'
+import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver } from '../driver'
 import { claim, nextDueMs } from './claim'
 import { enqueue } from './enqueue'
 import { asUnavailable, closed } from './errors'
@@ -96,6 +96,15 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     }
   }
 
+  async function operate<T>(queue: string, ids: readonly string[], work: (session: Session, queue: string, id: string) => Promise<T>) {
+    refuseMore(ids.length, operateMax)
+    return write(ids.length, async session => {
+      const answers: T[] = []
+      for (const id of ids) answers.push(await work(session, queue, id))
+      return answers
+    })
+  }
+
   return {
     async enqueue(queue, tasks, { tx } = {}) {
       refuseMore(tasks.length, enqueueMax)
@@ -125,9 +134,9 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
         if (!trust.mayReap(queue, session.nowMs, rule.leaseMs)) return { again: [], poisoned: [], more: false }
         return reap(session, queue, rule)
       }),
-    cancel: (queue, id) => write(1, session => cancel(session, queue, id)),
-    retry: (queue, id) => write(1, session => retry(session, queue, id)),
-    remove: (queue, id) => write(1, session => remove(session, queue, id)),
+    cancel: (queue, ids) => operate(queue, ids, cancel),
+    retry: (queue, ids) => operate(queue, ids, retry),
+    remove: (queue, ids) => operate(queue, ids, remove),
     show: (queue, id) => read(() => show(db, queue, id)),
     list: (queue, state, count, cursor) => read(() => list(db, queue, { state, count, cursor })),
     stats: queue => read(() => stats(db, queue, clock.nowMs())),

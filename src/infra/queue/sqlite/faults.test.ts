@@ -100,7 +100,7 @@ test('a file that another process keeps locked is waited for, and given up in ti
   const calls = await Promise.allSettled([
     queue.enqueue('default', [newTask({ id: 'given-up' })]),
     queue.exchange('default', { claim: newClaim(1) }),
-    queue.cancel('default', 'patient'),
+    queue.cancel('default', ['patient']),
   ])
   for (const call of calls) expect(call).toMatchObject({ status: 'rejected', reason: unavailable })
   expect(performance.now() - began).toBeLessThan(5000)

@@ -159,7 +159,7 @@ test('watchers are told of what another process does, and whoever else asks for 
   await own.queue.enqueue(queue, [newTask({ id: 'a' })])
   await until(() => seen.woken > 0)
   await own.queue.exchange(queue, { claim: newClaim(1) })
-  expect(await own.queue.cancel(queue, 'a')).toBe('cancelling')
+  expect(await own.queue.cancel(queue, ['a'])).toEqual(['cancelling'])
   await until(() => seen.cancelled.length > 0)
   expect(file.db.changedElsewhere?.()).toBe(true)
   expect(seen.cancelled).toEqual(['a'])

@@ -1,7 +1,7 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
-import type { StoredTask } from '../driver'
+import type { CancelAnswer, RemoveAnswer, RetryAnswer, StoredTask } from '../driver'
 import { end } from './ending'
 import { holderOf } from './enqueue'
 import { shownColumns, states, storedTask } from './rows'
@@ -14,7 +14,7 @@ const find = (tx: Database, queue: string, id: string): Promise<SqlRow | undefin
 
 const endingOf = (row: SqlRow) => ({ seq: Number(row['seq']), id: String(row['id']), isIdKept: row['isIdKept'] === 1 })
 
-export async function cancel(session: Session, queue: string, id: string): Promise<'cancelled' | 'cancelling' | 'dead' | 'absent'> {
+export async function cancel(session: Session, queue: string, id: string): Promise<CancelAnswer> {
   const row = await find(session.tx, queue, id)
   if (!row) return 'absent'
   if (row['state'] === states.dead) return 'dead'
@@ -29,7 +29,7 @@ export async function cancel(session: Session, queue: string, id: string): Promi
   return 'cancelled'
 }
 
-export async function retry(session: Session, queue: string, id: string): Promise<'retried' | 'alive' | 'absent'> {
+export async function retry(session: Session, queue: string, id: string): Promise<RetryAnswer> {
   const row = await session.tx.first('select "seq", "state", "uniqueKey", "uniqueFor" from "queueTask" where "queue" = ? and "id" = ?', [
     queue,
     id,
@@ -51,7 +51,7 @@ export async function retry(session: Session, queue: string, id: string): Promis
   return 'retried'
 }
 
-export async function remove(session: Session, queue: string, id: string): Promise<'removed' | 'active' | 'absent'> {
+export async function remove(session: Session, queue: string, id: string): Promise<RemoveAnswer> {
   const row = await find(session.tx, queue, id)
   if (!row) return 'absent'
   if (row['state'] === states.active) return 'active'

@@ -114,7 +114,7 @@ test('ids are forgotten after 24 hours, some with each that comes and the rest b
       'default',
       ids.map(id => newTask({ id, isIdKept: true })),
     )
-    for (const id of ids) expect(await queue.cancel('default', id)).toBe('cancelled')
+    for (const id of ids) expect(await queue.cancel('default', [id])).toEqual(['cancelled'])
   }
   await endAll(Array.from({ length: 20 }, (_, i) => `old-${i}`))
   machine.pass(keptIdMs - 1)

@@ -128,7 +128,7 @@ onEachStore('the thread of the heartbeats', newScene => {
     await using working = await work([long], { driver: deaf, heartbeats: { config } })
     const [id = ''] = await enqueue(count)
     await until(() => running === 1)
-    await rival.cancel(queue, id)
+    await rival.cancel(queue, [id])
     await until(() => working.ended('cancelled') === 1)
   })
 })

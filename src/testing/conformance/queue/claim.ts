@@ -51,7 +51,7 @@ export function claimSuite(newQueue: () => TestQueue): void {
     await store.advance(5)
     expect(await reap()).toEqual({ again: ['a'], poisoned: [] })
     await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
-    await driver.retry(name, 'a')
+    await driver.retry(name, ['a'])
     expect(await claimOne()).toMatchObject({ attempt: 6, failures: 0, crashes: 0 })
   })
 

@@ -52,7 +52,7 @@ export function deadSuite(newQueue: () => TestQueue): void {
     test('lets it wait again at the end of its line, with its counters from 0 and its errors kept', async () => {
       const { enqueue, driver, name, show, ids, claimOne } = await queueWithDead()
       await enqueue({ id: 'b', priority: 3 }, { id: 'c', priority: 4 })
-      expect(await driver.retry(name, 'a')).toBe('retried')
+      expect(await driver.retry(name, ['a'])).toEqual(['retried'])
       const again = await show('a')
       expect(again).toMatchObject({ state: 'waiting', failures: 0, crashes: 0, attempt: 2, envelope: '["kept"]' })
       expect(again?.errors).toHaveLength(2)
@@ -67,15 +67,15 @@ export function deadSuite(newQueue: () => TestQueue): void {
       await enqueue({ id: 'active' }, { id: 'waiting' }, { id: 'scheduled', delayMs: longMs })
       await claim(1)
       const before = await all()
-      for (const id of ['active', 'waiting', 'scheduled']) expect(await driver.retry(name, id)).toBe('alive')
-      expect(await driver.retry(name, 'nobody')).toBe('absent')
+      for (const id of ['active', 'waiting', 'scheduled']) expect(await driver.retry(name, [id])).toEqual(['alive'])
+      expect(await driver.retry(name, ['nobody'])).toEqual(['absent'])
       expect(await all()).toEqual(before)
     })
 
     test('made twice makes it wait once', async () => {
       const { driver, rival, name, claim } = await queueWithDead()
-      const replies = await Promise.all([driver.retry(name, 'a'), rival.retry(name, 'a')])
-      expect(replies.toSorted()).toEqual(['alive', 'retried'])
+      const replies = await Promise.all([driver.retry(name, ['a']), rival.retry(name, ['a'])])
+      expect(replies.flat().toSorted()).toEqual(['alive', 'retried'])
       expect(await claim(9)).toHaveLength(1)
     })
 
@@ -84,7 +84,7 @@ export function deadSuite(newQueue: () => TestQueue): void {
       await queue.enqueue({ id: 'a' })
       const held = await queue.claimOne()
       await die(queue, held)
-      await queue.driver.retry(queue.name, 'a')
+      await queue.driver.retry(queue.name, ['a'])
       const before = await queue.show('a')
       for (const outcome of ['done', 'cancelled', 'release'] as const) await queue.finish(held, { outcome })
       expect([await queue.show('a')]).toEqual([before])
@@ -92,7 +92,7 @@ export function deadSuite(newQueue: () => TestQueue): void {
 
     test('of what was cancelled while it died lets it run', async () => {
       const queue = await queueWithDead()
-      await queue.driver.retry(queue.name, 'a')
+      await queue.driver.retry(queue.name, ['a'])
       const held = await queue.claimOne()
       expect(await queue.finish(held, { outcome: 'done' })).toBe('ok')
       expect(await queue.store.leftovers(queue.name)).toEqual([])
@@ -102,11 +102,11 @@ export function deadSuite(newQueue: () => TestQueue): void {
   describe('remove', () => {
     test('takes away a dead letter, and leaves nothing of it', async () => {
       const { driver, name, show, all, store, enqueue } = await queueWithDead()
-      expect(await driver.remove(name, 'a')).toBe('removed')
+      expect(await driver.remove(name, ['a'])).toEqual(['removed'])
       expect(await show('a')).toBeUndefined()
       expect(await all()).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
       expect(await store.leftovers(name)).toEqual([])
-      expect(await driver.remove(name, 'a')).toBe('absent')
+      expect(await driver.remove(name, ['a'])).toEqual(['absent'])
       expect((await enqueue({ id: 'a' }))[0]?.status).toBe('enqueued')
       expect(await show('a')).toMatchObject({ attempt: 0, failures: 0, errors: [] })
     })
@@ -115,7 +115,7 @@ export function deadSuite(newQueue: () => TestQueue): void {
       test(`takes away a ${state} task, with its unique key`, async () => {
         const { enqueue, driver, name, claim, all, store } = newQueue()
         await enqueue({ id: 'a', delayMs, unique: { key: 'k'.repeat(22), forMs: longMs } })
-        expect(await driver.remove(name, 'a')).toBe('removed')
+        expect(await driver.remove(name, ['a'])).toEqual(['removed'])
         expect(await all()).toEqual({ waiting: [], scheduled: [], active: [], dead: [] })
         expect(await claim(9)).toEqual([])
         expect(await store.leftovers(name)).toEqual([])
@@ -126,7 +126,7 @@ export function deadSuite(newQueue: () => TestQueue): void {
       const { enqueue, driver, name, claimOne, finish } = newQueue()
       await enqueue({ id: 'a' })
       const held = await claimOne()
-      expect(await driver.remove(name, 'a')).toBe('active')
+      expect(await driver.remove(name, ['a'])).toEqual(['active'])
       expect(await finish(held, { outcome: 'done' })).toBe('ok')
     })
   })

@@ -34,7 +34,7 @@ export function enqueueSuite(newQueue: () => TestQueue): void {
     expect(await one.driver.enqueue(one.name, [task])).toEqual([{ id: task.id, status: 'enqueued' }])
     expect(await other.claim(10)).toEqual([])
     expect(await other.show(task.id)).toBeUndefined()
-    expect(await other.driver.cancel(other.name, task.id)).toBe('absent')
+    expect(await other.driver.cancel(other.name, [task.id])).toEqual(['absent'])
     expect(await other.driver.enqueue(other.name, [{ ...task, envelope: 'other' }])).toEqual([{ id: task.id, status: 'enqueued' }])
     const held = await one.claimOne()
     expect(held.envelope).toBe(task.envelope)
@@ -167,17 +167,17 @@ export function enqueueSuite(newQueue: () => TestQueue): void {
         expect(await finish(held, { outcome })).toBe('ok')
       }
       await enqueue({ id: task.id })
-      expect(await driver.cancel(name, task.id)).toBe('cancelled')
+      expect(await driver.cancel(name, [task.id])).toEqual(['cancelled'])
       expect(await driver.enqueue(name, [task])).toEqual([{ id: task.id, status: 'enqueued' }])
     })
 
     const ends: Record<string, (queue: TestQueue, id: string) => Promise<unknown>> = {
       'was done': async ({ claimOne, finish }) => finish(await claimOne(), { outcome: 'done' }),
-      'was cancelled before it began': ({ driver, name }, id) => driver.cancel(name, id),
+      'was cancelled before it began': ({ driver, name }, id) => driver.cancel(name, [id]),
       'was cancelled while it ran': async ({ claimOne, finish }) => finish(await claimOne(), { outcome: 'cancelled' }),
       'died and was removed': async ({ claimOne, finish, driver, name }, id) => {
         await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: false })
-        await driver.remove(name, id)
+        await driver.remove(name, [id])
       },
     }
     describe('An id is enqueued once, until 24 hours after its task has ended', () => {

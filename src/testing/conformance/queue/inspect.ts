@@ -112,7 +112,7 @@ export function inspectSuite(newQueue: () => TestQueue): void {
       await store.advance(5)
       await reap()
       await finish(await claimOne(), { outcome: 'retry', delayMs: longMs, error: 'no' })
-      await driver.cancel(name, 'stopped')
+      await driver.cancel(name, ['stopped'])
       await enqueue({ id: 'died' })
       expect((await driver.stats(name)).total).toEqual({ enqueued: 5, done: 1, failed: 2, crashed: 1, dead: 1, cancelled: 2 })
     })

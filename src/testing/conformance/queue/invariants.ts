@@ -167,8 +167,8 @@ function aKeyHasOneHolder(moment: Moment): string[] {
 /** I14 */
 function theDeadStay({ call, before, after }: Moment): string[] {
   const still = new Set(idsIn(after, ['dead']))
-  const mayGo = call.is === 'retry' || call.is === 'remove' ? call.id : undefined
-  return idsIn(before, ['dead']).filter(id => !still.has(id) && id !== mayGo)
+  const mayGo = call.is === 'retry' || call.is === 'remove' ? call.ids : []
+  return idsIn(before, ['dead']).filter(id => !still.has(id) && !mayGo.includes(id))
 }
 
 function attemptsGrow(moment: Moment): string[] {
@@ -191,7 +191,7 @@ export const invariants: readonly Invariant[] = [
 
 /** @throws Error when one does not hold */
 export function check(moment: Moment): void {
-  if (moment.call.is === 'remove' && moment.reply === 'removed') moment.ledger.removed++
+  moment.ledger.removed += answered(moment, 'remove', 'removed').length
   for (const { name, says, broken } of invariants) {
     const wrong = broken(moment)
     if (wrong.length > 0) throw new Error(`${name} does not hold: ${says}. ${wrong.join('; ')}`)
@@ -199,9 +199,13 @@ export function check(moment: Moment): void {
   enter(moment)
 }
 
+/** Ids that an operator's call was about and that were answered so. */
+const answered = ({ call, reply }: Moment, is: 'retry' | 'remove', answer: string): string[] =>
+  call.is === is ? call.ids.filter((_, i) => (reply as string[])[i] === answer) : []
+
 /** Writes the call down. */
 function enter(moment: Moment): void {
-  const { call, reply, after, beganMs, ledger } = moment
+  const { after, beganMs, ledger } = moment
   for (const { said, status } of saidOf(moment)) if (status === 'ok') ledger.ended.set(attemptOf(said), said.outcome)
   for (const { id, attempt } of givenOf(moment)) ledger.attempts.set(id, attempt)
   for (const { id, unique } of acceptedOf(moment)) {
@@ -209,9 +213,10 @@ function enter(moment: Moment): void {
     ledger.uniques.set(id, unique)
     ledger.keys.set(unique.key, { id, untilMs: beganMs + unique.forMs })
   }
-  const again = call.is === 'retry' && reply === 'retried' ? ledger.uniques.get(call.id) : undefined
-  if (call.is === 'retry' && again && (ledger.keys.get(again.key)?.untilMs ?? 0) <= beganMs)
-    ledger.keys.set(again.key, { id: call.id, untilMs: beganMs + again.forMs })
+  for (const id of answered(moment, 'retry', 'retried')) {
+    const again = ledger.uniques.get(id)
+    if (again && (ledger.keys.get(again.key)?.untilMs ?? 0) <= beganMs) ledger.keys.set(again.key, { id, untilMs: beganMs + again.forMs })
+  }
   const there = new Set(idsIn(after))
   for (const id of ledger.attempts.keys()) if (!there.has(id)) ledger.attempts.delete(id)
   for (const id of ledger.uniques.keys()) if (!there.has(id)) ledger.uniques.delete(id)

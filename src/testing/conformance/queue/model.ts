@@ -13,6 +13,7 @@ import {
   keptError,
   keptIdMs,
   type NewTask,
+  operateMax,
   poisonError,
   type QueueDriver,
   type ReapRule,
@@ -264,6 +265,11 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
+    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+      on(name, queue => {
+        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
+        return ids.map(id => work(queue, id))
+      })
     return {
       async enqueue(name, tasks, { tx } = {}) {
         if (tx) throw new Error('the model is in no database')
@@ -272,9 +278,9 @@ export function modelStore(clock: Clock): ModelStore {
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
       beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
-      cancel: (name, id) => on(name, queue => cancel(queue, id)),
-      retry: (name, id) => on(name, queue => retry(queue, id)),
-      remove: (name, id) => on(name, queue => remove(queue, id)),
+      cancel: (name, ids) => onEach(name, ids, cancel),
+      retry: (name, ids) => onEach(name, ids, retry),
+      remove: (name, ids) => onEach(name, ids, remove),
       show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
       list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
       stats: name => on(name, stats),

@@ -82,7 +82,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
   async function letTimePass({ active, scheduled }: Snapshot['tasks']): Promise<void> {
     if (store.isTimeReal) {
       await finishAs(active.flatMap(({ id }) => given.get(id) ?? []))
-      for (const { id } of scheduled) await callBoth({ is: 'cancel', by: 0, id })
+      for (const { id } of scheduled) await callBoth({ is: 'cancel', by: 0, ids: [id] })
     } else {
       await store.advance(longMs + 1)
       await callBoth({ is: 'reap', by: 1, rule: { leaseMs: 1, crashesMax: 3 } })
@@ -100,7 +100,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
-    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, id })
+    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, ids: [id] })
     expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)

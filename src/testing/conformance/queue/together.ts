@@ -79,7 +79,7 @@ export function togetherSuite(newQueue: () => TestQueue, on: QueueStoreName): vo
       const { claimed } = await driverOf(queue, worker).exchange(name, { claim })
       held.push(...claimed.map(task => ({ ...task, nonce: claim.nonce })))
     })
-    const cancels = tasks.map(async ({ id }, i) => [id, await driverOf(queue, i).cancel(name, id)] as const)
+    const cancels = tasks.map(async ({ id }, i) => [id, (await driverOf(queue, i).cancel(name, [id]))[0]] as const)
     await Promise.all(claims)
     const outcomes = await Promise.all(cancels)
     const idsOf = (outcome: string) => outcomes.flatMap(([id, said]) => (said === outcome ? [id] : [])).toSorted()

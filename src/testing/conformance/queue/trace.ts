@@ -12,7 +12,7 @@ export type Step =
   | { is: 'exchange'; finish: readonly StepFinish[]; claim: StepClaim | undefined }
   | { is: 'beat'; leaseMs: number; who: readonly Who[] }
   | { is: 'reap'; crashesMax: number }
-  | { is: 'cancel' | 'retry' | 'remove'; which: Which }
+  | { is: 'cancel' | 'retry' | 'remove'; which: readonly Which[] }
   /** The last call but so many is made again, as when its answer was lost. */
   | { is: 'resend'; back: number }
   | { is: 'pass'; ms: number }
@@ -28,7 +28,7 @@ export type Call = {
   | { is: 'exchange'; exchange: Exchange }
   | { is: 'beat'; leaseMs: number; held: Held[] }
   | { is: 'reap'; rule: ReapRule }
-  | { is: 'cancel' | 'retry' | 'remove'; id: string }
+  | { is: 'cancel' | 'retry' | 'remove'; ids: string[] }
 )
 
 interface StepTask extends Omit<NewTask, 'envelope'> {
@@ -127,7 +127,10 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
       weight: 6,
       arbitrary: fc.record({
         is: fc.constantFrom('cancel' as const, 'cancel' as const, 'retry' as const, 'remove' as const),
-        which: fc.record<Which>({ state: fc.constantFrom(...taskStates, 'active', 'dead'), nth: fc.nat({ max: 5 }), id }),
+        which: fc.array(fc.record<Which>({ state: fc.constantFrom(...taskStates, 'active', 'dead'), nth: fc.nat({ max: 5 }), id }), {
+          minLength: 1,
+          maxLength: 3,
+        }),
       }),
     },
     { weight: 3, arbitrary: fc.record({ is: fc.constant('resend' as const), back: fc.integer({ min: 0, max: 4 }) }) },
@@ -174,7 +177,7 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
     case 'cancel':
     case 'retry':
     case 'remove':
-      return { is: step.is, by, id: idOf(step.which, there[step.which.state]) }
+      return { is: step.is, by, ids: step.which.map(each => idOf(each, there[each.state])) }
     case 'resend':
       return resendable(memory, step.back)
     default:
@@ -238,6 +241,6 @@ export function make(driver: QueueDriver, queue: string, call: Call): Promise<un
     case 'reap':
       return driver.reap(queue, call.rule)
     default:
-      return driver[call.is](queue, call.id)
+      return driver[call.is](queue, call.ids)
   }
 }

@@ -57,7 +57,7 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
         await store.advance(5)
         await reap()
       },
-      'while its end is asked for': ({ driver, name }, { id }) => driver.cancel(name, id),
+      'while its end is asked for': ({ driver, name }, { id }) => driver.cancel(name, [id]),
     }
     for (const [when, live] of Object.entries(lives)) {
       test(when, async () => {
@@ -78,10 +78,10 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
   describe('the key is free', () => {
     const ends: Record<string, (queue: TestQueue) => Promise<unknown>> = {
       'when its task is done': async ({ claimOne, finish }) => finish(await claimOne(), { outcome: 'done' }),
-      'when it was cancelled before it began': ({ driver, name }) => driver.cancel(name, 'first'),
+      'when it was cancelled before it began': ({ driver, name }) => driver.cancel(name, ['first']),
       'when it was cancelled while it ran': async ({ claimOne, finish }) => finish(await claimOne(), { outcome: 'cancelled' }),
       'when it is dead': async ({ claimOne, finish }) => finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true }),
-      'when it was removed': ({ driver, name }) => driver.remove(name, 'first'),
+      'when it was removed': ({ driver, name }) => driver.remove(name, ['first']),
       'when it was poison': async ({ claimOne, trust, store, reap }) => {
         await trust()
         await claimOne({ leaseMs: 1 })
@@ -108,7 +108,7 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
       expect((await all()).active).toEqual(['first'])
       expect(await finish(held, { outcome: 'done' })).toBe('ok')
       expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
-      expect(await driver.cancel(name, 'second')).toBe('cancelled')
+      expect(await driver.cancel(name, ['second'])).toEqual(['cancelled'])
       expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'third', status: 'enqueued' }])
     })
   })
@@ -127,7 +127,7 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
       await trust()
       await enqueue({ id: 'first', unique })
       await die(queue, await claimOne({ leaseMs: 1 }))
-      expect(await driver.retry(name, 'first')).toBe('retried')
+      expect(await driver.retry(name, ['first'])).toEqual(['retried'])
       expect(await enqueue({ id: 'second', unique })).toEqual([{ id: 'first', status: 'unique' }])
       await finish(await claimOne(), { outcome: 'done' })
       expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'third', status: 'enqueued' }])
@@ -141,8 +141,8 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
     const first = await claimOne()
     await until(async () => (await enqueue({ id: 'second', unique: short }))[0]?.status === 'enqueued')
     await finish(first, { outcome: 'dead', error: 'no', isFailure: true })
-    expect(await driver.cancel(name, 'second')).toBe('cancelled')
-    expect(await driver.retry(name, 'first')).toBe('retried')
+    expect(await driver.cancel(name, ['second'])).toEqual(['cancelled'])
+    expect(await driver.retry(name, ['first'])).toEqual(['retried'])
     expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'first', status: 'unique' }])
     await until(async () => (await enqueue({ id: 'third', unique }))[0]?.status === 'enqueued')
     expect((await all()).waiting).toEqual(['first', 'third'])
@@ -154,7 +154,7 @@ export function uniqueSuite(newQueue: () => TestQueue): void {
     await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
     await enqueue({ id: 'second', unique })
     const second = await claimOne()
-    expect(await driver.retry(name, 'first')).toBe('retried')
+    expect(await driver.retry(name, ['first'])).toEqual(['retried'])
     expect(await finish(await claimOne(), { outcome: 'done' })).toBe('ok')
     expect(await enqueue({ id: 'third', unique })).toEqual([{ id: 'second', status: 'unique' }])
     await finish(second, { outcome: 'done' })

@@ -22,7 +22,7 @@ export function watchSuite(newQueue: () => TestQueue): void {
       return heard.wakes > 0
     })
     // More than there is, since a process that got all that it asked for may have enough, and is not woken.
-    for (const { id } of await queue.claim(1000)) await queue.driver.cancel(queue.name, id)
+    for (const { id } of await queue.claim(1000)) await queue.driver.cancel(queue.name, [id])
     await quiet(heard)
     return heard
   }
@@ -65,8 +65,8 @@ export function watchSuite(newQueue: () => TestQueue): void {
       const heard = await watching(queue, queue.driver)
       await queue.enqueue({ id: 'waits' }, { id: 'runs', priority: 0 })
       const held = await queue.claimOne()
-      expect(await enqueuer(queue).cancel(queue.name, 'waits')).toBe('cancelled')
-      expect(await enqueuer(queue).cancel(queue.name, held.id)).toBe('cancelling')
+      expect(await enqueuer(queue).cancel(queue.name, ['waits'])).toEqual(['cancelled'])
+      expect(await enqueuer(queue).cancel(queue.name, [held.id])).toEqual(['cancelling'])
       await soon(() => heard.cancelled.length > 0)
       expect(heard.cancelled).toEqual(['runs'])
       expect((await queue.driver.beat(queue.name, longMs, [heldOf(held)])).cancelled).toEqual(['runs'])
@@ -82,7 +82,7 @@ export function watchSuite(newQueue: () => TestQueue): void {
       await soon(() => heard.wakes > 0)
       await queue.finish(await claimAll(queue), { outcome: 'dead', error: 'no', isFailure: false })
       await quiet(heard)
-      await enqueuer(queue).retry(queue.name, 'a')
+      await enqueuer(queue).retry(queue.name, ['a'])
       await soon(() => heard.wakes > 0)
     })
   }
@@ -93,9 +93,9 @@ export function watchSuite(newQueue: () => TestQueue): void {
     const stopped = await watching(other, other.driver)
     for (const end of ends.splice(1)) end()
     await other.enqueue({ id: 'a' })
-    await other.driver.cancel(other.name, (await claimAll(other)).id)
+    await other.driver.cancel(other.name, [(await claimAll(other)).id])
     await queue.enqueue({ id: 'b' })
-    await queue.driver.cancel(queue.name, (await claimAll(queue)).id)
+    await queue.driver.cancel(queue.name, [(await claimAll(queue)).id])
     await soon(() => heard.wakes > 0 && heard.cancelled.length > 0)
     await Bun.sleep(50)
     expect(heard.cancelled).toEqual(['b'])

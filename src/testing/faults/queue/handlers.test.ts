@@ -241,7 +241,7 @@ onEachPlace(
     // Nobody works yet.
     const waiting = await scene.enqueue('note', { n: 0, ms: 0 })
     const scheduled = await scene.enqueue('note', { n: 0, ms: 0 }, { delayMs: 300 })
-    for (const id of [waiting, scheduled]) expect(await driver.cancel(queue, id)).toBe('cancelled')
+    for (const id of [waiting, scheduled]) expect(await driver.cancel(queue, [id])).toEqual(['cancelled'])
 
     const worker = await scene.work()
     const running: string[] = []
@@ -250,7 +250,7 @@ onEachPlace(
       const own = await scene.enqueue('note', { n: 0, ms: 60_000 })
       await begun(own)
       const beganMs = performance.now()
-      expect(await driver.cancel(queue, own)).toBe('cancelling')
+      expect(await driver.cancel(queue, [own])).toEqual(['cancelling'])
       await scene.noted(({ step, id, word }) => step === 'abort' && id === own && word === 'cancelled')
       tookMs.push(Math.round(performance.now() - beganMs))
       await scene.noted(({ step, id, word }) => step === 'told' && id === own && word === 'ok')
@@ -264,7 +264,7 @@ onEachPlace(
     const { pid } = await begun(killed)
     expect(pid).toBe(worker.pid)
     worker.pause()
-    expect(await driver.cancel(queue, killed)).toBe('cancelling')
+    expect(await driver.cancel(queue, [killed])).toEqual(['cancelling'])
     await worker.kill()
     await scene.work()
     const [neighbor = ''] = await noteMany(scene, 1, 0)

@@ -102,7 +102,7 @@ async function suffer(place: RedisPlace, worker: LocalWorker, { kind, keys, lost
   expect([kind, ...[...deadIds].toSorted()]).toEqual([kind, ...stillDead.toSorted()])
   await fsck(driver, queue, { fix: true, leaseMs })
   expect([kind, await fsck(driver, queue, { fix: false, leaseMs })]).toEqual([kind, []])
-  for (const id of stillDead) expect(await driver.remove(queue, id)).toBe('removed')
+  for (const id of stillDead) expect(await driver.remove(queue, [id])).toEqual(['removed'])
   expect([kind, await place.leftovers(queue)]).toEqual([kind, []])
   return `${kind} ${found.length} found`
 }

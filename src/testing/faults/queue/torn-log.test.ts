@@ -68,7 +68,7 @@ testOn(
     expect(stuck).toEqual([])
     expect(found.filter(({ what }) => what.includes('in no place'))).toEqual([])
     expect(await fsck(driver, queue, { fix: false, leaseMs })).toEqual([])
-    for (const { id } of (await driver.list(queue, 'dead', 1000)).tasks) await driver.remove(queue, id)
+    for (const { id } of (await driver.list(queue, 'dead', 1000)).tasks) await driver.remove(queue, [id])
     expect(await place.leftovers(queue)).toEqual([])
   },
   isFull ? 300_000 : 60_000,

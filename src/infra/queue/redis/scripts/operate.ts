@@ -1,61 +1,79 @@
 import { redisScript } from '../../../redis'
 import { moves, shared, whenFull } from './shared'
 
-/** Longer lines are not searched, since that would hold up the server: the id stays in its line, void, until its turn comes. */
+/** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
 const lineSearchedMax = 100_000
+/** Once so many places of lines were searched, by one script, the rest of the ids is for the next. */
+const searchedMax = 100_000
 
-/** What takes a task that nobody works on out of the queue. */
-const takeOut = `
-local id = ARGV[1]
-local head = head_of(id)
-local function is_in(set) return call('ZSCORE', set, id) end
-local function take_out()
+/**
+ * ARGV: ids. One after the other, as if each had a call of its own. Returns an answer for each, of as many as there was time for.
+ * What it is in one set is not looked for in a line, where it would be void.
+ */
+const operating = (operate: string) =>
+  redisScript(`${whenFull}${shared}${moves}
+local searched = 0
+local function is_in(set, id) return call('ZSCORE', set, id) end
+local function leave_line(id, priority)
+  local line = B .. 'p' .. priority
+  local length = call('LLEN', line)
+  local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
+  searched = searched + 2 * (place and length - place or math.min(length, ${lineSearchedMax}))
+  if place then call('LREM', line, -1, id) end
+end
+-- Of a task that nobody works on.
+local function take_out(id, head)
   forget(id, marks_of(head), true)
   leaving[1] = id
   flush()
-  call('ZREM', SCH, id)
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) == 0 then leave_line(id, sub(head, 1, 1)) end
+end
+local function operate(id, head)
+${operate}
+end
+local answers = {}
+for i, id in ipairs(ARGV) do
+  if i > 1 and searched > ${searchedMax} then break end
+  trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+  answers[i] = operate(id, head_of(id))
+end
+if is_waiting then wake() end
+return answers
+`)
+
+export const cancelScript = operating(`
+  if head == '' then return 'absent' end
+  if is_in(ACT, id) then
+    call('HSET', B .. 's:' .. id, 'c', 1)
+    call('PUBLISH', CHANNEL, id)
+    return 'cancelling'
+  end
+  if is_in(DEAD, id) then return 'dead' end
+  count('cancelled')
+  take_out(id, head)
+  return 'cancelled'
+`)
+
+export const removeScript = operating(`
+  if is_in(ACT, id) then return 'active' end
+  if head == '' then
+    call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+    return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+  end
+  take_out(id, head)
+  return 'removed'
+`)
+
+/** A unique key is its own again, for as long as was said once, unless another has taken it meanwhile. */
+export const retryScript = operating(`
+  if head == '' then return 'absent' end
+  if not is_in(DEAD, id) then return 'alive' end
+  if sub(head, 2, 2) > '1' then
+    local key = B .. 'u:' .. sub(head, 14, 35)
+    if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
+  end
+  wait_last(id, sub(head, 1, 1))
   call('ZREM', DEAD, id)
-  local line = B .. 'p' .. sub(head, 1, 1)
-  if call('LLEN', line) <= ${lineSearchedMax} then call('LREM', line, 0, id) end
-end
-`
-
-/** ARGV: id. */
-export const cancelScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
-if head == '' then return 'absent' end
-if is_in(ACT) then
-  call('HSET', B .. 's:' .. id, 'c', 1)
-  call('PUBLISH', CHANNEL, id)
-  return 'cancelling'
-end
-if is_in(DEAD) then return 'dead' end
-count('cancelled')
-take_out()
-return 'cancelled'
-`)
-
-/** ARGV: id. */
-export const removeScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
-if is_in(ACT) then return 'active' end
-if head == '' then
-  call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
-  return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
-end
-take_out()
-return 'removed'
-`)
-
-/** ARGV: id. A unique key is its own again, for as long as was said once, unless another has taken it meanwhile. */
-export const retryScript = redisScript(`${whenFull}${shared}${moves}${takeOut}
-if head == '' then return 'absent' end
-if not is_in(DEAD) then return 'alive' end
-if sub(head, 2, 2) > '1' then
-  local key = B .. 'u:' .. sub(head, 14, 35)
-  if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
-end
-wait_last(id, sub(head, 1, 1))
-call('ZREM', DEAD, id)
-call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
-wake()
-return 'retried'
+  call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
+  return 'retried'
 `)
