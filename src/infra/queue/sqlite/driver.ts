@@ -12,7 +12,7 @@ import { finish } from './finish'
 import { fsck } from './fsck'
 import { createGroup } from './group'
 import { beat, reap } from './lease'
-import { cancel, list, remove, retry, show, stats } from './operator'
+import { cancel, list, remove, retry, setPaused, show, stats } from './operator'
 import { openSession, type Session } from './session'
 import { createTrust } from './trust'
 import { watchersOf } from './watch'
@@ -49,7 +49,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
-    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs))
+    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs), watchers.short)
   }
 
   const group = createGroup({
@@ -106,10 +106,10 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   }
 
   return {
-    async enqueue(queue, tasks, { tx } = {}) {
+    async enqueue(queue, tasks, { tx, backlogMax } = {}) {
       refuseMore(tasks.length, enqueueMax)
       if (tasks.length === 0) return []
-      const work = (session: Session) => enqueue(session, queue, tasks)
+      const work = (session: Session) => enqueue(session, queue, tasks, { backlogMax })
       return tx?.inTransaction ? inside(tx, work) : write(tasks.length, work)
     },
     async exchange(queue, { finish: said = [], claim: wanted }) {
@@ -118,7 +118,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
       const reply = await write(said.length + (wanted?.count ?? 0), async session => {
         const finished = await finish(session, queue, said)
         const claimed = wanted ? await claim(session, queue, wanted, key !== undefined && claims.has(key)) : []
-        const dueMs = await nextDueMs(session, queue)
+        const dueMs = await nextDueMs(session, queue, wanted?.limits)
         return { finished, claimed, ...(dueMs === undefined ? {} : { nextDueMs: dueMs }) }
       })
       if (key !== undefined && reply.claimed.length > 0) keepClaim(claims, key)
@@ -145,8 +145,8 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     report: async () => notYet(),
     before: async () => notYet(),
     watchEnds: () => notYet(),
-    pause: async () => notYet(),
-    resume: async () => notYet(),
+    pause: queue => write(1, session => setPaused(session, queue, true)),
+    resume: queue => write(1, session => setPaused(session, queue, false)),
     watch(queue, listener) {
       const end = watchers.add(queue, listener)
       const stop = () => {

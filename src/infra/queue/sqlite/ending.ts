@@ -1,4 +1,5 @@
 import { keptIdMs } from '../driver'
+import { vacated } from './lanes'
 import { states } from './rows'
 import type { Session, Summary } from './session'
 
@@ -34,16 +35,16 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
 
 /** Makes a dead letter of an active task. A finisher of null leaves the one before. */
 export async function bury(
-  { tx, nowMs }: Session,
+  session: Session,
   summary: Summary,
-  task: { seq: number; failures: number; crashes: number; errors: string; finisher: string | null },
+  task: { seq: number; lane: string | null; failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
-  await tx.run(
+  await session.tx.run(
     `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
-    [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
+    [session.nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )
-  summary.active--
+  await vacated(session, summary, task.lane)
   summary.dead++
   summary.died++
 }

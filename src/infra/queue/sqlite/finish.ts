@@ -1,7 +1,8 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
 import { bury, end } from './ending'
-import { finisherOf, states, withError } from './rows'
+import { entered, vacated } from './lanes'
+import { finisherOf, laneNameOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
@@ -13,7 +14,7 @@ export async function finish(session: Session, queue: string, said: readonly Fin
 async function finishOne(session: Session, queue: string, said: Finish): Promise<FinishStatus> {
   if (said.outcome === 'done' && (await isDone(session, queue, said))) return 'ok'
   const row = await session.tx.first(
-    `select "seq", "id", "state", "attempt", "nonce", "failures", "crashes", "isCancelled", "isIdKept", "finisher", "errors"
+    `select "seq", "id", "state", "priority", "lane", "attempt", "nonce", "failures", "crashes", "isCancelled", "isIdKept", "finisher", "errors"
       from "queueTask" where "queue" = ? and "id" = ?`,
     [queue, said.id],
   )
@@ -26,23 +27,30 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
 
 /** How nearly all end, in one statement. */
 async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
-  const { changes } = await session.tx.run(
-    `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
-      and "isIdKept" = 0`,
-    [queue, id, attempt, nonce],
-  )
-  if (changes === 0) return false
   const summary = await session.of(queue)
-  summary.active--
+  const which = [queue, id, attempt, nonce]
+  let lane: string | null = null
+  if (summary.lanes === 0) {
+    const { changes } = await session.tx.run(deletion, which)
+    if (changes === 0) return false
+  } else {
+    const row = await session.tx.first(`${deletion} returning "lane"`, which)
+    if (!row) return false
+    lane = laneNameOf(row)
+  }
+  await vacated(session, summary, lane)
   summary.done++
   return true
 }
+
+const deletion = `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
+  and "isIdKept" = 0`
 
 async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
   const summary = await session.of(queue)
   if (said.outcome === 'done' || said.outcome === 'cancelled' || row['isCancelled'] === 1) {
     await end(session, queue, { seq: Number(row['seq']), id: said.id, isIdKept: row['isIdKept'] === 1 })
-    summary.active--
+    await vacated(session, summary, laneNameOf(row))
     summary[said.outcome === 'done' ? 'done' : 'cancelled']++
     return
   }
@@ -53,11 +61,10 @@ async function apply(session: Session, queue: string, row: SqlRow, said: Finish)
   const errors =
     'error' in said ? withError(row['errors'], { ms: session.nowMs, attempt: said.attempt, message: said.error }) : (row['errors'] ?? null)
   if (said.outcome === 'dead') {
-    const task = { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors: String(errors), finisher }
-    await bury(session, summary, task)
+    await bury(session, summary, { ...placed(row), failures, crashes: Number(row['crashes']), errors: String(errors), finisher })
     return
   }
-  await leave(session, summary, { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
+  await leave(session, summary, { ...placed(row), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
   session.wake(queue)
 }
 
@@ -66,16 +73,20 @@ function placeOf(said: Finish): Place {
   return 'delayMs' in said && said.delayMs > 0 ? { delayMs: said.delayMs } : 'tail'
 }
 
+/** Which row it is, and in which line it waits. */
+export const placed = (row: SqlRow) => ({ seq: Number(row['seq']), priority: Number(row['priority']), lane: laneNameOf(row) })
+
 /** Where a task goes that is to be worked on again. */
 export type Place = 'head' | 'tail' | { delayMs: number }
 
 /** Takes an active task from its worker. A finisher of null leaves the one before. */
 export async function leave(
-  { tx, nowMs }: Session,
+  session: Session,
   summary: Summary,
-  task: { seq: number; failures: number; crashes: number; errors: string | SqlRow[string]; finisher: string | null },
+  task: ReturnType<typeof placed> & { failures: number; crashes: number; errors: string | SqlRow[string]; finisher: string | null },
   place: Place,
 ): Promise<void> {
+  const { tx, nowMs } = session
   const isScheduled = typeof place === 'object'
   const atMs = isScheduled ? nowMs + place.delayMs : nowMs
   const line = place === 'head' ? atHead(summary) : place === 'tail' ? atTail(summary) : 0
@@ -93,11 +104,12 @@ export async function leave(
       task.seq,
     ],
   )
-  summary.active--
+  await vacated(session, summary, task.lane)
   if (isScheduled) {
     summary.scheduled++
     if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
   } else {
     summary.waiting++
+    await entered(session, summary, task.lane, task.priority)
   }
 }

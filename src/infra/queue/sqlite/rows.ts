@@ -31,11 +31,15 @@ export const shownColumns = [
   'crashes',
   'isCancelled',
   'worker',
+  'lane',
   'errors',
   'envelope',
 ]
   .map(name => `"${name}"`)
   .join(', ')
+
+/** The columns that a claim is given, with what places it among the others. */
+export const claimedColumns = '"id", "priority", "attempt", "failures", "crashes", "envelope"'
 
 export function storedTask(row: SqlRow): StoredTask {
   const state = stateNames[Number(row['state'])] ?? 'waiting'
@@ -50,6 +54,7 @@ export function storedTask(row: SqlRow): StoredTask {
     isCancelled: row['isCancelled'] === 1,
     ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
     ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
+    ...(row['lane'] === null ? {} : { lane: String(row['lane']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),
   }
 }
@@ -70,6 +75,12 @@ function readErrors(column: unknown): KeptError[] {
   } catch {
     return []
   }
+}
+
+/** The lane of a row; null when it has none. */
+export const laneNameOf = (row: SqlRow): string | null => {
+  const lane = row['lane']
+  return typeof lane === 'string' ? lane : null
 }
 
 /** What is kept of who ended an attempt, so that the same said again is known. */
