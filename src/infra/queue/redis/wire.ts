@@ -19,39 +19,58 @@ export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
 
-/** Of priority, flags and time; where there is a unique key, that follows. */
+/** Of priority, flags and time; what the flags name follows. */
 const headLength = 13
 const uniqueKeyLength = 22
 /** Of a unique key: for how many ms, in hexadecimal digits. */
 const uniqueForLength = 11
+const flagsOf = { idKept: 1, unique: 2, lane: 4, follower: 8 } as const
 
 /** Far more than anybody may ask for, and few enough digits for the head. */
 const durationMsMax = 1e12
 const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durationMsMax
+/** A lane has no other characters, and is no longer: its length is two hexadecimal digits. */
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique }: NewTask): void {
+export function checkTask({ id, priority, delayMs, unique, lane, follower }: NewTask): void {
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
     priority >= 0 &&
     priority <= 9 &&
     isDuration(delayMs) &&
-    (!unique || (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs)))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique })}`)
+    (!unique ||
+      (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
+    (lane === undefined || isId(lane)) &&
+    (!follower || isId(follower.id))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower })}`)
 }
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
-  for (const { id, isIdKept, priority, delayMs, unique, envelope } of tasks) {
-    const flags = (isIdKept ? 1 : 0) + (unique ? 2 : 0)
-    words.push(id, `${priority}${flags}${delayMs > 0 ? 'd' : ''}`, unique ? uniqueHeadOf(unique) + envelope : envelope)
+  for (const task of tasks) {
+    const { id, isIdKept, priority, delayMs, unique, lane, follower } = task
+    const flags =
+      (isIdKept ? flagsOf.idKept : 0) +
+      (unique ? flagsOf.unique : 0) +
+      (lane === undefined ? 0 : flagsOf.lane) +
+      (follower ? flagsOf.follower : 0)
+    words.push(id, `${priority}${flags.toString(16)}${delayMs > 0 ? 'd' : ''}`, restOf(task))
     if (delayMs > 0) words.push(delayMs)
   }
   return words
 }
 
+/** What follows the time in an entry. */
+function restOf({ unique, lane, follower, envelope }: NewTask): string {
+  let rest = envelope
+  if (follower) rest = withLength(`${follower.wantsResult ? '+' : '-'}${follower.id}`) + rest
+  if (lane !== undefined) rest = withLength(lane) + rest
+  return unique ? uniqueHeadOf(unique) + rest : rest
+}
+
+const withLength = (text: string) => text.length.toString(16).padStart(2, '0') + text
 const uniqueHeadOf = ({ key, forMs }: { key: string; forMs: number }) => key + forMs.toString(16).padStart(uniqueForLength, '0')
 
 /** @param reply 0 for all, else a word for each */
@@ -111,8 +130,21 @@ export function exchangeReply(reply: unknown): ExchangeReply {
   return dueMs < 0 ? { finished, claimed } : { finished, claimed, nextDueMs: dueMs }
 }
 
-/** Flags of 2 and 3 say that there is a unique key. */
-const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? headLength + uniqueKeyLength + uniqueForLength : headLength)
+const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? partsOf(entry).length : headLength)
+
+/** What the flags of an entry say besides, and how long its head is with that. */
+function partsOf(entry: string): { lane?: string; length: number } {
+  const flags = Number.parseInt(entry[1] as string, 16)
+  let at = headLength + (flags & flagsOf.unique ? uniqueKeyLength + uniqueForLength : 0)
+  const next = () => {
+    const from = at + 2
+    at = from + Number.parseInt(entry.slice(at, from), 16)
+    return entry.slice(from, at)
+  }
+  const lane = flags & flagsOf.lane ? next() : undefined
+  if (flags & flagsOf.follower) next()
+  return lane === undefined ? { length: at } : { lane, length: at }
+}
 
 export function storedTask(reply: unknown): StoredTask {
   const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]
@@ -129,6 +161,8 @@ export function storedTask(reply: unknown): StoredTask {
     isCancelled: fields['c'] !== undefined,
     errors: errors.map(errorOf),
   }
+  const { lane } = entry === '' ? {} : partsOf(entry)
+  if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
   return task

@@ -6,8 +6,8 @@ import { shared, whenThereIsRoom } from './shared'
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
- * And of each task: id; priority and flags, and a `d` when it is delayed; unique key and for how long, if any, and envelope; the delay
- * in ms when it is delayed. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of the other with its unique
+ * And of each task: id; priority and flags, and a `d` when it is delayed; the rest of its entry after the time; the delay in ms when it
+ * is delayed. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of the other with its unique
  * key.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
@@ -31,13 +31,14 @@ local known_kinds, lines, now_hex = {}, {}, hex(now)
 local function kind_of(head)
   local priority, flags = sub(head, 1, 1), sub(head, 2, 2)
   lines[priority] = lines[priority] or {}
+  local bits = tonumber(flags, 16)
   local kind = {
     line = lines[priority],
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
-    is_unique = flags > '1',
-    is_kept = flags == '1' or flags == '3',
+    is_unique = bits % 4 > 1,
+    is_kept = bits % 2 == 1,
   }
   known_kinds[head] = kind
   return kind

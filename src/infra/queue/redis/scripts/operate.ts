@@ -68,8 +68,9 @@ export const removeScript = operating(`
 export const retryScript = operating(`
   if head == '' then return 'absent' end
   if not is_in(DEAD, id) then return 'alive' end
-  if sub(head, 2, 2) > '1' then
-    local key = B .. 'u:' .. sub(head, 14, 35)
+  local unique = parts_of(marks_of(head))
+  if unique then
+    local key = B .. 'u:' .. unique
     if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
   end
   wait_last(id, sub(head, 1, 1))

@@ -9,7 +9,7 @@ import { keptIdMs } from '../../driver'
  *     p0…p9    list    ids that wait, by priority; in at the left, out at the right
  *     sch      zset    id → ms from when it may start
  *     act      zset    id → ms until when its worker has it
- *     own      hash    id → `<attempt>:<nonce> <flags and unique key> <worker>` of each that is in act
+ *     own      hash    id → `<attempt>:<nonce> <marks> <worker>` of each that is in act
  *     dead     zset    id → ms when it ended
  *     e:<id>   string  the head, and the envelope: a task exists as long as this does
  *     s:<id>   hash    what its attempts have left, once one has ended without success; fields below
@@ -21,8 +21,12 @@ import { keptIdMs } from '../../driver'
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
  *
- * The head of an envelope: a digit for the priority, a digit of flags (1 the id is kept, 2 it has a unique key), from when it could
- * first start in ms as 11 hexadecimal digits, and the unique key, if any, in 22 characters, with for how many ms it is unique, written likewise.
+ * The head of an envelope: a digit for the priority, a hexadecimal digit of flags (1 the id is kept, 2 it has a unique key, 4 it has a
+ * lane, 8 it has a follower), and from when it could first start in ms as 11 hexadecimal digits. Then what the flags name: the unique key
+ * in 22 characters, with for how many ms it is unique, written like the time; the lane after its length in two hexadecimal digits; the
+ * follower likewise, as `+<id>` when it wants the result, else `-<id>`.
+ *
+ * The marks of a task are what is to be known of it when it leaves a place: the flags and what they name, without for how long the key is unique.
  *
  * Fields of s: `a` attempts, `f` failures, `x` crashes, `c` cancelled, `r` from when it may start, as in the head, `z` since when it
  * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
@@ -53,24 +57,56 @@ local function many(list, each, portion)
 end
 `
 
+/** The longest head: with a unique key, a lane of 128 characters and the words of a follower, whose id has as many. */
+const headMax = 13 + 33 + 130 + 131
+
 /** What a task leaves where it was and where it goes, gathered by a script and written at its end, in this order. */
 export const moves = `
 local trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
 local is_waiting = false
-local function head_of(id) return call('GETRANGE', B .. 'e:' .. id, 0, 45) end
--- The flags, and the unique key if any.
+-- Most are short.
+local function head_of(id)
+  local head = call('GETRANGE', B .. 'e:' .. id, 0, 45)
+  return sub(head, 2, 2) < '4' and head or call('GETRANGE', B .. 'e:' .. id, 0, ${headMax - 1})
+end
+-- What a hand has damaged counts as nothing, since a script that fails would fail each time.
+local function number_of(text) return tonumber(text, 16) or 0 end
+-- @param head or all of the entry
 local function marks_of(head)
   local flags = sub(head, 2, 2)
-  return flags < '2' and flags or flags .. sub(head, 14, 35)
+  if flags < '2' then return flags end
+  local bits, at = number_of(flags), 14
+  local key = bits % 4 > 1 and sub(head, 14, 35) or ''
+  if bits < 4 then return flags .. key end
+  if bits % 4 > 1 then at = 47 end
+  local last = at - 1
+  if bits % 8 > 3 then last = last + 2 + number_of(sub(head, last + 1, last + 2)) end
+  if bits > 7 then last = last + 2 + number_of(sub(head, last + 1, last + 2)) end
+  return flags .. key .. sub(head, at, last)
 end
+-- @returns unique key, lane and the words of the follower, each nil when there is none
+local function parts_of(marks)
+  local bits, at, key, lane, follower = number_of(sub(marks, 1, 1)), 2, nil, nil, nil
+  if bits % 4 > 1 then
+    key, at = sub(marks, 2, 23), 24
+  end
+  if bits % 8 > 3 then
+    local last = at + 1 + number_of(sub(marks, at, at + 1))
+    lane, at = sub(marks, at + 2, last), last + 1
+  end
+  if bits > 7 then follower = sub(marks, at + 2, at + 1 + number_of(sub(marks, at, at + 1))) end
+  return key, lane, follower
+end
+local function is_kept(marks) return number_of(sub(marks, 1, 1)) % 2 == 1 end
 local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
 local function free(id, marks)
-  if #marks > 1 then freed[#freed + 1] = { id, B .. 'u:' .. sub(marks, 2) } end
+  local key = #marks > 1 and parts_of(marks)
+  if key then freed[#freed + 1] = { id, B .. 'u:' .. key } end
 end
 -- The task ends, and nothing is left of it.
 local function forget(id, marks, has_hash)
   if marks ~= '0' then
-    if sub(marks, 1, 1) ~= '2' then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
+    if is_kept(marks) then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
     free(id, marks)
   end
   trash[#trash + 1] = B .. 'e:' .. id
