@@ -8,6 +8,7 @@ export interface ModelTask {
   priority: number
   envelope: string
   unique: NewTask['unique']
+  lane: string | undefined
   state: TaskState
   /** When it may start, until when it is held, when it ended; of a waiting one since when it waits. */
   atMs: number
@@ -32,6 +33,14 @@ export interface ModelQueue {
   keys: Map<string, { id: string; untilMs: number }>
   /** What each claim got. */
   claims: Map<string, string[]>
+  isPaused: boolean
+  /** The theoretical arrival time of the next start, of lanes and of the queue itself. */
+  tats: Map<string, number>
+  /** When each line had its last turn, as the how manieth of all. */
+  turns: Map<string, number>
+  turn: number
+  /** What the next claim is to take. */
+  given: readonly string[] | undefined
   total: QueueStats['total']
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
 }
@@ -40,6 +49,7 @@ const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  ...{ isPaused: false, tats: new Map(), turns: new Map(), turn: 0, given: undefined },
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
 })
 
@@ -71,11 +81,12 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, lane } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
+    ...(lane === undefined ? {} : { lane }),
   }
 }
 

@@ -1,17 +1,14 @@
-import { type Clock, toTimestamp } from '@/core/clock'
+import type { Clock } from '@/core/clock'
 import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
   type Claimed,
   type EnqueueReply,
-  errorsMax,
   type Exchange,
   type Finish,
   type FinishStatus,
   type Held,
-  keptError,
-  keptIdMs,
   type NewTask,
   operateMax,
   poisonError,
@@ -19,19 +16,9 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import {
-  claimedOf,
-  inOrder,
-  isHolder,
-  isSame,
-  leaveLine,
-  type ModelQueue,
-  type ModelTask,
-  newQueue,
-  page,
-  storedOf,
-  wake,
-} from './model-state'
+import { claimedOf, inOrder, isHolder, isSame, type ModelQueue, type ModelTask, newQueue, page, storedOf, wake } from './model-state'
+import { movesOf } from './model-moves'
+import { nextDue, takeTurns } from './model-turns'
 
 /**
  * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
@@ -42,12 +29,15 @@ export interface ModelStore {
   open(): QueueDriver
   /** What there is of a queue besides counters and remembered ids: tasks and unique keys. */
   leftovers(queue: string): string[]
+  /** What the next claim is to take, since a driver did. That claim throws when it may not. */
+  follow(queue: string, ids: readonly string[]): void
 }
 
 const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
+  const { wait, schedule, keepError, bury, endCancelled, end, holderOf, takeKey } = movesOf(clock)
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -55,17 +45,21 @@ export function modelStore(clock: Clock): ModelStore {
     return found
   }
 
-  function enqueue(queue: ModelQueue, tasks: readonly NewTask[]): EnqueueReply[] {
-    return tasks.map(task => enqueueOne(queue, task))
+  function enqueue(queue: ModelQueue, tasks: readonly NewTask[], backlogMax = Number.POSITIVE_INFINITY): EnqueueReply[] {
+    const isFull = inOrder(queue, 'waiting').length + inOrder(queue, 'scheduled').length >= backlogMax
+    return tasks.map(task => enqueueOne(queue, task, isFull))
   }
 
-  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
+    const { id, isIdKept, priority, delayMs, unique, lane, envelope } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
-    const other = takeKey(queue, id, unique)
+    const other = unique && holderOf(queue, unique.key)
     if (other !== undefined) return { id: other, status: 'unique' }
+    if (isFull) return { id, status: 'full' }
+    takeKey(queue, id, unique)
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
+      ...{ id, isIdKept, priority, envelope, unique, lane, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
       ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
@@ -75,18 +69,10 @@ export function modelStore(clock: Clock): ModelStore {
     return { id, status: 'enqueued' }
   }
 
-  /** @returns the id of the task that has the key, when that is another */
-  function takeKey(queue: ModelQueue, id: string, unique: NewTask['unique']): string | undefined {
-    const other = unique && queue.keys.get(unique.key)
-    if (other && other.untilMs > clock.nowMs()) return other.id
-    if (unique) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
-    return undefined
-  }
-
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue)
+    const nextDueMs = nextDue(queue, claim?.limits, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -118,28 +104,21 @@ export function modelStore(clock: Clock): ModelStore {
     return 'ok'
   }
 
-  function take(queue: ModelQueue, { nonce, count, worker, leaseMs }: Claim): Claimed[] {
+  function take(queue: ModelQueue, claim: Claim): Claimed[] {
+    const { nonce } = claim
+    const { given } = queue
+    queue.given = undefined
     const before = queue.claims.get(nonce)
     if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
     const nowMs = clock.nowMs()
     for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
-    const taken = inOrder(queue, 'waiting').slice(0, count)
-    for (const task of taken) {
-      leaveLine(queue, task)
-      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce })
-    }
+    const taken = takeTurns(queue, claim, nowMs, given)
     if (taken.length > 0)
       queue.claims.set(
         nonce,
         taken.map(({ id }) => id),
       )
     return taken.flatMap(task => claimedOf(task, nonce))
-  }
-
-  function nextDue(queue: ModelQueue): number | undefined {
-    if (inOrder(queue, 'waiting').length > 0) return 0
-    const next = inOrder(queue, 'scheduled')[0]
-    return next && Math.max(0, next.atMs - clock.nowMs())
   }
 
   function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
@@ -208,52 +187,12 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
-  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
-    const line = queue.lines[task.priority] as string[]
-    if (place === 'head') line.unshift(task.id)
-    else line.push(task.id)
-    Object.assign(task, { state: 'waiting', atMs: sinceMs })
-    wake(queue)
-  }
-
-  function schedule(task: ModelTask, delayMs: number) {
-    Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
-    task.errors = [...task.errors, error].slice(-errorsMax)
-  }
-
-  /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
-  function bury(queue: ModelQueue, task: ModelTask) {
-    Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
-    queue.total.dead++
-    forget(queue, task)
-  }
-
-  function endCancelled(queue: ModelQueue, task: ModelTask) {
-    queue.total.cancelled++
-    end(queue, task)
-  }
-
-  function end(queue: ModelQueue, task: ModelTask) {
-    leaveLine(queue, task)
-    queue.tasks.delete(task.id)
-    forget(queue, task)
-  }
-
-  function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
-    if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
-    if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
-  }
-
   function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
     const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
     const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
     return {
       ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: false },
+      ...{ held: 0, done: 0, isPaused: queue.isPaused },
       ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
     }
   }
@@ -271,9 +210,9 @@ export function modelStore(clock: Clock): ModelStore {
         return ids.map(id => work(queue, id))
       })
     return {
-      async enqueue(name, tasks, { tx } = {}) {
+      async enqueue(name, tasks, { tx, backlogMax } = {}) {
         if (tx) throw new Error('the model is in no database')
-        return on(name, queue => enqueue(queue, tasks))
+        return on(name, queue => enqueue(queue, tasks, backlogMax))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
       beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
@@ -288,8 +227,15 @@ export function modelStore(clock: Clock): ModelStore {
       report: async () => notYet(),
       before: async () => notYet(),
       watchEnds: () => notYet(),
-      pause: async () => notYet(),
-      resume: async () => notYet(),
+      pause: name =>
+        on(name, queue => {
+          queue.isPaused = true
+        }),
+      resume: name =>
+        on(name, queue => {
+          queue.isPaused = false
+          wake(queue)
+        }),
       watch(name, listener) {
         const { listeners } = queueOf(name)
         listeners.add(listener)
@@ -304,7 +250,13 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  return { open, leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()] }
+  return {
+    open,
+    follow(name, ids) {
+      queueOf(name).given = ids
+    },
+    leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()],
+  }
 }
 
 const notYet = (): never => {

@@ -1,0 +1,58 @@
+import { type Clock, toTimestamp } from '@/core/clock'
+import { errorsMax, keptError, keptIdMs, type NewTask } from '@/infra/queue/driver'
+import { leaveLine, type ModelQueue, type ModelTask, wake } from './model-state'
+
+/** What tasks of the model do: wait, come later, die, end, and what that does to their ids and keys. */
+export function movesOf(clock: Clock) {
+  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
+    const line = queue.lines[task.priority] as string[]
+    if (place === 'head') line.unshift(task.id)
+    else line.push(task.id)
+    Object.assign(task, { state: 'waiting', atMs: sinceMs })
+    wake(queue)
+  }
+
+  function schedule(task: ModelTask, delayMs: number) {
+    Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
+  }
+
+  function keepError(task: ModelTask, message: string) {
+    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
+    task.errors = [...task.errors, error].slice(-errorsMax)
+  }
+
+  /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
+  function bury(queue: ModelQueue, task: ModelTask) {
+    Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
+    queue.total.dead++
+    forget(queue, task)
+  }
+
+  function endCancelled(queue: ModelQueue, task: ModelTask) {
+    queue.total.cancelled++
+    end(queue, task)
+  }
+
+  function end(queue: ModelQueue, task: ModelTask) {
+    leaveLine(queue, task)
+    queue.tasks.delete(task.id)
+    forget(queue, task)
+  }
+
+  function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
+    if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
+    if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
+  }
+
+  function holderOf({ keys }: ModelQueue, key: string): string | undefined {
+    const holder = keys.get(key)
+    return holder && holder.untilMs > clock.nowMs() ? holder.id : undefined
+  }
+
+  /** It has its key, unless another has. */
+  function takeKey(queue: ModelQueue, id: string, unique: NewTask['unique']): void {
+    if (unique && holderOf(queue, unique.key) === undefined) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
+  }
+
+  return { wait, schedule, keepError, bury, endCancelled, end, holderOf, takeKey }
+}
