@@ -24,6 +24,8 @@ export interface Lane {
   wasFull: boolean
   /** As it is stored; undefined when it is not. */
   stored: string | undefined
+  /** Among the lanes of the summary, which are those that there will be once this transaction is written. */
+  isCounted: boolean
 }
 
 /** The latest time there is. */
@@ -38,6 +40,7 @@ const releasedMax = 100
 export async function entered(session: Session, summary: Summary, name: string | null, priority: number): Promise<void> {
   if (name === null) return
   const lane = await laneOf(session, summary, name)
+  count(lane, true)
   // What held it back was the time to forget it: the claim looks whether it may go on.
   if (lane.priority === null && lane.heldUntil !== untilOneEnds) lane.heldUntil = null
   lane.priority = Math.min(priority, lane.priority ?? priority)
@@ -69,6 +72,12 @@ export async function settle({ tx }: Session, lane: Lane): Promise<void> {
   lane.priority = row ? Number(row['priority']) : null
   if (!row) lane.turn = null
   lineUp(lane)
+}
+
+function count(lane: Lane, isThere: boolean): void {
+  if (!isLane(lane.name) || lane.isCounted === isThere) return
+  lane.isCounted = isThere
+  lane.summary.lanes += isThere ? 1 : -1
 }
 
 /** Gives it a place behind all others when it may be claimed from and has none. */
@@ -138,7 +147,7 @@ export function laneOfRow(session: Session, summary: Summary, row: SqlRow, isSto
   if (known) return known
   const lane: Lane = {
     ...{ summary, name, active: Number(row['active'] ?? 0), priority: numberOf(row['priority']), turn: numberOf(row['turn']) },
-    ...{ heldUntil: numberOf(row['heldUntil']), tat: numberOf(row['tat']), stored: undefined },
+    ...{ heldUntil: numberOf(row['heldUntil']), tat: numberOf(row['tat']), stored: undefined, isCounted: isStored },
     wasFull: row['heldUntil'] === untilOneEnds,
   }
   if (isStored) lane.stored = JSON.stringify(valuesOf(lane))
@@ -178,18 +187,17 @@ async function save(session: Session, lane: Lane): Promise<void> {
   if (isEmpty && isUsed && lane.tat !== null) lane.heldUntil = Math.ceil(lane.tat)
   const values = valuesOf(lane)
   const text = JSON.stringify(values)
+  count(lane, !isEmpty || isUsed)
   if (isEmpty && !isUsed) {
     if (lane.stored === undefined) return
     await tx.run('delete from "queueLane" where "queue" = ? and "lane" = ?', [summary.queue, name])
     lane.stored = undefined
-    if (!isLane(name)) return
-    summary.lanes--
-    if (summary.lanes === 0) await tx.run(`delete from "queueLane" where "queue" = ? and "lane" > '' and "lane" <= ' ~'`, [summary.queue])
+    if (isLane(name) && summary.lanes === 0)
+      await tx.run(`delete from "queueLane" where "queue" = ? and "lane" > '' and "lane" <= ' ~'`, [summary.queue])
     return
   }
   if (text === lane.stored) return
   await tx.run(saving, [summary.queue, name, ...values])
-  if (lane.stored === undefined && isLane(name)) summary.lanes++
   lane.stored = text
 }
 

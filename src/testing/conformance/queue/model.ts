@@ -71,6 +71,8 @@ export function modelStore(clock: Clock): ModelStore {
 
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
+    // Who is held back by a limit may go on.
+    if (finished.includes('ok')) wake(queue)
     const claimed = claim ? take(queue, claim) : []
     const nextDueMs = nextDue(queue, claim?.limits, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
@@ -153,6 +155,7 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
+    if (over.length > 0) wake(queue)
     return { again, poisoned, more: over.length > reapMax }
   }
 

@@ -1,4 +1,5 @@
 import { describe } from 'bun:test'
+import { backlogSuite } from './backlog'
 import { cancelSuite } from './cancel'
 import { claimSuite } from './claim'
 import { deadSuite } from './dead'
@@ -6,7 +7,10 @@ import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
 import { inspectSuite } from './inspect'
+import { laneSuite } from './lanes'
 import { leaseSuite } from './lease'
+import { pauseSuite } from './pause'
+import { rateSuite } from './rate'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
 import { uniqueSuite } from './unique'
@@ -22,6 +26,10 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     cancel: cancelSuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a lane': laneSuite,
+    'a rate': rateSuite,
+    'a pause': pauseSuite,
+    'a backlog': backlogSuite,
     'what operators see': inspectSuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
