@@ -1,27 +1,32 @@
 import { describe, expect, test } from 'bun:test'
-import type { Claim, ClaimLimits } from '@/infra/queue/driver'
+import type { ClaimLimits } from '@/infra/queue/driver'
 import { findingsOf, type Holding, type HowItEnded, heldOf, longMs, newNonce, type TestQueue } from './fixture'
 
-const limits: ClaimLimits = { lanes: { one: { concurrency: 1 }, two: { concurrency: 2 } } }
+export const limits: ClaimLimits = { lanes: { one: { concurrency: 1 }, two: { concurrency: 2 } } }
 const laneOf = new Map<string, string>()
 
-/** Tasks in lanes: whose turn it is, and how many of one run. */
+/** Claims under `limits`. */
+export const claiming =
+  ({ claim }: TestQueue) =>
+  async (count = 1) =>
+    (await claim(count, { limits })).map(({ id }) => id)
+
+/** What a claim of one says of the next. */
+export async function dueOf({ driver, name }: TestQueue, said: ClaimLimits = limits): Promise<number | undefined> {
+  const claim = { worker: 'host:1', nonce: newNonce(), count: 1, leaseMs: longMs, limits: said }
+  return (await driver.exchange(name, { claim })).nextDueMs
+}
+
+/** So many tasks of each lane, which `lanesOf` knows again. */
+export async function fill({ driver, name, newTask }: TestQueue, count: number, ...lanes: (string | undefined)[]): Promise<void> {
+  const tasks = lanes.flatMap(lane => Array.from({ length: count }, () => newTask(lane === undefined ? {} : { lane })))
+  for (const { id, lane = '' } of tasks) laneOf.set(id, lane)
+  await driver.enqueue(name, tasks)
+}
+export const lanesOf = (ids: readonly string[]): string[] => ids.map(id => laneOf.get(id) ?? id)
+
+/** Tasks in lanes: how many of one run. */
 export function laneSuite(newQueue: () => TestQueue): void {
-  const claiming =
-    ({ claim }: TestQueue, over: Partial<Claim> = {}) =>
-    async (count = 1) =>
-      (await claim(count, { limits, ...over })).map(({ id }) => id)
-  const dueOf = async ({ driver, name }: TestQueue, said: ClaimLimits = limits) =>
-    (await driver.exchange(name, { claim: { worker: 'host:1', nonce: newNonce(), count: 1, leaseMs: longMs, limits: said } })).nextDueMs
-
-  /** So many tasks of each lane; the lanes' names are in `laneOf`. */
-  async function fill({ driver, name, newTask }: TestQueue, count: number, ...lanes: (string | undefined)[]): Promise<void> {
-    const tasks = lanes.flatMap(lane => Array.from({ length: count }, () => newTask(lane === undefined ? {} : { lane })))
-    for (const { id, lane = '' } of tasks) laneOf.set(id, lane)
-    await driver.enqueue(name, tasks)
-  }
-  const lanesOf = (ids: readonly string[]) => ids.map(id => laneOf.get(id) ?? id)
-
   test('the lane of a task is shown, in whatever state it is', async () => {
     const { driver, name, enqueue, claimOne, finish, show } = newQueue()
     await enqueue({ id: 'a', lane: 'two/x' }, { id: 'b', lane: 'two', delayMs: longMs }, { id: 'c' })
@@ -36,28 +41,6 @@ export function laneSuite(newQueue: () => TestQueue): void {
     expect(await show('a')).toMatchObject({ state: 'active', lane: 'two/x' })
     await finish(held, { outcome: 'dead', error: 'no', isFailure: true })
     expect(await show('a')).toMatchObject({ state: 'dead', lane: 'two/x' })
-  })
-
-  test('those in lanes are counted and listed with all that wait, a better priority first, by pages of any size', async () => {
-    const { driver, name, enqueue, ids } = newQueue()
-    await enqueue(...Array.from({ length: 24 }, (_, i) => ({ priority: i % 3, ...(i % 4 === 0 ? {} : { lane: `two/${i % 4}` }) })))
-    const whole = (await driver.list(name, 'waiting', 100)).tasks
-    expect(whole).toHaveLength(24)
-    expect(whole.map(({ priority }) => priority)).toEqual(whole.map(({ priority }) => priority).toSorted())
-    for (const count of [1, 5, 24, 25]) {
-      const found: string[] = []
-      let cursor: string | undefined
-      do {
-        const page = await driver.list(name, 'waiting', count, cursor)
-        expect(page.tasks.length).toBeLessThanOrEqual(count)
-        found.push(...page.tasks.map(({ id }) => id))
-        cursor = page.cursor
-      } while (cursor !== undefined && found.length < 100)
-      expect(found).toEqual(await ids('waiting'))
-    }
-    const stats = await driver.stats(name)
-    expect(stats.waiting).toBe(24)
-    expect(stats).toHaveProperty('oldestWaitingMs')
   })
 
   describe('how many of one run', () => {
@@ -200,62 +183,6 @@ export function laneSuite(newQueue: () => TestQueue): void {
     }, 30_000)
   })
 
-  describe('turns', () => {
-    test('go round the lanes of a priority, and those without a lane are one of them', async () => {
-      const queue = newQueue()
-      const claim = claiming(queue)
-      await fill(queue, 6, 'x', 'y/a', undefined, 'y/b')
-      const order: string[] = []
-      for (let i = 0; i < 24; i++) order.push(...(await claim()))
-      expect(order).toHaveLength(24)
-      const rounds = Array.from({ length: 6 }, (_, i) => lanesOf(order.slice(i * 4, i * 4 + 4)).toSorted())
-      expect(rounds).toEqual(Array.from({ length: 6 }, () => ['', 'x', 'y/a', 'y/b']))
-      expect(order.filter(id => laneOf.get(id) === 'x')).toEqual(order.filter(id => laneOf.get(id) === 'x').toSorted())
-    })
-
-    test('go round in one claim of many, too', async () => {
-      const queue = newQueue()
-      await fill(queue, 50, 'x', undefined)
-      await fill(queue, 5, 'y/a', 'y/b')
-      const lanes = lanesOf(await claiming(queue)(40))
-      const count = (lane: string) => lanes.filter(each => each === lane).length
-      expect([count('y/a'), count('y/b'), count('x'), count('')]).toEqual([5, 5, 15, 15])
-    })
-
-    test('come soon for a lane that is new, however much others have waiting', async () => {
-      const queue = newQueue()
-      const claim = claiming(queue)
-      await fill(queue, 30, 'x', undefined)
-      await claim(10)
-      await fill(queue, 1, 'new')
-      expect(lanesOf(await claim(3))).toContain('new')
-    })
-
-    test('are not for those of a worse priority while one of a better may start', async () => {
-      const queue = newQueue()
-      const { enqueue } = queue
-      await enqueue({ id: 'd', lane: 'x', priority: 9 }, { id: 'a', lane: 'y', priority: 0 }, { id: 'c', priority: 5 })
-      await enqueue({ id: 'b', lane: 'x', priority: 0 }, { id: 'e', lane: 'y', priority: 9 }, { id: 'f', priority: 9 })
-      const order = await claiming(queue)(9)
-      expect([order.slice(0, 2).toSorted(), order[2], order.slice(3).toSorted()]).toEqual([['a', 'b'], 'c', ['d', 'e', 'f']])
-    })
-
-    test('within a lane are by priority, then by arrival, and what is given back comes first', async () => {
-      const queue = newQueue()
-      const { enqueue, claim, finish } = queue
-      await enqueue(...['c', 'd'].map(id => ({ id, lane: 'one/a', priority: 5 })), { id: 'a', lane: 'one/a', priority: 1 })
-      await enqueue({ id: 'e', lane: 'one/a', priority: 5 }, { id: 'b', lane: 'one/a', priority: 1 })
-      const order: string[] = []
-      for (let i = 0; i < 8; i++) {
-        const [held] = await claim(9, { limits })
-        if (!held) break
-        order.push(held.id)
-        await finish(held, { outcome: i === 1 || i === 4 ? 'release' : 'done' })
-      }
-      expect(order).toEqual(['a', 'b', 'b', 'c', 'd', 'd', 'e'])
-    })
-  })
-
   describe('a lane', () => {
     test('gets what falls due, and what is tried again, at the end of its line', async () => {
       const queue = newQueue()
@@ -312,53 +239,4 @@ export function laneSuite(newQueue: () => TestQueue): void {
       expect(await store.leftovers(name)).toEqual([])
     })
   })
-
-  describe('how many of the whole queue run', () => {
-    const atMost: ClaimLimits = { concurrency: 3, lanes: {} }
-
-    test('is at most what is said, with and without lanes, over all processes', async () => {
-      const queue = newQueue()
-      const { rival, name, finish, claim } = queue
-      await fill(queue, 5, undefined, 'x')
-      const held = await claim(2, { limits: atMost })
-      const said = { worker: 'host:2', nonce: newNonce(), count: 9, leaseMs: longMs, limits: atMost }
-      expect((await rival.exchange(name, { claim: said })).claimed).toHaveLength(1)
-      expect(await claim(9, { limits: atMost })).toEqual([])
-      expect(await dueOf(queue, atMost)).toBeUndefined()
-      await finish(held[0] as Holding, { outcome: 'retry', delayMs: longMs, error: 'no' })
-      expect(await claim(9, { limits: atMost })).toHaveLength(1)
-    })
-  })
-
-  for (const [what, said, lane] of [
-    ['a lane', limits, 'one/a'],
-    ['a queue', { concurrency: 1, lanes: {} }, undefined],
-  ] as const) {
-    for (const where of ['its own', 'another'] as const) {
-      test(`who is held back by ${what} that is full is woken when ${where} process ends something of it`, async () => {
-        const queue = newQueue()
-        const { driver, name, claim, rival } = queue
-        let wakes = 0
-        const end = driver.watch(name, { wake: () => wakes++, cancelled: () => {} })
-        try {
-          await fill(queue, 50, lane)
-          let [held] = await claim(1, { limits: said })
-          // A word may get lost before the connection stands.
-          for (let i = 0; i < 20 && wakes === 0; i++) {
-            expect(await claim(9, { limits: said })).toEqual([])
-            await Bun.sleep(50)
-            wakes = 0
-            await (where === 'another' ? rival : driver).exchange(name, { finish: [{ ...heldOf(held as Holding), outcome: 'done' }] })
-            await Bun.sleep(50)
-            const next = await claim(9, { limits: said })
-            expect(next).toHaveLength(1)
-            held = next[0]
-          }
-          expect(wakes).toBeGreaterThan(0)
-        } finally {
-          end()
-        }
-      })
-    }
-  }
 }

@@ -13,6 +13,7 @@ import { pauseSuite } from './pause'
 import { rateSuite } from './rate'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
+import { turnSuite } from './turns'
 import { uniqueSuite } from './unique'
 import { watchSuite } from './watch'
 
@@ -27,6 +28,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
     'a lane': laneSuite,
+    'turns of lanes': turnSuite,
     'a rate': rateSuite,
     'a pause': pauseSuite,
     'a backlog': backlogSuite,
