@@ -30,8 +30,9 @@ const columns = ['seq', 'queue', 'id', 'state', 'priority', 'line', 'at', 'attem
   .join(', ')
 
 const lineBefore = 'create index "queueTask_line" on "queueTask" ("queue", "priority", "line") where "state" = 0'
-const linesAfter = [
+const newIndexes = [
   'create index "queueTask_line" on "queueTask" ("queue", "lane", "priority", "line") where "state" = 0',
+  'create index "queueTask_ended" on "queueTask" ("queue", "line") where "state" in (3, 4)',
   'create index "queueTask_laned" on "queueTask" ("queue", "priority", "line") where "state" = 0 and "lane" is not null',
 ]
 const otherIndexes = [
@@ -67,7 +68,7 @@ export const migration: Migration = {
         "result" text,${end}`,
       `insert into "queueTask" (${columns}) select ${columns} from "queueTaskBefore"`,
       'drop table "queueTaskBefore"',
-      ...linesAfter,
+      ...newIndexes,
       ...otherIndexes,
       `create table "queueLane" (
         "queue" text not null,
@@ -82,6 +83,16 @@ export const migration: Migration = {
       'create index "queueLane_turn" on "queueLane" ("queue", "priority", "turn") where "turn" is not null and "priority" is not null',
       'create index "queueLane_held" on "queueLane" ("queue", "heldUntil") where "heldUntil" is not null and "priority" is not null',
       'create index "queueLane_idle" on "queueLane" ("queue", "heldUntil") where "heldUntil" is not null and "priority" is null',
+      `create table "queueEnded" (
+        "queue" text not null,
+        "follower" text not null,
+        "id" text not null,
+        "outcome" integer not null,
+        "result" text,
+        "until" integer,
+        primary key ("queue", "follower", "id")
+      ) strict, without rowid`,
+      'create index "queueEnded_until" on "queueEnded" ("until") where "until" is not null',
       'alter table "queueSummary" add column "held" integer not null default 0',
       'alter table "queueSummary" add column "kept" integer not null default 0',
       'alter table "queueSummary" add column "isPaused" integer not null default 0',
@@ -92,17 +103,17 @@ export const migration: Migration = {
       'alter table "outbox" add index "outbox_taskId" ("taskId")',
     ]),
   ],
-  // What the new columns and tables say is lost. What was held waits, since it was accepted; of what was done only the id is remembered.
+  // What the new columns and tables say is lost. What was held waits, since it was accepted.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop table "queueEnded"',
       'drop table "queueLane"',
       'alter table "queueTask" rename to "queueTaskAfter"',
       'drop index "queueTask_laned"',
+      'drop index "queueTask_ended"',
       ...dropIndexes,
       `create table "queueTask" (${begin} 3${middle}
         "errors" text,${end}`,
-      `insert or replace into "queueTombstone" ("queue", "id", "until")
-        select "queue", "id", cast(unixepoch('subsec') * 1000 as integer) + 86400000 from "queueTaskAfter" where "state" = 4 and "isIdKept" = 1`,
       `insert into "queueTask" (${columns}) select ${columns} from "queueTaskAfter" where "state" < 4`,
       `insert into "queueTask" (${columns})
         select ${columns.replace('"state"', '0').replace('"line"', 'coalesce((select "tail" from "queueSummary" s where s."queue" = t."queue"), 0)')}

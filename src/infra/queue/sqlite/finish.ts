@@ -1,8 +1,8 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
-import { bury, end } from './ending'
+import { bury, end, keep } from './ending'
 import { entered, vacated } from './lanes'
-import { finisherOf, laneNameOf, states, withError } from './rows'
+import { type Ending, endingColumns, endingOf, finisherOf, laneNameOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
@@ -12,9 +12,9 @@ export async function finish(session: Session, queue: string, said: readonly Fin
 }
 
 async function finishOne(session: Session, queue: string, said: Finish): Promise<FinishStatus> {
-  if (said.outcome === 'done' && (await isDone(session, queue, said))) return 'ok'
+  if (said.outcome === 'done' && !said.keepForMs && (await isDone(session, queue, said))) return 'ok'
   const row = await session.tx.first(
-    `select "seq", "id", "state", "priority", "lane", "attempt", "nonce", "failures", "crashes", "isCancelled", "isIdKept", "finisher", "errors"
+    `select ${endingColumns}, "state", "attempt", "nonce", "failures", "crashes", "isCancelled", "finisher", "errors"
       from "queueTask" where "queue" = ? and "id" = ?`,
     [queue, said.id],
   )
@@ -44,13 +44,19 @@ async function isDone(session: Session, queue: string, { id, attempt, nonce }: F
 }
 
 const deletion = `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
-  and "isIdKept" = 0`
+  and "isIdKept" = 0 and "follower" is null and "needCount" is null`
 
 async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
   const summary = await session.of(queue)
   if (said.outcome === 'done' || said.outcome === 'cancelled' || row['isCancelled'] === 1) {
-    await end(session, queue, { seq: Number(row['seq']), id: said.id, isIdKept: row['isIdKept'] === 1 })
-    await vacated(session, summary, laneNameOf(row))
+    const ending = endingOf(row)
+    if (said.outcome === 'done' && said.keepForMs) {
+      const { keepForMs, result } = said
+      await keep(session, summary, { ...ending, finisher: finisherOf(said, 'done'), keepForMs, result })
+    } else {
+      await end(session, queue, ending, said.outcome === 'done' ? { outcome: 'done', result: said.result } : { outcome: 'cancelled' })
+    }
+    await vacated(session, summary, ending.lane)
     summary[said.outcome === 'done' ? 'done' : 'cancelled']++
     return
   }
@@ -61,10 +67,11 @@ async function apply(session: Session, queue: string, row: SqlRow, said: Finish)
   const errors =
     'error' in said ? withError(row['errors'], { ms: session.nowMs, attempt: said.attempt, message: said.error }) : (row['errors'] ?? null)
   if (said.outcome === 'dead') {
-    await bury(session, summary, { ...placed(row), failures, crashes: Number(row['crashes']), errors: String(errors), finisher })
+    const task = { ...endingOf(row), failures, crashes: Number(row['crashes']), errors: String(errors), finisher }
+    await bury(session, summary, task)
     return
   }
-  await leave(session, summary, { ...placed(row), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
+  await leave(session, summary, { ...endingOf(row), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
   session.wake(queue)
 }
 
@@ -73,9 +80,6 @@ function placeOf(said: Finish): Place {
   return 'delayMs' in said && said.delayMs > 0 ? { delayMs: said.delayMs } : 'tail'
 }
 
-/** Which row it is, and in which line it waits. */
-export const placed = (row: SqlRow) => ({ seq: Number(row['seq']), priority: Number(row['priority']), lane: laneNameOf(row) })
-
 /** Where a task goes that is to be worked on again. */
 export type Place = 'head' | 'tail' | { delayMs: number }
 
@@ -83,7 +87,12 @@ export type Place = 'head' | 'tail' | { delayMs: number }
 export async function leave(
   session: Session,
   summary: Summary,
-  task: ReturnType<typeof placed> & { failures: number; crashes: number; errors: string | SqlRow[string]; finisher: string | null },
+  task: Pick<Ending, 'seq' | 'priority' | 'lane'> & {
+    failures: number
+    crashes: number
+    errors: string | SqlRow[string]
+    finisher: string | null
+  },
   place: Place,
 ): Promise<void> {
   const { tx, nowMs } = session

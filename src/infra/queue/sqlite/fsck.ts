@@ -1,9 +1,10 @@
 import type { Database, SqlRow } from '@/core/database'
 import type { FsckFinding } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
-import { leave, placed } from './finish'
+import { leave } from './finish'
+import { release } from './followers'
 import { checkLanes } from './fsck-lanes'
-import { states } from './rows'
+import { endingColumns, endingOf, states } from './rows'
 import { countedOf, counting, type Session } from './session'
 
 type Finding = Omit<FsckFinding, 'queue'>
@@ -35,7 +36,7 @@ export async function fsck(db: Database, queue: string, cursor = 'file', session
 
 async function checkTasks(db: Database, queue: string, after: number, session: Session | undefined): Promise<Step> {
   const rows = await db.all(
-    `select "seq", "queue", "id", "state", "priority", "lane", "nonce", "worker", "uniqueUntil", "failures", "crashes", "errors" from "queueTask"
+    `select ${endingColumns}, "queue", "state", "nonce", "worker", "uniqueUntil", "failures", "crashes", "errors", "delayMs" from "queueTask"
       where "seq" > ? order by "seq" limit ${pageTasks}`,
     [after],
   )
@@ -71,7 +72,7 @@ const faults: readonly Fault[] = [
     remedy: 'it waits again',
     is: row => isActive(row) && (row['nonce'] === null || row['worker'] === null),
     async mend(session, row) {
-      const task = { ...placed(row), failures: Number(row['failures']), crashes: Number(row['crashes']), finisher: null }
+      const task = { ...endingOf(row), failures: Number(row['failures']), crashes: Number(row['crashes']), finisher: null }
       await leave(session, await session.of(String(row['queue'])), { ...task, errors: row['errors'] ?? null }, 'head')
       session.wake(String(row['queue']))
     },
@@ -83,10 +84,16 @@ const faults: readonly Fault[] = [
     mend: set('"nonce" = null, "worker" = null'),
   },
   {
-    what: 'it is dead, but holds a unique key',
+    what: 'it has ended, but holds a unique key',
     remedy: 'the key is free',
-    is: row => row['state'] === states.dead && row['uniqueUntil'] !== null,
+    is: row => (row['state'] === states.dead || row['state'] === states.done) && row['uniqueUntil'] !== null,
     mend: set('"uniqueUntil" = null'),
+  },
+  {
+    what: 'it is held, and there is nobody left that it waits for',
+    remedy: 'it waits in line, or for its time',
+    is: row => row['state'] === states.held && Number(row['needCount'] ?? 0) <= 0,
+    mend: async (session, row) => release(session, String(row['queue']), row),
   },
   {
     what: 'its errors cannot be read',
@@ -104,7 +111,7 @@ function isList(text: string): boolean {
   }
 }
 
-const counters = ['waiting', 'scheduled', 'active', 'dead', 'lanes'] as const
+const counters = ['waiting', 'scheduled', 'held', 'active', 'dead', 'kept', 'lanes'] as const
 
 /** The row is compared in the statement that counts, so that nobody can write in between. */
 async function checkCounters(db: Database, queue: string, session: Session | undefined): Promise<Finding[]> {

@@ -1,9 +1,11 @@
 import type { SqlRow } from '@/core/database'
 import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
-import { leave, placed } from './finish'
+import { leave } from './finish'
+import { purgeEnds } from './followers'
+import { expire } from './kept'
 import { forgetIdle, vacated } from './lanes'
-import { laneNameOf, states, withError } from './rows'
+import { endingColumns, endingOf, states, withError } from './rows'
 import type { Session, Summary } from './session'
 
 /** How many ids are forgotten in a call, beside its own work. */
@@ -26,13 +28,14 @@ export async function beat(session: Session, queue: string, leaseMs: number, hel
   return reply
 }
 
-export async function reap(session: Session, queue: string, { leaseMs, crashesMax }: ReapRule): Promise<ReapReply> {
+export async function reap(session: Session, queue: string, { leaseMs, crashesMax, keepDeadMs }: ReapRule): Promise<ReapReply> {
   const { tx, nowMs } = session
   const summary = await session.of(queue)
   // Noted now and then though nothing else is written, so that a process that starts can tell that somebody has been here.
   if (summary.active > 0 && nowMs - summary.clockMs > leaseMs / 4) summary.clockMs = nowMs
+  const { done, dead, more } = await expire(session, summary, keepDeadMs)
   const over = await tx.all(
-    `select "seq", "id", "priority", "lane", "attempt", "failures", "crashes", "isCancelled", "isIdKept", "errors" from "queueTask"
+    `select ${endingColumns}, "attempt", "failures", "crashes", "isCancelled", "errors" from "queueTask"
       where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
     [queue, nowMs],
   )
@@ -40,20 +43,23 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   for (const row of over.slice(0, reapMax)) await reapOne(session, summary, row, crashesMax, reply)
   if (reply.again.length > 0) session.wake(queue)
   await purge(tx, nowMs, purgedMax)
+  await purgeEnds(tx, nowMs, purgedMax)
   await forgetIdle(session, summary)
-  return reply
+  if (done + dead === 0) return reply
+  return { ...reply, expired: { done, dead }, more: reply.more || more }
 }
 
 async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesMax: number, reply: ReapReply): Promise<void> {
   const id = String(row['id'])
   if (row['isCancelled'] === 1) {
-    await end(session, summary.queue, { seq: Number(row['seq']), id, isIdKept: row['isIdKept'] === 1 })
-    await vacated(session, summary, laneNameOf(row))
+    const ending = endingOf(row)
+    await end(session, summary.queue, ending, { outcome: 'cancelled' })
+    await vacated(session, summary, ending.lane)
     summary.cancelled++
     return
   }
   const crashes = Number(row['crashes']) + 1
-  const task = { ...placed(row), failures: Number(row['failures']), crashes, finisher: null }
+  const task = { ...endingOf(row), failures: Number(row['failures']), crashes, finisher: null }
   summary.crashed++
   if (crashes > crashesMax) {
     const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: poisonError(crashes) })

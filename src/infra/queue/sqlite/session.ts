@@ -12,16 +12,18 @@ export interface Summary extends Record<(typeof columns)[number], number> {
 }
 
 /**
- * `head` and `tail`: the next places before and behind those that wait. `lanes`: how many lanes are known, 0 while nobody uses any. The totals
- * only grow; `died` is how many became dead letters. `clockMs` is when the row was last written.
+ * `head` and `tail`: the next places before and behind those that wait. `kept`: done ones that are. `lanes`: how many lanes are known, 0 while
+ * nobody uses any. The totals only grow; `died` is how many became dead letters. `clockMs` is when the row was last written.
  */
 const columns = [
   'head',
   'tail',
   'waiting',
   'scheduled',
+  'held',
   'active',
   'dead',
+  'kept',
   'enqueued',
   'done',
   'failed',
@@ -44,10 +46,17 @@ export interface Session {
   /** There may be something to claim. */
   wake(queue: string): void
   cancelling(queue: string, id: string): void
+  /** It is dead, or done and kept. */
+  ended(queue: string, id: string): void
   /** Writes what has changed of the lanes and the summaries. */
   save(): Promise<void>
   /** What watchers are told once it is committed. */
-  readonly news: { woken: ReadonlySet<string>; cancelling: readonly { queue: string; id: string }[] }
+  readonly news: { woken: ReadonlySet<string>; cancelling: readonly Named[]; ended: readonly Named[] }
+}
+
+interface Named {
+  queue: string
+  id: string
 }
 
 /**
@@ -62,13 +71,14 @@ export function openSession(
 ): Session {
   const summaries = new Map<string, { summary: Summary; before: string }>()
   const woken = new Set<string>()
-  const cancelling: { queue: string; id: string }[] = []
+  const cancelling: Named[] = []
+  const ended: Named[] = []
   const lanes = new Map<string, Lane>()
   const session: Session = {
     tx,
     nowMs,
     lanes,
-    news: { woken, cancelling },
+    news: { woken, cancelling, ended },
     async of(queue) {
       const known = summaries.get(queue)
       if (known) return known.summary
@@ -88,6 +98,7 @@ export function openSession(
     },
     wake: queue => void woken.add(queue),
     cancelling: (queue, id) => void cancelling.push({ queue, id }),
+    ended: (queue, id) => void ended.push({ queue, id }),
     async save() {
       await saveLanes(session)
       for (const { summary, before } of summaries.values()) {
@@ -123,8 +134,10 @@ export function summaryOf(queue: string, row: SqlRow | undefined): Summary {
 /** What the tasks themselves say of what a summary keeps: for a queue that has none yet, or whose row was lost. */
 export const counting = `select w."firstLine", max(w."lastLine", l."lastTurn") as "lastLine", w."waitingThere", l."lanesThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.scheduled} and "state" > 0) as "scheduledThere",
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.held} and "state" > 0) as "heldThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.active} and "state" > 0) as "activeThere",
-  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere"
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere",
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.done} and "state" > 0) as "keptThere"
   from (select min("line") as "firstLine", coalesce(max("line"), 0) as "lastLine", count(*) as "waitingThere"
     from "queueTask" where "queue" = ?1 and "state" = ${states.waiting}) w,
   (select coalesce(max("turn"), 0) as "lastTurn", coalesce(sum("lane" > ' ~'), 0) as "lanesThere" from "queueLane" where "queue" = ?1) l`
@@ -135,8 +148,10 @@ export const countedOf = (row: SqlRow) => ({
   tail: Math.max(0, Number(row['lastLine'] ?? 0)),
   waiting: Number(row['waitingThere'] ?? 0),
   scheduled: Number(row['scheduledThere'] ?? 0),
+  held: Number(row['heldThere'] ?? 0),
   active: Number(row['activeThere'] ?? 0),
   dead: Number(row['deadThere'] ?? 0),
+  kept: Number(row['keptThere'] ?? 0),
   lanes: Number(row['lanesThere'] ?? 0),
 })
 

@@ -1,6 +1,7 @@
 import { type TaskState, taskStates } from '@/core/queue/admin'
-import type { EnqueueReply, ExchangeReply, Finish, Held, StoredTask } from '@/infra/queue/driver'
+import type { EnqueueReply, ExchangeReply, Finish, Held, ReapReply, StoredTask } from '@/infra/queue/driver'
 import { aFullQueueTakesNothing, noMoreRunThanMay, noneStartsWhilePaused, noRateIsExceeded } from './invariants-limits'
+import { theDeadStay, theDoneStay, whatExpiresIsCounted } from './kept-invariants'
 import { givenOf, type Moment, type Snapshot } from './moment'
 
 /**
@@ -16,7 +17,7 @@ interface Invariant {
 
 const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
 const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
-const alive = ['waiting', 'scheduled', 'active'] as const
+const alive = ['waiting', 'scheduled', 'held', 'active'] as const
 const attemptOf = ({ id, attempt, nonce }: Held) => `${id} ${attempt} ${nonce}`
 
 /** Each end that was said in a call, with the answer. */
@@ -32,8 +33,8 @@ function acceptedOf({ call, reply }: Moment) {
 
 /** I1 */
 function nothingIsLost({ after, ledger }: Moment): string[] {
-  const { total, waiting, scheduled, active, dead } = after.stats
-  const known = waiting + scheduled + active + dead + total.done + total.cancelled + ledger.removed
+  const { total, waiting, scheduled, held, active, dead } = after.stats
+  const known = waiting + scheduled + held + active + dead + total.done + total.cancelled + ledger.removed
   return known === total.enqueued ? [] : [`${total.enqueued} were accepted, and ${known} are known of`]
 }
 
@@ -89,7 +90,8 @@ function theStaleChangeNothing(moment: Moment): string[] {
   const said = saidOf(moment)
   const isStale =
     (call.is === 'exchange' && !call.exchange.claim && said.every(({ status }) => status !== 'ok')) ||
-    (call.is === 'beat' && (reply as { lost: string[] }).lost.length === call.held.length)
+    (call.is === 'beat' && (reply as { lost: string[] }).lost.length === call.held.length) ||
+    (call.is === 'report' && (reply as boolean[]).every(isOwn => !isOwn))
   const { oldestWaitingMs: _, ...was } = before.stats
   const { oldestWaitingMs: __, ...is } = after.stats
   return isStale && !Bun.deepEquals([before.tasks, was], [after.tasks, is]) ? [`${JSON.stringify(call)} changed something`] : []
@@ -112,13 +114,6 @@ function aKeyHasOneHolder(moment: Moment): string[] {
   })
 }
 
-/** I14 */
-function theDeadStay({ call, before, after }: Moment): string[] {
-  const still = new Set(idsIn(after, ['dead']))
-  const mayGo = call.is === 'retry' || call.is === 'remove' ? call.ids : []
-  return idsIn(before, ['dead']).filter(id => !still.has(id) && !mayGo.includes(id))
-}
-
 function attemptsGrow(moment: Moment): string[] {
   return givenOf(moment).flatMap(({ id, attempt }) => (attempt > (moment.ledger.attempts.get(id) ?? 0) ? [] : [`${id} ${attempt}`]))
 }
@@ -137,13 +132,19 @@ export const invariants: readonly Invariant[] = [
   { name: 'I12', says: 'no more run than may, of the queue and of each lane', broken: noMoreRunThanMay },
   { name: 'rates', says: 'no more start than a rate allows', broken: noRateIsExceeded },
   { name: 'backlog', says: 'what comes is refused while so many wait, and only then', broken: aFullQueueTakesNothing },
-  { name: 'I14', says: 'dead letters go only when they are told to', broken: theDeadStay },
+  { name: 'I14', says: 'dead letters go only when they are told to, or when they are older than they may be', broken: theDeadStay },
+  {
+    name: 'kept',
+    says: 'what is done and kept goes when its time is over or somebody removes it, and keeps its result',
+    broken: theDoneStay,
+  },
+  { name: 'expired', says: 'what is removed since its time was over is counted', broken: whatExpiresIsCounted },
   { name: 'attempts', says: 'each start of a task has a higher number than all before it', broken: attemptsGrow },
 ]
 
 /** @throws Error when one does not hold */
 export function check(moment: Moment): void {
-  moment.ledger.removed += answered(moment, 'remove', 'removed').length
+  moment.ledger.removed += uncountedOf(moment)
   for (const { name, says, broken } of invariants) {
     const wrong = broken(moment)
     if (wrong.length > 0) throw new Error(`${name} does not hold: ${says}. ${wrong.join('; ')}`)
@@ -154,6 +155,14 @@ export function check(moment: Moment): void {
 /** Ids that an operator's call was about and that were answered so. */
 const answered = ({ call, reply }: Moment, is: 'retry' | 'remove', answer: string): string[] =>
   call.is === is ? call.ids.filter((_, i) => (reply as string[])[i] === answer) : []
+
+/** How many went that were not counted when they ended: one that is done and kept was. */
+function uncountedOf(moment: Moment): number {
+  const { call, reply, before } = moment
+  if (call.is === 'reap') return (reply as ReapReply).expired?.dead ?? 0
+  const done = new Set(idsIn(before, ['done']))
+  return answered(moment, 'remove', 'removed').filter(id => !done.has(id)).length
+}
 
 /** Writes the call down. */
 function enter(moment: Moment): void {

@@ -1,9 +1,18 @@
 import { type Clock, toTimestamp } from '@/core/clock'
 import { errorsMax, keptError, keptIdMs, type NewTask } from '@/infra/queue/driver'
+import { drop, type Mark, modelRelations } from './model-held'
+import { tellEnd } from './model-kept'
 import { leaveLine, type ModelQueue, type ModelTask, wake } from './model-state'
 
-/** What tasks of the model do: wait, come later, die, end, and what that does to their ids and keys. */
+/** What tasks of the model do: wait, come later, die, end, and what that does to their ids and keys, and to others. */
 export function movesOf(clock: Clock) {
+  const relations = modelRelations(clock, { release: start, endCancelled })
+
+  function start(queue: ModelQueue, task: ModelTask) {
+    if (task.delayMs > 0) schedule(task, task.delayMs)
+    else wait(queue, task, 'tail')
+  }
+
   function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
     const line = queue.lines[task.priority] as string[]
     if (place === 'head') line.unshift(task.id)
@@ -26,17 +35,20 @@ export function movesOf(clock: Clock) {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    tellEnd(queue, task)
+    relations.tell(queue, task, { outcome: 'dead' })
   }
 
   function endCancelled(queue: ModelQueue, task: ModelTask) {
     queue.total.cancelled++
-    end(queue, task)
+    end(queue, task, { outcome: 'cancelled' })
   }
 
-  function end(queue: ModelQueue, task: ModelTask) {
+  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
     leaveLine(queue, task)
-    queue.tasks.delete(task.id)
+    drop(queue, task)
     forget(queue, task)
+    relations.tell(queue, task, how)
   }
 
   function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
@@ -54,5 +66,5 @@ export function movesOf(clock: Clock) {
     if (unique && holderOf(queue, unique.key) === undefined) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
   }
 
-  return { wait, schedule, keepError, bury, endCancelled, end, holderOf, takeKey }
+  return { relations, start, wait, schedule, keepError, bury, endCancelled, end, forget, holderOf, takeKey }
 }

@@ -1,5 +1,4 @@
 import type { Clock } from '@/core/clock'
-import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
@@ -8,7 +7,6 @@ import {
   type Exchange,
   type Finish,
   type FinishStatus,
-  type Held,
   type NewTask,
   operateMax,
   poisonError,
@@ -16,8 +14,23 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import { claimedOf, inOrder, isHolder, isSame, type ModelQueue, type ModelTask, newQueue, page, storedOf, wake } from './model-state'
+import { drop, type Mark } from './model-held'
+import { keep, over, peek, report, watchEnds } from './model-kept'
 import { movesOf } from './model-moves'
+import {
+  beat,
+  claimedOf,
+  inOrder,
+  isHolder,
+  isSame,
+  type ModelQueue,
+  type ModelTask,
+  newQueue,
+  page,
+  statsOf,
+  storedOf,
+  wake,
+} from './model-state'
 import { nextDue, takeTurns } from './model-turns'
 
 /**
@@ -37,7 +50,7 @@ const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
-  const { wait, schedule, keepError, bury, endCancelled, end, holderOf, takeKey } = movesOf(clock)
+  const { relations, start, wait, schedule, keepError, bury, endCancelled, end, forget, holderOf, takeKey } = movesOf(clock)
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -46,12 +59,12 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function enqueue(queue: ModelQueue, tasks: readonly NewTask[], backlogMax = Number.POSITIVE_INFINITY): EnqueueReply[] {
-    const isFull = inOrder(queue, 'waiting').length + inOrder(queue, 'scheduled').length >= backlogMax
-    return tasks.map(task => enqueueOne(queue, task, isFull))
+    const backlog = [...queue.tasks.values()].filter(({ state }) => state === 'waiting' || state === 'scheduled' || state === 'held')
+    return tasks.map(task => enqueueOne(queue, task, backlog.length >= backlogMax))
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
-    const { id, isIdKept, priority, delayMs, unique, lane, envelope } = said
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, after, envelope } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
     const other = unique && holderOf(queue, unique.key)
@@ -59,13 +72,13 @@ export function modelStore(clock: Clock): ModelStore {
     if (isFull) return { id, status: 'full' }
     takeKey(queue, id, unique)
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, unique, lane, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
-      ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+      ...{ id, isIdKept, priority, delayMs, envelope, unique, lane, follower, after, state: 'waiting', atMs: nowMs },
+      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
-    if (delayMs > 0) schedule(task, delayMs)
-    else wait(queue, task, 'tail')
     queue.total.enqueued++
+    if (after) relations.arrived(queue, task, after)
+    else start(queue, task)
     return { id, status: 'enqueued' }
   }
 
@@ -85,7 +98,11 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task)
+      const how: Mark = { outcome: 'done', ...(said.result !== undefined && { result: said.result }) }
+      if (keep(queue, task, said, clock.nowMs())) {
+        forget(queue, task)
+        relations.tell(queue, task, how)
+      } else end(queue, task, how)
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -123,22 +140,15 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
-    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
-    const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
-    for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
-    return {
-      lost: held.filter(each => !isMine(each)).map(({ id }) => id),
-      cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
-    }
-  }
-
-  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
-    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) drop(queue, task)
+    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
+    const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
-    for (const task of over.slice(0, reapMax)) {
+    for (const task of late.slice(0, reapMax)) {
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -155,14 +165,17 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    if (over.length > 0) wake(queue)
-    return { again, poisoned, more: over.length > reapMax }
+    if (late.length > 0) wake(queue)
+    return {
+      ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
+      ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
+    }
   }
 
   function cancel(queue: ModelQueue, id: string) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'dead') return 'dead'
+    if (task.state === 'dead' || task.state === 'done') return task.state
     if (task.state !== 'active') {
       endCancelled(queue, task)
       return 'cancelled'
@@ -186,18 +199,10 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task)
+    // One that is done was remembered when it ended.
+    if (task.state === 'done') drop(queue, task)
+    else end(queue, task, { outcome: 'cancelled' })
     return 'removed'
-  }
-
-  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
-    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
-    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
-    return {
-      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: queue.isPaused },
-      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
-    }
   }
 
   function open(): QueueDriver {
@@ -218,27 +223,25 @@ export function modelStore(clock: Clock): ModelStore {
         return on(name, queue => enqueue(queue, tasks, backlogMax))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
-      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
+      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
-      show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
-      stats: name => on(name, stats),
+      show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
+      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
-      report: async () => notYet(),
-      before: async () => notYet(),
-      watchEnds: () => notYet(),
-      pause: name =>
-        on(name, queue => {
-          queue.isPaused = true
-        }),
-      resume: name =>
-        on(name, queue => {
-          queue.isPaused = false
-          wake(queue)
-        }),
+      report: (name, reports) => on(name, queue => report(queue, reports)),
+      peek: (name, ids) => on(name, queue => peek(queue, ids)),
+      before: (name, id) => on(name, queue => relations.before(queue, id)),
+      watchEnds(name, listener) {
+        const end = watchEnds(queueOf(name), listener)
+        mine.push(end)
+        return end
+      },
+      pause: name => on(name, queue => setPaused(queue, true)),
+      resume: name => on(name, queue => setPaused(queue, false)),
       watch(name, listener) {
         const { listeners } = queueOf(name)
         listeners.add(listener)
@@ -262,6 +265,7 @@ export function modelStore(clock: Clock): ModelStore {
   }
 }
 
-const notYet = (): never => {
-  throw new Error('not built yet')
+function setPaused(queue: ModelQueue, isPaused: boolean): void {
+  queue.isPaused = isPaused
+  if (!isPaused) wake(queue)
 }

@@ -39,10 +39,11 @@ export const newLedger = (): Ledger => ({
 })
 
 export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
-  const listed = (['waiting', 'scheduled', 'active', 'dead'] as const).map(async state => (await driver.list(queue, state, 1000)).tasks)
-  const [waiting, scheduled, active, dead] = await Promise.all(listed)
-  if (!waiting || !scheduled || !active || !dead) throw new Error('a list is missing')
-  return { tasks: { waiting, scheduled, held: [], active, done: [], dead }, stats: await driver.stats(queue) }
+  const states = ['waiting', 'scheduled', 'held', 'active', 'done', 'dead'] as const
+  const listed = states.map(async state => (await driver.list(queue, state, 1000)).tasks)
+  const [waiting, scheduled, held, active, done, dead] = await Promise.all(listed)
+  if (!waiting || !scheduled || !held || !active || !done || !dead) throw new Error('a list is missing')
+  return { tasks: { waiting, scheduled, held, active, done, dead }, stats: await driver.stats(queue) }
 }
 
 /** What does not depend on when it was done. */

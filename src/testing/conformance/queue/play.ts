@@ -1,11 +1,11 @@
 import { expect } from 'bun:test'
-import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
+import type { ExchangeReply, Held, QueueDriver, ReapReply, ReapRule } from '@/infra/queue/driver'
 import { findingsOf, heldOf, longMs } from './fixture'
 import { check } from './invariants'
 import { modelStore } from './model'
 import { newLedger, type Snapshot, snapshot, timeless } from './moment'
 import type { QueueStore } from './stores'
-import type { Step } from './steps'
+import { followers, type Step } from './steps'
 import { type Call, callOf, forget, forgetCalls, make, newMemory, remember } from './trace'
 
 /** Where time is real, what the store says of it may be so far from what the model says. */
@@ -54,6 +54,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     const after = await snapshot(clients[1 - call.by] as QueueDriver, queue)
     nowMs = await store.nowMs()
     expectSameState(after, await snapshot(model, queue), toleranceMs)
+    for (const id of followers) expect([id, await real.before(queue, id)]).toEqual([id, await model.before(queue, id)])
     check({ call, reply, before, after, beganMs, endedMs, ledger })
     last = after
     remember(memory, call, reply)
@@ -63,9 +64,11 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
   }
 
   /** A reaper that does not trust the clock yet takes nothing for the time of one lease. */
-  async function reapTrusting(driver: QueueDriver, rule: { leaseMs: number; crashesMax: number }): Promise<ReapReply> {
+  async function reapTrusting(driver: QueueDriver, rule: ReapRule): Promise<ReapReply> {
+    const cancelled = async () => (await driver.stats(queue)).total.cancelled
+    const before = await cancelled()
     const reply = await driver.reap(queue, rule)
-    if (reply.again.length + reply.poisoned.length > 0) return reply
+    if (reply.again.length + reply.poisoned.length > 0 || reply.expired || (await cancelled()) > before) return reply
     await store.advance(rule.leaseMs + 1)
     return driver.reap(queue, rule)
   }
@@ -105,6 +108,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     await callBoth({ is: 'resume', by: 0 })
     for (let round = 0; round < roundsMax; round++) {
       const tasks = await there()
+      for (const { id } of tasks.held) await callBoth({ is: 'cancel', by: 0, ids: [id] })
       if (tasks.waiting.length + tasks.scheduled.length + tasks.active.length === 0) break
       await letTimePass(tasks, round)
       const claim = {
@@ -117,7 +121,8 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
-    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, ids: [id] })
+    const { dead, done } = await there()
+    for (const { id } of [...dead, ...done]) await callBoth({ is: 'remove', by: 0, ids: [id] })
     expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)

@@ -11,7 +11,8 @@ export type Step =
   | { is: 'enqueue'; tasks: readonly StepTask[]; backlogMax: number | undefined }
   | { is: 'exchange'; finish: readonly StepFinish[]; claim: StepClaim | undefined }
   | { is: 'beat'; leaseMs: number; who: readonly Who[] }
-  | { is: 'reap'; crashesMax: number }
+  | { is: 'reap'; crashesMax: number; keepDeadMs: number | undefined }
+  | { is: 'report'; reports: readonly { who: Who; progress: string }[] }
   | { is: 'cancel' | 'retry' | 'remove'; which: readonly Which[] }
   | { is: 'pause' | 'resume' }
   /** The last call but so many is made again, as when its answer was lost. */
@@ -51,6 +52,8 @@ export interface Which {
 /** Which times a step may name, in milliseconds: those of a store whose clock can be moved, or none that ends between two steps. */
 export interface Times {
   delays: readonly number[]
+  /** How long what has ended is kept. */
+  keeps: readonly number[]
   leases: readonly number[]
   passes: readonly number[]
   /** Of a lane, and of the queue. */
@@ -58,6 +61,7 @@ export interface Times {
 }
 export const movedTimes: Times = {
   delays: [0, 0, 1, 50, 4000, 3_600_000],
+  keeps: [0, 1, 4000, 3_600_000],
   leases: [1, 1000, 30_000],
   passes: [1, 50, 1000, 4000, 8000, 30_000, 3_600_000, 86_400_000],
   rates: {
@@ -74,6 +78,7 @@ export const movedTimes: Times = {
 }
 export const realTimes: Times = {
   delays: [0, 0, 1, 3_600_000],
+  keeps: [0, 1, 3_600_000],
   leases: [1, 3_600_000],
   passes: [3],
   rates: { lane: [2, 4].map(burst => ({ intervalMs: 3_600_000, burst })), queue: [{ intervalMs: 3_600_000, burst: 30 }] },
@@ -84,6 +89,13 @@ const lanes = ['one/a', 'one/b', 'two', 'two/a', 'slow/a', 'slow/b', 'both/a', '
 const keys = ['k', 'l'].map(letter => letter.repeat(22))
 /** So few that some are used again. */
 const id = fc.integer({ min: 0, max: 11 }).map(n => `task-${String(n).padStart(2, '0')}`)
+/** Those that wait for others, and for how many; the last needs them done. None waits for one with a higher id, so none for itself. */
+const afters: Readonly<Record<string, NonNullable<NewTask['after']>>> = {
+  'task-09': { count: 1, isDoneNeeded: false },
+  'task-10': { count: 2, isDoneNeeded: false },
+  'task-11': { count: 1, isDoneNeeded: true },
+}
+export const followers = Object.keys(afters)
 /** Whoever uses an id that is kept says so each time. */
 const isKept = (id: string) => Number(id.slice(-2)) % 3 === 0
 const priority = fc.constantFrom(5, 5, 0, 9)
@@ -136,14 +148,23 @@ function stepsUnder(
     nil: undefined,
     freq: 2,
   })
-  const task = fc.record({ id, priority, delayMs, unique, lane, text: fc.constantFrom('', 'text', '\n"é世') }).map(
-    ({ unique: key, lane: name, ...rest }): StepTask => ({
-      ...{ ...rest, isIdKept: isKept(rest.id), ...(key ? { unique: key } : {}), ...(name ? { lane: name } : {}) },
-    }),
-  )
+  const follower = fc.option(fc.record({ id: fc.constantFrom(...followers), wantsResult: fc.boolean() }), { nil: undefined })
+  const task = fc
+    .record({ id, priority, delayMs, unique, lane, follower, text: fc.constantFrom('', 'text', '\n"é世') })
+    .map(({ unique: key, lane: name, follower: next, ...rest }): StepTask => {
+      const after = afters[rest.id]
+      const follower = next && next.id > rest.id ? next : undefined
+      return {
+        ...{ ...rest, isIdKept: isKept(rest.id), ...(name && { lane: name }), ...(follower && { follower }) },
+        ...(after ? { after } : key && { unique: key }),
+      }
+    })
   const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),
+    fc
+      .record({ keepForMs: pick(times.keeps), result: fc.option(fc.constantFrom('1', '{"a":"\\n é世"}'), { nil: undefined }) })
+      .map(({ keepForMs, result }) => ({ outcome: 'done' as const, keepForMs, ...(result !== undefined && { result }) })),
     fc.record({ outcome: fc.constant('retry' as const), delayMs, error }),
     fc.record({ outcome: fc.constant('snooze' as const), delayMs }),
     fc.record({ outcome: fc.constant('dead' as const), error, isFailure: fc.boolean() }),
@@ -175,7 +196,21 @@ function stepsUnder(
       weight: 2,
       arbitrary: fc.record({ is: fc.constant('beat' as const), leaseMs: pick(times.leases), who: fc.array(who, { maxLength: 4 }) }),
     },
-    { weight: 4, arbitrary: fc.record({ is: fc.constant('reap' as const), crashesMax: fc.constantFrom(3, 1, 0) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        is: fc.constant('reap' as const),
+        crashesMax: fc.constantFrom(3, 1, 0),
+        keepDeadMs: fc.option(pick(times.keeps), { nil: undefined }),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        is: fc.constant('report' as const),
+        reports: fc.array(fc.record({ who, progress: fc.constantFrom('{"done":1}', '{"message":"é世"}') }), { minLength: 1, maxLength: 3 }),
+      }),
+    },
     {
       weight: 6,
       arbitrary: fc.record({

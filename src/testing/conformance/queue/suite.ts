@@ -6,10 +6,14 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { heldSuite } from './held'
+import { heldBeforeSuite } from './held-before'
 import { inspectSuite } from './inspect'
+import { keptSuite } from './kept'
 import { laneSuite } from './lanes'
 import { leaseSuite } from './lease'
 import { pauseSuite } from './pause'
+import { progressSuite } from './progress'
 import { rateSuite } from './rate'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
@@ -32,6 +36,10 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     'a rate': rateSuite,
     'a pause': pauseSuite,
     'a backlog': backlogSuite,
+    'a held task': heldSuite,
+    'what a held task waits for': heldBeforeSuite,
+    'what is kept': keptSuite,
+    progress: progressSuite,
     'what operators see': inspectSuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,

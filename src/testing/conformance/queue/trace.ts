@@ -13,6 +13,7 @@ export type Call = {
   | { is: 'exchange'; exchange: Exchange }
   | { is: 'beat'; leaseMs: number; held: Held[] }
   | { is: 'reap'; rule: ReapRule }
+  | { is: 'report'; reports: (Held & { progress: string })[] }
   | { is: 'cancel' | 'retry' | 'remove'; ids: string[] }
   | { is: 'pause' | 'resume' }
 )
@@ -50,7 +51,17 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
     case 'beat':
       return { is: 'beat', by, leaseMs: step.leaseMs, held: step.who.flatMap(each => attemptOf(memory, each)) }
     case 'reap':
-      return { is: 'reap', by, rule: { leaseMs: 1, crashesMax: step.crashesMax } }
+      return {
+        is: 'reap',
+        by,
+        rule: { leaseMs: 1, crashesMax: step.crashesMax, ...(step.keepDeadMs !== undefined && { keepDeadMs: step.keepDeadMs }) },
+      }
+    case 'report':
+      return {
+        is: 'report',
+        by,
+        reports: step.reports.flatMap(({ who, progress }) => attemptOf(memory, who).map(held => ({ ...held, progress }))),
+      }
     case 'cancel':
     case 'retry':
     case 'remove':
@@ -121,6 +132,8 @@ export function make(driver: QueueDriver, queue: string, call: Call): Promise<un
     case 'pause':
     case 'resume':
       return driver[call.is](queue)
+    case 'report':
+      return driver.report(queue, call.reports)
     default:
       return driver[call.is](queue, call.ids)
   }

@@ -1,4 +1,6 @@
 import { redisScript } from '../../../redis'
+import { relations } from './held'
+import { keep } from './kept'
 import { moves, shared, whenFull } from './shared'
 
 const lines = `
@@ -13,11 +15,11 @@ for i = 1, finishes do
   local outcome = ARGV[at + 2]
   ids[i], helds[i], outcomes[i] = ARGV[at], ARGV[at + 1], outcome
   at = at + 3
-  if outcome == 'r' or outcome == 's' then
+  if outcome == 'r' or outcome == 's' or outcome == 'k' then
     delays[i] = tonumber(ARGV[at])
     at = at + 1
   end
-  if outcome == 'r' or outcome == 'x' or outcome == 'y' then
+  if outcome == 'r' or outcome == 'x' or outcome == 'y' or outcome == 'k' then
     whys[i] = ARGV[at]
     at = at + 1
   end
@@ -35,8 +37,8 @@ end
 local statuses, ended = {}, {}
 local function finish(i)
   local id, held, outcome, delay, why, owner = ids[i], helds[i], outcomes[i], delays[i], whys[i], owners[i]
-  -- Dead is dead, whether that counts as a failure or not.
-  local word = outcome == 'y' and 'x' or outcome
+  -- Dead is dead, whether that counts as a failure or not, and done is done, whether it is kept or not.
+  local word = outcome == 'y' and 'x' or outcome == 'k' and 'd' or outcome
   local before = ended[id]
   if before then return before == 'gone' and 'g' or before == held .. word and 'o' or 's' end
   local s, length = B .. 's:' .. id, #held
@@ -51,21 +53,30 @@ local function finish(i)
   leaving[#leaving + 1] = id
   local marks = sub(owner, length + 2, length + 2)
   if marks > '1' then marks = string.match(owner, '^%S+', length + 2) end
+  if outcome == 'k' and delay == 0 then outcome = 'd' end
   if hashes == 0 and outcome == 'd' then
     count('done')
+    if marks > '7' then tell_follower(id, marks, 'd', why) end
     forget(id, marks)
     return 'o'
   end
   local h = call('HMGET', s, 'f', 'c', 'l')
-  if h[2] and outcome ~= 'd' then outcome = 'c' end
+  if h[2] and word ~= 'd' then outcome = 'c' end
   if outcome == 'd' or outcome == 'c' then
     count(outcome == 'd' and 'done' or 'cancelled')
+    tell_follower(id, marks, outcome, outcome == 'd' and why)
     forget(id, marks, true)
     return 'o'
   end
   ended[id] = held .. word
   -- Said before, but the move was torn: it is made again, and counted once.
   local is_half, attempt, failures = h[3] == held, string.match(held, '^%d+'), h[1] or '0'
+  if outcome == 'k' then
+    tell_follower(id, marks, 'd', why)
+    keep(id, marks, held, delay, why, h[2])
+    if not is_half then count('done') end
+    return 'o'
+  end
   if not is_half then
     if outcome == 'r' or outcome == 'x' then
       failures = string.format('%d', failures + 1)
@@ -83,6 +94,7 @@ local function finish(i)
     call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'r', hex(run))
     if priority ~= '' then wait_last(id, priority) else add(later, run, id) end
   else
+    tell_follower(id, marks, 'x')
     call('HSET', s, 'a', attempt, 'l', held, 'o', word, 'f', failures, 'z', string.format('%.0f', now))
     add(dying, now, id)
     free(id, marks)
@@ -129,7 +141,7 @@ local function promote()
       lines[priority] = lines[priority] or {}
       table.insert(lines[priority], id)
     else
-      call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+      call('UNLINK', traces(id))
     end
   end
   for priority, line in pairs(lines) do call('LPUSH', B .. 'p' .. priority, unpack(line)) end
@@ -147,13 +159,16 @@ local function take(lease, life, keeps_nothing_too)
     end
     local attempt, failures, crashes, ready = 1, false, false, sub(entry, 3, 13)
     if has_hashes then
-      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z')
+      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z', 'n')
+      -- One that is held is named here from an earlier life.
+      if h[7] and not h[4] then return end
+      if h[7] then unheld[#unheld + 1] = id end
       if h[5] then
         cancelled[#cancelled + 1] = { id, marks_of(entry) }
         return
       end
       if h[6] and h[6] ~= '' then
-        if call('ZSCORE', DEAD, id) then return end
+        if call('ZSCORE', DEAD, id) or call('ZSCORE', DONE, id) then return end
         revived[#revived + 1] = id
       end
       attempt, failures, crashes, ready = (h[1] or 0) + 1, h[2], h[3], h[4] or ready
@@ -208,8 +223,9 @@ local function take(lease, life, keeps_nothing_too)
   many(leases, function(...) call('ZADD', ACT, ...) end, 200)
   if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
   for _, id in ipairs(revived) do call('HSET', B .. 's:' .. id, 'z', '') end
-  trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+  trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
   for _, each in ipairs(cancelled) do
+    tell_follower(each[1], each[2], 'c')
     forget(each[1], each[2], true)
     count('cancelled')
   end
@@ -229,6 +245,7 @@ if wanted > 0 then
   else
     promote()
     unfilled = take(now + ARGV[at + 3], ARGV[at + 4], ARGV[at + 5] == '1')
+    tell_next()
   end
 end
 `
@@ -247,10 +264,10 @@ end
 
 /**
  * ARGV: how many attempts are finished; of each id, `attempt:nonce` and outcome (`d`one, re`l`ease, `c`ancelled, `r`etry with delay
- * and error, `s`nooze with delay, dead with error: `x` as a failure, `y` otherwise); and of a claim, if any: worker, nonce, count,
+ * and error, `s`nooze with delay, `k`ept though done with for how long and the result, dead with error: `x` as a failure, `y` otherwise); and of a claim, if any: worker, nonce, count,
  * lease in ms, how long it is remembered in ms, 1 to remember also that it took nothing, and a nonce to forget, if any.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.
  */
-export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${lines}${finish}${claim}${whatIsNext}
+export const exchangeScript = redisScript(`${whenFull}${shared}${moves}${relations}${lines}${keep}${finish}${claim}${whatIsNext}
 return { table.concat(statuses), due, claimed }
 `)

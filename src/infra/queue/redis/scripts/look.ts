@@ -1,10 +1,15 @@
 import { redisScript } from '../../../redis'
 import { readOnly, shared, whenThereIsRoom } from './shared'
 
-/** Everything of one task: id, state, its place in time, entry, owner, hash and errors. */
+/** Everything of one task: id, state, its place in time, entry, owner, hash, errors, how far it is, result, and how many have ended that it waits for. */
 const tell = `
 local function tell(id, state, at, entry)
-  return { id, state, at or '', entry or '', state == 'active' and call('HGET', OWN, id) or '', call('HGETALL', B .. 's:' .. id), call('LRANGE', B .. 'x:' .. id, 0, -1) }
+  local hash, errors, result, progress = traces(id)
+  local fields = call('HGETALL', hash)
+  return {
+    id, state, at or '', entry or '', state == 'active' and call('HGET', OWN, id) or '', fields, call('LRANGE', errors, 0, -1),
+    #fields > 0 and call('GET', progress) or '', state == 'done' and call('GET', result) or '', state == 'held' and call('HLEN', B .. 'b:' .. id) or 0,
+  }
 end
 `
 
@@ -12,7 +17,7 @@ end
 export const showScript = redisScript(`${readOnly}${shared}${tell}
 local id = ARGV[1]
 local entry = call('GET', B .. 'e:' .. id)
-for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD }) do
+for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD }) do
   local at = call('ZSCORE', set, id)
   -- One that is in two sets is being worked on.
   if at and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
@@ -64,7 +69,7 @@ if state == 'waiting' then
   return { tasks }
 end
 
-local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD })[state], state == 'dead'
+local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD })[state], state == 'dead'
 local from = 0
 if p ~= '' then
   local rank = call(is_newest_first and 'ZREVRANK' or 'ZRANK', set, last)
@@ -77,13 +82,13 @@ while true do
   if #ids == 0 then return { tasks } end
   for i = 1, #ids, 2 do
     from = from + 1
-    take(ids[i], ids[i + 1], state == 'scheduled')
+    take(ids[i], ids[i + 1], state == 'scheduled' or state == 'held')
     if is_full() then return call('ZCARD', set) <= from and { tasks } or { tasks, ids[i + 1], '0', ids[i] } end
   end
 end
 `)
 
-/** Returns how many wait, are scheduled, active and dead; since when the first in line could have been started, and the counters. */
+/** Returns how many wait, are scheduled, active and dead; since when the first in line could have been started, the counters, and how many are kept, and held. */
 export const statsScript = redisScript(`${readOnly}${shared}
 local waiting, since = 0, -1
 for priority = 0, 9 do
@@ -102,7 +107,7 @@ for priority = 0, 9 do
   end
 end
 local counters = call('HMGET', META, 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled')
-return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, counters }
+return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, counters, call('ZCARD', DONE), call('ZCARD', HLD) }
 `)
 
 /** Writes nothing, but is refused when writing would be. */

@@ -1,4 +1,5 @@
 import { redisScript } from '../../../redis'
+import { relations } from './held'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -11,7 +12,7 @@ const searchedMax = 100_000
  * What it is in one set is not looked for in a line, where it would be void.
  */
 const operating = (operate: string) =>
-  redisScript(`${whenFull}${shared}${moves}
+  redisScript(`${whenFull}${shared}${moves}${relations}
 local searched = 0
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function leave_line(id, priority)
@@ -23,10 +24,14 @@ local function leave_line(id, priority)
 end
 -- Of a task that nobody works on.
 local function take_out(id, head)
-  forget(id, marks_of(head), true)
+  -- One that is done was remembered, and told of, when it ended.
+  local marks = is_in(DONE, id) and '0' or marks_of(head)
+  tell_follower(id, marks, 'c')
+  forget(id, marks, true)
   leaving[1] = id
   flush()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) == 0 then leave_line(id, sub(head, 1, 1)) end
+  tell_next()
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, sub(head, 1, 1)) end
 end
 local function operate(id, head)
 ${operate}
@@ -49,6 +54,7 @@ export const cancelScript = operating(`
     return 'cancelling'
   end
   if is_in(DEAD, id) then return 'dead' end
+  if is_in(DONE, id) then return 'done' end
   count('cancelled')
   take_out(id, head)
   return 'cancelled'
@@ -57,8 +63,8 @@ export const cancelScript = operating(`
 export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
-    call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
-    return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    call('UNLINK', traces(id))
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'
