@@ -5,6 +5,7 @@ import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
 import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
+import { knownAttempts } from './attempts'
 import { claim, nextDueMs } from './claim'
 import { endsOf } from './ends'
 import { enqueue } from './enqueue'
@@ -41,6 +42,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   const watchers = watchersOf(db, log)
   const ends = endsOf(db, log)
   const claims = new Set<string>()
+  const known = { short: watchers.short, attempts: knownAttempts() }
   const watching = new Set<() => void>()
   const groupSize = metrics
     .histogram({
@@ -58,7 +60,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
-    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs), watchers.short)
+    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs), known)
   }
 
   const group = createGroup({

@@ -1,12 +1,14 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
 import { bury, end, keep } from './ending'
-import { entered, vacated } from './lanes'
+import { entered, lookUp, vacated } from './lanes'
 import { type Ending, endingColumns, endingOf, finisherOf, laneNameOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
   const statuses: FinishStatus[] = []
+  if (said.length > 1)
+    await lookUp(session, await session.of(queue), new Set(said.flatMap(each => session.attempts.laneOf(queue, each) ?? [])))
   for (const each of said) statuses.push(await finishOne(session, queue, each))
   return statuses
 }
@@ -26,17 +28,20 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
 }
 
 /** How nearly all end, in one statement. */
-async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
+async function isDone(session: Session, queue: string, said: Finish): Promise<boolean> {
   const summary = await session.of(queue)
-  const which = [queue, id, attempt, nonce]
+  const which = [queue, said.id, said.attempt, said.nonce]
   let lane: string | null = null
-  if (summary.lanes === 0) {
-    const { changes } = await session.tx.run(deletion, which)
-    if (changes === 0) return false
-  } else {
+  const known = summary.lanes === 0 ? null : session.attempts.laneOf(queue, said)
+  if (known === undefined) {
     const row = await session.tx.first(`${deletion} returning "lane"`, which)
     if (!row) return false
     lane = laneNameOf(row)
+  } else {
+    const { changes } = await session.tx.run(deletion, which)
+    if (changes === 0) return false
+    lane = known
+    if (lane !== null) session.attempts.forget(queue, said)
   }
   await vacated(session, summary, lane)
   summary.done++

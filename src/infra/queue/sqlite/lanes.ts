@@ -132,6 +132,17 @@ export async function firstReleaseMs(session: Session, { queue }: Summary): Prom
   return ms === untilOneEnds ? null : ms
 }
 
+/** Reads some in one go that are about to be asked for. */
+export async function lookUp(session: Session, summary: Summary, names: ReadonlySet<string>): Promise<void> {
+  const unknown = [...names].filter(name => !session.lanes.has(keyOf(summary.queue, name)))
+  if (unknown.length < 2) return
+  const rows = await session.tx.all('select * from "queueLane" where "queue" = ? and "lane" in (select "value" from json_each(?))', [
+    summary.queue,
+    JSON.stringify(unknown),
+  ])
+  for (const row of rows) laneOfRow(session, summary, row)
+}
+
 export async function laneOf(session: Session, summary: Summary, name: string): Promise<Lane> {
   const known = session.lanes.get(keyOf(summary.queue, name))
   if (known) return known

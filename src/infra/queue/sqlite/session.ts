@@ -1,4 +1,5 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
+import type { KnownAttempts } from './attempts'
 import { type Lane, saveLanes, shiftRates } from './lanes'
 import { states } from './rows'
 
@@ -43,6 +44,7 @@ export interface Session {
   of(queue: string): Promise<Summary>
   /** Those that were looked at, by queue and name. */
   readonly lanes: Map<string, Lane>
+  readonly attempts: KnownAttempts
   /** There may be something to claim. */
   wake(queue: string): void
   cancelling(queue: string, id: string): void
@@ -59,15 +61,19 @@ interface Named {
   id: string
 }
 
-/**
- * @param onLoad told of each summary as it was found, before it is used
- * @param short queues of which somebody was given less than he asked for, since no more of them may be active
- */
+/** What this process remembers, so that it need not look. */
+export interface Known {
+  /** Queues of which somebody was given less than he asked for, since no more of them may be active. */
+  short: Set<string>
+  attempts: KnownAttempts
+}
+
+/** @param onLoad told of each summary as it was found, before it is used */
 export function openSession(
   tx: Database,
   nowMs: number,
   onLoad: (queue: string, clockMs: number | undefined) => void,
-  short: Set<string>,
+  { short, attempts }: Known,
 ): Session {
   const summaries = new Map<string, { summary: Summary; before: string }>()
   const woken = new Set<string>()
@@ -78,6 +84,7 @@ export function openSession(
     tx,
     nowMs,
     lanes,
+    attempts,
     news: { woken, cancelling, ended },
     async of(queue) {
       const known = summaries.get(queue)

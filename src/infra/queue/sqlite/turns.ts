@@ -25,22 +25,33 @@ const heldBackMax = 200
 const aheadLanes = 8
 
 export function turnsOf(session: Session, summary: Summary, limits: ClaimLimits | undefined, count: number): Turns {
-  const size = count + aheadLanes
   let page: Lane[] = []
+  let isRead = false
   let isWhole = false
-  let last: Lane | undefined
+  let last: Place | undefined
   let heldBack = 0
 
+  /** Those of the table, and at first, since most claims read once, what of them is not written yet. */
   async function read(): Promise<void> {
-    await saveLanes(session)
+    if (isRead) await saveLanes(session)
+    const changed = isRead ? [] : [...session.lanes.values()].filter(lane => lane.summary === summary)
+    const size = count + aheadLanes + changed.length
     const rows = await session.tx.all(
       `select * from "queueLane" where "queue" = +? and "turn" is not null and "priority" is not null order by "priority", "turn" limit +?`,
       [summary.queue, size],
     )
-    page = rows.map(row => laneOfRow(session, summary, row))
+    isRead = true
     isWhole = rows.length < size
-    last = page.at(-1)
+    const bottom = rows.at(-1)
+    last = bottom && { priority: Number(bottom['priority']), turn: Number(bottom['turn']) }
+    const lanes = new Set([...rows.map(row => laneOfRow(session, summary, row)), ...changed])
+    page = [...lanes]
+      .filter(lane => lane.priority !== null && lane.turn !== null && isSeen(lane))
+      .toSorted((a, b) => (isBefore(a, b) ? -1 : 1))
   }
+
+  /** Behind what was read there may be others, which are before it. */
+  const isSeen = (lane: Lane): boolean => isWhole || (last !== undefined && !isBefore(last, lane))
 
   return {
     async next() {
@@ -55,8 +66,7 @@ export function turnsOf(session: Session, summary: Summary, limits: ClaimLimits 
     },
     again(lane) {
       page = page.filter(each => each !== lane)
-      // Behind what was read there are others, which are before it.
-      if (lane.turn === null || !(isWhole || (last && isBefore(lane, last)))) return
+      if (lane.turn === null || !isSeen(lane)) return
       const place = page.findIndex(each => isBefore(lane, each))
       page.splice(place < 0 ? page.length : place, 0, lane)
     },
@@ -65,7 +75,8 @@ export function turnsOf(session: Session, summary: Summary, limits: ClaimLimits 
   }
 }
 
-const isBefore = (one: Lane, other: Lane): boolean =>
+type Place = Pick<Lane, 'priority' | 'turn'>
+const isBefore = (one: Place, other: Place): boolean =>
   (one.priority ?? 0) < (other.priority ?? 0) || (one.priority === other.priority && (one.turn ?? 0) < (other.turn ?? 0))
 
 const limitOf = ({ name }: Lane, limits: ClaimLimits | undefined) => limits?.lanes[name.split('/', 1)[0] as string]
@@ -86,7 +97,7 @@ function mayGoOn(lane: Lane, limits: ClaimLimits | undefined, nowMs: number): bo
 export async function takeInTurns(
   session: Session,
   summary: Summary,
-  { limits }: Claim,
+  { nonce, limits }: Claim,
   room: number,
   start: (row: SqlRow) => Promise<void>,
 ): Promise<SqlRow[]> {
@@ -125,6 +136,7 @@ export async function takeInTurns(
     }
     await start(row)
     taken.push(row)
+    session.attempts.keep(queue, nonce, row, lane.name)
     const rate = limitOf(lane, limits)?.rate
     lane.active++
     if (rate) lane.tat = started(lane.tat, rate, nowMs, 1)
