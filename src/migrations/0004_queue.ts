@@ -32,6 +32,7 @@ const columns = ['seq', 'queue', 'id', 'state', 'priority', 'line', 'at', 'attem
 const lineBefore = 'create index "queueTask_line" on "queueTask" ("queue", "priority", "line") where "state" = 0'
 const newIndexes = [
   'create index "queueTask_line" on "queueTask" ("queue", "lane", "priority", "line") where "state" = 0',
+  'create index "queueTask_groupKey" on "queueTask" ("queue", "groupKey") where "groupUntil" is not null',
   'create index "queueTask_ended" on "queueTask" ("queue", "line") where "state" in (3, 4)',
   'create index "queueTask_laned" on "queueTask" ("queue", "priority", "line") where "state" = 0 and "lane" is not null',
 ]
@@ -83,6 +84,13 @@ export const migration: Migration = {
       'create index "queueLane_turn" on "queueLane" ("queue", "priority", "turn") where "turn" is not null and "priority" is not null',
       'create index "queueLane_held" on "queueLane" ("queue", "heldUntil") where "heldUntil" is not null and "priority" is not null',
       'create index "queueLane_idle" on "queueLane" ("queue", "heldUntil") where "heldUntil" is not null and "priority" is null',
+      `create table "queueHistory" (
+        "queue" text not null,
+        "at" integer not null,
+        "total" text not null,
+        "seen" text not null,
+        primary key ("queue", "at")
+      ) strict, without rowid`,
       `create table "queueEnded" (
         "queue" text not null,
         "follower" text not null,
@@ -106,11 +114,13 @@ export const migration: Migration = {
   // What the new columns and tables say is lost. What was held waits, since it was accepted.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop table "queueHistory"',
       'drop table "queueEnded"',
       'drop table "queueLane"',
       'alter table "queueTask" rename to "queueTaskAfter"',
       'drop index "queueTask_laned"',
       'drop index "queueTask_ended"',
+      'drop index "queueTask_groupKey"',
       ...dropIndexes,
       `create table "queueTask" (${begin} 3${middle}
         "errors" text,${end}`,

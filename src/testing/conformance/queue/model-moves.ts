@@ -1,5 +1,5 @@
-import { type Clock, toTimestamp } from '@/core/clock'
-import { errorsMax, keptError, keptIdMs, type NewTask } from '@/infra/queue/driver'
+import type { Clock } from '@/core/clock'
+import { keptIdMs, type NewTask } from '@/infra/queue/driver'
 import { drop, type Mark, modelRelations } from './model-held'
 import { tellEnd } from './model-kept'
 import { leaveLine, type ModelQueue, type ModelTask, wake } from './model-state'
@@ -23,11 +23,6 @@ export function movesOf(clock: Clock) {
 
   function schedule(task: ModelTask, delayMs: number) {
     Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
-    task.errors = [...task.errors, error].slice(-errorsMax)
   }
 
   /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
@@ -66,5 +61,5 @@ export function movesOf(clock: Clock) {
     if (unique && holderOf(queue, unique.key) === undefined) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
   }
 
-  return { relations, start, wait, schedule, keepError, bury, endCancelled, end, forget, holderOf, takeKey }
+  return { relations, start, wait, schedule, bury, endCancelled, end, forget, holderOf, takeKey }
 }

@@ -7,6 +7,7 @@ import {
   type Exchange,
   type Finish,
   type FinishStatus,
+  type Letter,
   type NewTask,
   operateMax,
   poisonError,
@@ -14,7 +15,9 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { collect } from './model-group'
 import { drop, type Mark } from './model-held'
+import { noteHistory, snapshots } from './model-history'
 import { keep, over, peek, report, watchEnds } from './model-kept'
 import { movesOf } from './model-moves'
 import {
@@ -23,9 +26,12 @@ import {
   inOrder,
   isHolder,
   isSame,
+  keepError,
+  leaveLine,
   type ModelQueue,
   type ModelTask,
   newQueue,
+  newTaskOf,
   page,
   statsOf,
   storedOf,
@@ -50,7 +56,7 @@ const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
-  const { relations, start, wait, schedule, keepError, bury, endCancelled, end, forget, holderOf, takeKey } = movesOf(clock)
+  const { relations, start, wait, schedule, bury, endCancelled, end, forget, holderOf, takeKey } = movesOf(clock)
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -64,22 +70,25 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower, after, envelope } = said
+    const { id, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
-    const other = unique && holderOf(queue, unique.key)
+    const other = unique && !group ? holderOf(queue, unique.key) : undefined
     if (other !== undefined) return { id: other, status: 'unique' }
     if (isFull) return { id, status: 'full' }
+    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
     takeKey(queue, id, unique)
-    const task: ModelTask = {
-      ...{ id, isIdKept, priority, delayMs, envelope, unique, lane, follower, after, state: 'waiting', atMs: nowMs },
-      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
-    }
-    queue.tasks.set(id, task)
-    queue.total.enqueued++
-    if (after) relations.arrived(queue, task, after)
-    else start(queue, task)
+    add(queue, said)
     return { id, status: 'enqueued' }
+  }
+
+  function add(queue: ModelQueue, said: NewTask): ModelTask {
+    const task = newTaskOf(said, clock.nowMs())
+    queue.tasks.set(task.id, task)
+    queue.total.enqueued++
+    if (task.after) relations.arrived(queue, task, task.after)
+    else start(queue, task)
+    return task
   }
 
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
@@ -118,7 +127,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.failures++
       queue.total.failed++
     }
-    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error)
+    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error, clock.nowMs())
     if (said.outcome === 'dead') bury(queue, task)
     return 'ok'
   }
@@ -140,8 +149,9 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs, seen }: ReapRule) {
     const nowMs = clock.nowMs()
+    noteHistory(queue, nowMs, seen)
     const { done, dead } = over(queue, keepDeadMs, nowMs)
     for (const task of done) drop(queue, task)
     for (const task of dead) end(queue, task, { outcome: 'cancelled' })
@@ -156,7 +166,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, poisonError(task.crashes))
+        keepError(task, poisonError(task.crashes), nowMs)
         bury(queue, task)
         poisoned.push(task.id)
       } else {
@@ -205,6 +215,18 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
+  function buryResting(queue: ModelQueue, { id, error }: Letter) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active') return 'active'
+    if (task.follower || task.after || task.state === 'done') return 'unfit'
+    if (task.state === 'dead') return 'dead'
+    keepError(task, error, clock.nowMs())
+    leaveLine(queue, task)
+    bury(queue, task)
+    return 'buried'
+  }
+
   function open(): QueueDriver {
     let isClosed = false
     const mine: (() => void)[] = []
@@ -212,10 +234,10 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
-    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+    const onEach = <S, T>(name: string, subjects: readonly S[], work: (queue: ModelQueue, subject: S) => T): Promise<T[]> =>
       on(name, queue => {
-        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
-        return ids.map(id => work(queue, id))
+        if (subjects.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${subjects.length}`)
+        return subjects.map(subject => work(queue, subject))
       })
     return {
       async enqueue(name, tasks, { tx, backlogMax } = {}) {
@@ -228,8 +250,10 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
+      bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      list: (name, state, count, cursor) => on(name, queue => page(queue, state, count, cursor)),
+      history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
       stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: (name, reports) => on(name, queue => report(queue, reports)),

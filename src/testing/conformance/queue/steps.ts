@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { type TaskState, taskStates } from '@/core/queue/admin'
 import { type ClaimLimits, exchangeMax, type NewTask, type RateLimit } from '@/infra/queue/driver'
 import type { HowItEnded } from './fixture'
+import { groupRules } from './trace-group'
 
 /**
  * Random work on a queue. A step says what is to be done in words that stay the same while a failing run is made shorter; which
@@ -13,7 +14,7 @@ export type Step =
   | { is: 'beat'; leaseMs: number; who: readonly Who[] }
   | { is: 'reap'; crashesMax: number; keepDeadMs: number | undefined }
   | { is: 'report'; reports: readonly { who: Who; progress: string }[] }
-  | { is: 'cancel' | 'retry' | 'remove'; which: readonly Which[] }
+  | { is: 'cancel' | 'retry' | 'remove' | 'bury'; which: readonly Which[] }
   | { is: 'pause' | 'resume' }
   /** The last call but so many is made again, as when its answer was lost. */
   | { is: 'resend'; back: number }
@@ -149,16 +150,22 @@ function stepsUnder(
     freq: 2,
   })
   const follower = fc.option(fc.record({ id: fc.constantFrom(...followers), wantsResult: fc.boolean() }), { nil: undefined })
-  const task = fc
-    .record({ id, priority, delayMs, unique, lane, follower, text: fc.constantFrom('', 'text', '\n"é世') })
-    .map(({ unique: key, lane: name, follower: next, ...rest }): StepTask => {
+  const text = fc.constantFrom('', 'text', '\n"é世')
+  const laned = (name: string | undefined) => (name === undefined ? {} : { lane: name })
+  const alone = fc
+    .record({ id, priority, delayMs, unique, lane, follower, text })
+    .map(({ unique: said, lane: name, follower: next, ...rest }): StepTask => {
       const after = afters[rest.id]
       const follower = next && next.id > rest.id ? next : undefined
       return {
-        ...{ ...rest, isIdKept: isKept(rest.id), ...(name && { lane: name }), ...(follower && { follower }) },
-        ...(after ? { after } : key && { unique: key }),
+        ...{ ...rest, isIdKept: isKept(rest.id), ...laned(name), ...(follower && { follower }) },
+        ...(after ? { after } : said && { unique: said }),
       }
     })
+  const grouped = fc
+    .record({ id: id.filter(each => !afters[each]), priority, lane, text, group: groupRules(times.delays) })
+    .map(({ lane: name, ...rest }): StepTask => ({ ...rest, ...laned(name), delayMs: 0, isIdKept: isKept(rest.id) }))
+  const task = fc.oneof({ weight: 2, arbitrary: alone }, { weight: 1, arbitrary: grouped })
   const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),
@@ -214,7 +221,7 @@ function stepsUnder(
     {
       weight: 6,
       arbitrary: fc.record({
-        is: fc.constantFrom('cancel' as const, 'cancel' as const, 'retry' as const, 'remove' as const),
+        is: fc.constantFrom('cancel' as const, 'cancel' as const, 'retry' as const, 'remove' as const, 'bury' as const),
         which: fc.array(fc.record<Which>({ state: fc.constantFrom(...taskStates, 'active', 'dead'), nth: fc.nat({ max: 5 }), id }), {
           minLength: 1,
           maxLength: 3,

@@ -1,13 +1,16 @@
 import { describe } from 'bun:test'
 import { backlogSuite } from './backlog'
+import { burySuite } from './bury'
 import { cancelSuite } from './cancel'
 import { claimSuite } from './claim'
 import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { groupSuite } from './group'
 import { heldSuite } from './held'
 import { heldBeforeSuite } from './held-before'
+import { historySuite } from './history'
 import { inspectSuite } from './inspect'
 import { keptSuite } from './kept'
 import { laneSuite } from './lanes'
@@ -29,6 +32,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     claim: claimSuite,
     'the end of an attempt': finishSuite,
     cancel: cancelSuite,
+    burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
     'a lane': laneSuite,
@@ -36,11 +40,13 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     'a rate': rateSuite,
     'a pause': pauseSuite,
     'a backlog': backlogSuite,
+    'a group': groupSuite,
     'a held task': heldSuite,
     'what a held task waits for': heldBeforeSuite,
     'what is kept': keptSuite,
     progress: progressSuite,
     'what operators see': inspectSuite,
+    'its history': historySuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
   }

@@ -1,5 +1,5 @@
 import type { TaskState } from '@/core/queue/admin'
-import type { Exchange, ExchangeReply, Finish, Held, NewTask, QueueDriver, ReapRule } from '@/infra/queue/driver'
+import type { Exchange, ExchangeReply, Finish, Held, Letter, NewTask, QueueDriver, ReapRule } from '@/infra/queue/driver'
 import type { HowItEnded } from './fixture'
 import { type Step, tooLong, type Which, type Who } from './steps'
 
@@ -16,6 +16,7 @@ export type Call = {
   | { is: 'report'; reports: (Held & { progress: string })[] }
   | { is: 'cancel' | 'retry' | 'remove'; ids: string[] }
   | { is: 'pause' | 'resume' }
+  | { is: 'bury'; letters: Letter[] }
 )
 
 /** What processes remember while a trace is played. */
@@ -66,6 +67,8 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
     case 'retry':
     case 'remove':
       return { is: step.is, by, ids: step.which.map(each => idOf(each, there[each.state])) }
+    case 'bury':
+      return { is: 'bury', by, letters: step.which.map(each => ({ id: idOf(each, there[each.state]), error: 'buried' })) }
     case 'pause':
     case 'resume':
       return { is: step.is, by }
@@ -132,6 +135,8 @@ export function make(driver: QueueDriver, queue: string, call: Call): Promise<un
     case 'pause':
     case 'resume':
       return driver[call.is](queue)
+    case 'bury':
+      return driver.bury(queue, call.letters)
     case 'report':
       return driver.report(queue, call.reports)
     default:
