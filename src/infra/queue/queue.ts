@@ -89,7 +89,6 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     }
     const { limit } = task.rules
     if (limit) made.lane = options.key === undefined ? limit.name : `${limit.name}/${options.key}`
-    else if (options.key !== undefined) throw new TaskRefused('OptionInvalid', [keyWithoutLimit(task)])
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
     if (group) made.group = group
     return made
@@ -107,7 +106,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options, groupFaults(task, options))
+      checkOptions(options, faultsFor(task, options))
       const [reply] = accepted(await hand(queue, [prepare(task, payload, options)], options.tx))
       return reply as Enqueued
     },
@@ -136,7 +135,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options, groupFaults(task, options))
+      checkOptions(options, faultsFor(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)
@@ -217,6 +216,10 @@ function headersWith(said: Readonly<Record<string, string>> | undefined): Readon
   const { requestId, traceparent } = caller
   return { ...(requestId !== undefined && { 'x-request-id': requestId }), ...(traceparent !== undefined && { traceparent }), ...said }
 }
+
+/** What is wrong with options beside this task. */
+const faultsFor = (task: AnyTask, options: EnqueueOptions): readonly FieldProblem[] =>
+  options.key === undefined || task.rules.limit ? groupFaults(task, options) : [...groupFaults(task, options), keyWithoutLimit(task)]
 
 const keyWithoutLimit = ({ name }: AnyTask): FieldProblem => ({
   pointer: 'key',

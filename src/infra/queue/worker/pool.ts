@@ -97,7 +97,7 @@ export function createPool(options: PoolOptions): Pool {
   const seat = slots.seat(queue, {
     // While the queue is away, others of a pool take what its claims wait for.
     taken: () => runs.size + (calls.isAway && seat.isShared ? 0 : claiming),
-    isHungry: () => !isStopping && !calls.isAway && (mayHaveWork || claiming > 0),
+    isHungry: () => !isStopping && !calls.isAway && (mayHaveWork || claiming > 0) && leftOfMax() > 0,
     offer: pumpSoon,
   })
 
@@ -120,6 +120,12 @@ export function createPool(options: PoolOptions): Pool {
     setImmediate(pump)
   }
 
+  /** How many more may run here, were there no other process: asking for more would keep slots from others. */
+  function leftOfMax(): number {
+    const max = claimLimits?.concurrency
+    return max === undefined ? Number.POSITIVE_INFINITY : max - (runs.size - runs.stuck) - claiming
+  }
+
   function pump(): void {
     isPumpDue = false
     while (exchanges < exchangesMax) {
@@ -140,7 +146,7 @@ export function createPool(options: PoolOptions): Pool {
   function claimable(): number {
     // Who waits for an answer has more work as well, and would come off worse among others if it asked for one claim at a time.
     if (isStopping || isPassingOn || !(mayHaveWork || (isDeep && seat.isContended()))) return 0
-    return Math.min(seat.free(), exchangeMax)
+    return Math.min(seat.free(), leftOfMax(), exchangeMax)
   }
 
   async function exchange(count: number): Promise<void> {
