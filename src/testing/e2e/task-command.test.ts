@@ -258,6 +258,8 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     const { stdout, code } = await runBingo(['task', '--help'])
     expect(code).toBe(0)
     for (const word of ['Examples', 'bingo task enqueue email.send', '--delay-ms COUNT', '--fix', '--json']) expect(stdout).toContain(word)
-    expect((await runBingo(['--help'])).stdout).toContain('bingo task enqueue|list|show|retry|cancel|delete|move|errors|stats|pause|resume|fsck')
+    expect((await runBingo(['--help'])).stdout).toContain(
+      'bingo task enqueue|list|show|retry|cancel|delete|move|errors|stats|pause|resume|fsck',
+    )
   })
 })
