@@ -98,6 +98,9 @@ export interface NewTask {
   /**
    * Collects: while there is a task of this key that has never been started, is not full and not due, this one's envelope is added to that one's,
    * after a line feed, and that is the one there is. `bytesMax` is of the envelopes together. 22 characters of a digest.
+   * It starts `delayMs` after the last came and at most `delayMaxMs` after the first, as was said then; at once when it is full, or when one comes that
+   * would make it larger: that one opens another. Those that are kept are remembered from when they are added; others, said in another call,
+   * are added again. Goes with neither `delayMs` of its own, `unique`, `after` nor `follower`.
    */
   group?: { key: string; countMax: number; bytesMax: number; delayMs: number; delayMaxMs: number }
   /**
@@ -113,7 +116,11 @@ export interface NewTask {
 export interface EnqueueRule {
   /** On SQLite: makes it part of this transaction. Drivers that cannot, throw. */
   tx?: Database | undefined
-  /** While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. */
+  /**
+   * While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. One whose
+   * id, or unique key, is taken is replied to as ever, so that a call whose reply was lost may be repeated, and who hears `full` knows
+   * that its task is not there and has not been.
+   */
   backlogMax?: number | undefined
 }
 

@@ -2,12 +2,22 @@ import { currentCaller } from '@/core/caller'
 import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { FieldProblem } from '@/core/error'
-import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, queueErrors, TaskRefused } from '@/core/queue/queue'
+import {
+  type Enqueued,
+  type EnqueueItem,
+  type EnqueueOptions,
+  PartlyEnqueued,
+  type Queue,
+  queueErrors,
+  TaskRefused,
+} from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
+import type { SharedRule } from '@/core/role'
 import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
-import { enqueueMax, type EnqueueReply, type NewTask, type QueueDriver } from './driver'
+import { enqueueMax, type EnqueueReply, type EnqueueRule, type NewTask, type QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
+import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
 
@@ -27,6 +37,8 @@ export interface QueueOptions {
   tasks: readonly AnyTask[]
   /** Names of the queues that some role works. */
   queues: readonly string[]
+  /** What holds of them in all processes. */
+  rules?: Readonly<Record<string, Pick<SharedRule, 'backlogMax'>>>
   clock: Clock
   payloadMaxBytes: number
 }
@@ -38,9 +50,11 @@ const manyMax = 10_000
 const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
+/** When a queue is full: nobody knows when it will not be, and it should not be asked all the time. */
+const fullRetryAfterSeconds = 5
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
+export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
@@ -60,23 +74,31 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     if (fault) throw new TaskRefused('PayloadInvalid', [fault])
     if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
-    const envelope = packEnvelope({ task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) })
+    const id = options.id ?? Bun.randomUUIDv7('base64url')
+    const group = groupOf(task, options)
+    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) }
+    const envelope = packEnvelope(group ? { ...parts, memberId: id } : parts)
     // The envelope is longer than the payload in it, so most are measured by their length alone.
     if (envelope.length * bytesPerUnitMax > payloadMaxBytes) refuseLarge(payload, payloadMaxBytes)
     const made: NewTask = {
-      id: options.id ?? Bun.randomUUIDv7('base64url'),
+      id,
       isIdKept: options.id !== undefined,
       priority: options.priority ?? task.defaults.priority,
       delayMs: options.at === undefined ? (options.delayMs ?? 0) : delayOf(options, clock),
       envelope,
     }
+    const { limit } = task.rules
+    if (limit) made.lane = options.key === undefined ? limit.name : `${limit.name}/${options.key}`
+    else if (options.key !== undefined) throw new TaskRefused('OptionInvalid', [keyWithoutLimit(task)])
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
+    if (group) made.group = group
     return made
   }
 
-  async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
+  async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<EnqueueReply[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
-    if (!tx || !outbox) return refuseFull(await driver.enqueue(queue, made, tx && { tx }))
+    if (!tx || !outbox) return driver.enqueue(queue, made, ruleOf(queue, tx))
+    // Whether the queue is full is seen when it is handed over, and then it waits in the outbox.
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))
   }
@@ -85,8 +107,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options)
-      const [reply] = await hand(queue, [prepare(task, payload, options)], options.tx)
+      checkOptions(options, groupFaults(task, options))
+      const [reply] = accepted(await hand(queue, [prepare(task, payload, options)], options.tx))
       return reply as Enqueued
     },
 
@@ -94,28 +116,27 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       checkTask(task)
       if (items.length > manyMax) throw new TaskRefused('TooMany')
       const batches = batchesOf(items.map((item, at) => one(task, item, at)))
-      const replies = new Array<Enqueued>(items.length)
+      const replies = new Array<EnqueueReply | undefined>(items.length).fill(undefined)
       for (const { queue, made, places } of batches) {
         const some = await hand(queue, made, tx)
-        for (const [i, place] of places.entries()) replies[place] = some[i] as Enqueued
+        for (const [i, place] of places.entries()) replies[place] = some[i]
+        if (some.some(isFull)) break
       }
-      return replies
+      return accepted(replies)
     },
 
     enqueueChain: async () => notYet(),
     enqueueBatch: async () => notYet(),
   }
 
-  function refuseFull(replies: EnqueueReply[]): Enqueued[] {
-    return replies.map(reply => {
-      if (reply.status === 'full') throw queueErrors.QueueFull({ retryAfterSeconds: 1 })
-      return reply
-    })
+  function ruleOf(queue: string, tx: Database | undefined): EnqueueRule | undefined {
+    const backlogMax = Object.hasOwn(rules, queue) ? rules[queue]?.backlogMax : undefined
+    return tx || backlogMax !== undefined ? { tx, backlogMax } : undefined
   }
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options)
+      checkOptions(options, groupFaults(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)
@@ -125,6 +146,17 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
 
 const notYet = (): never => {
   throw new Error('not built yet')
+}
+
+const isFull = (reply: EnqueueReply): boolean => reply.status === 'full'
+
+/** @throws QueueFull when one of them is not enqueued, with what became of each when others are */
+function accepted(replies: readonly (EnqueueReply | undefined)[]): Enqueued[] {
+  const kept = replies.map(reply => (reply && reply.status !== 'full' ? reply : undefined))
+  const all = kept.filter(reply => reply !== undefined)
+  if (all.length === replies.length) return all
+  const cause = all.length > 0 ? new PartlyEnqueued(kept) : undefined
+  throw queueErrors.QueueFull({ cause, retryAfterSeconds: fullRetryAfterSeconds })
 }
 
 /** What goes to the driver in one call. */
@@ -185,6 +217,11 @@ function headersWith(said: Readonly<Record<string, string>> | undefined): Readon
   const { requestId, traceparent } = caller
   return { ...(requestId !== undefined && { 'x-request-id': requestId }), ...(traceparent !== undefined && { traceparent }), ...said }
 }
+
+const keyWithoutLimit = ({ name }: AnyTask): FieldProblem => ({
+  pointer: 'key',
+  detail: `is of a limit, and ${name} is under none; declare it with one: defineTask('${name}', schema, { limit: defineLimit('…', { concurrency: 4 }) })`,
+})
 
 const unknownTask = (name: string, tasks: readonly AnyTask[]): FieldProblem => ({
   pointer: 'task',

@@ -23,7 +23,7 @@ import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueHeldScript, enqueueScript } from './scripts/enqueue'
+import { enqueueRelatedScript, enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
@@ -98,7 +98,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...wordsOfTasks(tasks)]
     const { reply, isAgain } = await link.ask(
-      tasks.some(({ after }) => after) ? enqueueHeldScript : enqueueScript,
+      tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript,
       metaKeyOf(prefix, queue),
       () => words,
     )

@@ -6,6 +6,7 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { groupSuite } from './group'
 import { heldSuite } from './held'
 import { heldBeforeSuite } from './held-before'
 import { historySuite } from './history'
@@ -29,6 +30,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a group': groupSuite,
     'a held task': heldSuite,
     'what a held task waits for': heldBeforeSuite,
     'what is kept': keptSuite,

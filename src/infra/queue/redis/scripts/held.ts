@@ -74,7 +74,7 @@ end
 export const arrivals = `
 local function arrive(i)
   local id, s, key, entry = ids[i], B .. 's:' .. ids[i], B .. 'b:' .. ids[i], kinds[i].ready .. rests[i]
-  local n, needs_done, delay = string.match(delays[i], '(%d+) (%d) (%d+)')
+  local n, needs_done, delay = string.match(more[i], '(%d+) (%d) (%d+)')
   local ended, is_cancelled, dead = call('HLEN', key), false, {}
   if ended > 0 and needs_done == '1' then
     local outcomes = call('HGETALL', key)
