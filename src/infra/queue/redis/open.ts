@@ -12,11 +12,11 @@ import {
   type NewTask,
   operateMax,
   type QueueDriver,
-  refuseMore,
   type RemoveAnswer,
   reportMax,
   type RetryAnswer,
 } from '../driver'
+import { refuseMore } from '../refuse-more'
 import { packSeen } from '../snapshot'
 import { type Batches, createBatches } from './batches'
 import { createEnds } from './ends'

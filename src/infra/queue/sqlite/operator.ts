@@ -70,11 +70,11 @@ export async function buryResting(session: Session, queue: string, { id, error }
   if (state === states.dead) return 'dead'
   const summary = await session.of(queue)
   const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: error })
-  await session.tx.run(`update "queueTask" set "state" = ${states.dead}, "at" = ?, "errors" = ?, "uniqueUntil" = null where "seq" = ?`, [
-    session.nowMs,
-    errors,
-    row['seq'] ?? null,
-  ])
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.dead}, "line" = ?, "at" = ?, "errors" = ?, "uniqueUntil" = null where "seq" = ?`,
+    [atTail(summary), session.nowMs, errors, row['seq'] ?? null],
+  )
+  session.ended(queue, id)
   if (state === states.waiting) summary.waiting--
   else summary.scheduled--
   summary.dead++
