@@ -8,7 +8,6 @@ import {
   type Exchange,
   type Finish,
   type FinishStatus,
-  type Held,
   keptError,
   keptIdMs,
   type NewTask,
