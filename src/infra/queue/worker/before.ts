@@ -1,22 +1,13 @@
-import { backoffMs } from '@/core/backoff'
-import { type EndedTask, TaskAborted } from '@/core/queue/task'
-import { isPassing, type QueueDriver } from '../driver'
+import type { EndedTask } from '@/core/queue/task'
+import type { QueueDriver } from '../driver'
 import { readJson } from '../json'
-import { awayMs } from './limits'
+import { untilAnswered } from './ask'
 import type { Run } from './run'
 
-/** Asks how those ended that the task of an attempt was held for; until there is an answer, or the attempt is to end. @throws TaskAborted */
+/** How those ended that the task of an attempt was held for. */
 export const beforeOf =
   ({ driver, queue, random }: { driver: Pick<QueueDriver, 'before'>; queue: string; random: () => number }) =>
   async (run: Run): Promise<EndedTask[]> => {
-    for (let failures = 0; ; failures++) {
-      if (run.abortedFor) throw new TaskAborted(run.abortedFor)
-      try {
-        const ended = await driver.before(queue, run.id)
-        return ended.map(({ result, ...each }) => (result === undefined ? each : { ...each, result: readJson(result) }))
-      } catch (thrown) {
-        if (!isPassing(thrown)) throw thrown
-        await Bun.sleep(backoffMs(awayMs, failures, random))
-      }
-    }
+    const ended = await untilAnswered(run, random, () => driver.before(queue, run.id))
+    return ended.map(({ result, ...each }) => (result === undefined ? each : { ...each, result: readJson(result) }))
   }
