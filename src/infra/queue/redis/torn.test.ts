@@ -2,6 +2,8 @@ import { expect, test } from 'bun:test'
 import { describeOnRedis } from '@/testing/backings'
 import { checkAll, claim, finishAs, newKey, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
+import { tornHeld } from '@/testing/torn-held'
+import type { TornScene as Scene } from '@/testing/torn-scene'
 import type { Claimed, NewTask, QueueDriver } from '../driver'
 
 /**
@@ -11,19 +13,6 @@ import type { Claimed, NewTask, QueueDriver } from '../driver'
 const queue = 'q'
 const brief = { leaseMs: 1, crashesMax: 3 }
 const key = newKey()
-
-interface Scene {
-  name: string
-  /** @returns what `act` needs */
-  prepare(driver: QueueDriver): Promise<unknown>
-  act(driver: QueueDriver, prepared: never): Promise<unknown>
-  /** How often each task may be worked on afterwards, the least and the most: `[1, 1]` of what must neither be lost nor doubled. */
-  runs: Record<string, [number, number]>
-  /** Tasks that may be dead letters, or done and kept, instead. */
-  mayDie?: readonly string[]
-  /** Whether `act` is said again after the cut, as the driver does when no answer came. */
-  isSaidAgain?: boolean
-}
 
 const named = (id: string, said: Partial<NewTask> = {}) => newTask({ id, ...said })
 /** One of each kind. */
@@ -93,6 +82,7 @@ const endings: Scene[] = Object.entries({ 'at first': claimed, 'after a failure'
 )
 
 const scenes: Scene[] = [
+  ...tornHeld,
   ...[false, true].map(isSaidAgain => ({
     name: `enqueue${isSaidAgain ? ', said again' : ''}`,
     prepare: async () => {},
@@ -264,6 +254,8 @@ describeOnRedis('a script of which only a part was kept', () => {
         for (const [command = '', ...args] of writes.slice(0, kept)) await raw.call(command, ...args)
         if (isSaidAgain) await act(driver, prepared)
         const worked = await workOff(driver)
+        // What those wait for is gone, or has not come.
+        for (const { id } of (await driver.list(queue, 'held', 100)).tasks) await driver.cancel(queue, [id])
         const doneNow = (await driver.list(queue, 'done', 100)).tasks
         for (const task of doneNow.filter(({ envelope }) => envelope !== undefined))
           expect([where, task.id, task.result]).toEqual([where, task.id, result])
@@ -279,7 +271,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
         const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|dead|done|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+          each => !/^(m|w|dead|done|b:.*|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )
         expect([where, left]).toEqual([where, []])
       }

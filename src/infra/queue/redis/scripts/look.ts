@@ -20,7 +20,7 @@ local entry = call('GET', B .. 'e:' .. id)
 for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD }) do
   local at = call('ZSCORE', set, id)
   -- One that is in two sets is being worked on.
-  if at and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
+  if at and (entry or state ~= 'held') and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
 end
 return entry and tell(id, 'waiting', false, entry)
 `)

@@ -64,7 +64,7 @@ export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
     call('UNLINK', traces(id))
-    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) + call('ZREM', HLD, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'
