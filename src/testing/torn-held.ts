@@ -7,9 +7,7 @@ type Held = { tasks: Claimed[]; nonce: string }
 type Times = [least: number, most: number]
 
 const last = (said: Partial<NewTask> = {}): NewTask => newTask({ id: 'last', after: { count: 2, isDoneNeeded: false }, ...said })
-const members = ['one', 'two'].map((id, i) =>
-  newTask({ id, isIdKept: i === 0, follower: { id: 'last', wantsResult: true }, lane: i === 0 ? 'l'.repeat(5) : undefined } as NewTask),
-)
+const members = ['one', 'two'].map((id, i) => newTask({ id, isIdKept: i === 0, follower: { id: 'last', wantsResult: true } }))
 const chain = ['a', 'b', 'c'].map((id, i, ids) => {
   const next = ids[i + 1]
   return newTask({

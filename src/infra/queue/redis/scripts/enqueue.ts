@@ -1,21 +1,23 @@
 import { redisScript } from '../../../redis'
 import { arrivals, relations } from './held'
-import { moves, shared, whenThereIsRoom } from './shared'
+import { laneMoves } from './lanes'
+import { lines, moves, shared, whenThereIsRoom } from './shared'
 
 /**
- * ARGV: a name for what the call has done, the number of the call, and how long it is remembered in ms. When the same is said again,
+ * ARGV: a name for what the call has done, the number of the call, how long it is remembered in ms, and the most that may wait, be scheduled
+ * or be held before, or nothing. When the same is said again,
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
  * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held; the rest of its entry after the time;
- * the delay in ms when it is delayed, and for how many, 1 for those that must be done, and delay when it is held. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of the other with its unique
- * key.
+ * the delay in ms when it is delayed, and for how many, 1 for those that must be done, and delay when it is held. Returns 0 when all were
+ * enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of the other with its unique key.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
 const enqueuing = (hasHeld: boolean) =>
-  redisScript(`${whenThereIsRoom}${shared}${hasHeld ? moves + relations : ''}
+  redisScript(`${whenThereIsRoom}${shared}${lines}${hasHeld ? moves + relations : laneMoves}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -26,16 +28,24 @@ if known and string.match(known, '^%S+') == ARGV[2] then
   return #said > 0 and said or 0
 end
 
-local n, at, argc = 0, 4, #ARGV
+local is_full = false
+if ARGV[4] ~= '' then
+  local backlog = (call('HGET', META, 'laned') or 0) + call('ZCARD', SCH) + call('ZCARD', B .. 'hld')
+  for _, line in ipairs(LINES) do backlog = backlog + call('LLEN', line) end
+  is_full = backlog >= tonumber(ARGV[4])
+end
+
+local n, at, argc = 0, 5, #ARGV
 local ids, keys, kinds, rests, delays, probes = {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
-local known_kinds, lines, now_hex = {}, {}, hex(now)
+local known_kinds, waiting, now_hex = {}, {}, hex(now)
 local function kind_of(head)
-  local priority, flags = sub(head, 1, 1), sub(head, 2, 2)
-  lines[priority] = lines[priority] or {}
-  local bits = tonumber(flags, 16)
+  local priority, bits = sub(head, 1, 1), tonumber(sub(head, 2, 2), 16)
+  waiting[priority] = waiting[priority] or {}
   local kind = {
-    line = lines[priority],
+    priority = priority,
+    line = waiting[priority],
+    lane_at = bits % 8 > 3 and (bits % 4 > 1 and 34 or 1),
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
@@ -74,6 +84,17 @@ local function refuse(i, reply)
   end
   replies[i] = reply
 end
+-- Tasks of one lane and priority, in their order.
+local in_lanes, lists = {}, {}
+local function put_in_lane(id, priority, rest, from)
+  local lane = sub(rest, from + 2, from + 1 + tonumber(sub(rest, from, from + 1), 16))
+  local list = in_lanes[priority .. lane]
+  if not list then
+    list = { lane = lane, priority = priority }
+    in_lanes[priority .. lane], lists[#lists + 1] = list, list
+  end
+  list[#list + 1] = id
+end
 -- @returns whether nobody else has it
 local function take(i, id, key)
   local holder = taken[key] or holder_of(B .. 'u:' .. key)
@@ -89,6 +110,8 @@ for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
     refuse(i, 1)
+  elseif is_full then
+    refuse(i, kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22)) or 2)
   elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
     if kind.is_held then
@@ -101,7 +124,7 @@ for i = 1, n do
         later[#later + 1] = id
         entries[last + 2] = kind.start .. hex(run) .. rests[i]
       else
-        kind.line[#kind.line + 1] = id
+        if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
         entries[last + 2] = kind.ready .. rests[i]
       end
       last = last + 2
@@ -110,11 +133,24 @@ for i = 1, n do
 end
 
 if last > 0 then
-  local is_waiting = false
-  for priority, line in pairs(lines) do
+  for priority, line in pairs(waiting) do
     is_waiting = is_waiting or #line > 0
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
   end
+  local laned, names = 0, {}
+  for _, list in ipairs(lists) do
+    local length = 0
+    many(list, function(...) length = call('LPUSH', B .. 'l' .. list.priority .. ':' .. list.lane, ...) end, 200)
+    if length == #list then
+      names[#names + 1] = 0
+      names[#names + 1] = list.priority .. list.lane
+    end
+    laned = laned + #list
+    enter(list.lane, list.priority)
+  end
+  many(names, function(...) call('ZADD', LNS, ...) end, 200)
+  line_up()
+  if laned > 0 then call('HINCRBY', META, 'laned', laned) end
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)

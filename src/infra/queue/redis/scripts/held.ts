@@ -13,10 +13,10 @@ import { readOnly, shared } from './shared'
  * that has these, and no `r`, has not been released yet.
  *
  * How a task ended is told before it leaves its place, and whoever it was told to is on its way before that as well: told again after a
- * cut, it is the same. What is cancelled for it goes before it does, and the last of a chain first, so that each cut leaves one to begin with.
+ * cut, it is the same. Who is on its way may still be in hld; then its `r` tells. What is cancelled for it goes before it does, and the last of a chain first, so that each cut leaves one to begin with.
  */
 export const relations = `
-local certainty = { x = 1, c = 2, d = 3 }
+local certainty, released = { x = 1, c = 2, d = 3 }, {}
 -- What it waited for has ended: it begins its delay.
 local function release(id, head, delay)
   local run = now + delay
@@ -28,7 +28,7 @@ local function release(id, head, delay)
     local _, lane = parts_of(marks_of(head))
     wait_last(id, sub(head, 1, 1), lane)
   end
-  call('ZREM', HLD, id)
+  unheld[#unheld + 1], released[id] = id, true
 end
 -- @returns the marks of the one that is to be cancelled as well, and its id
 local function tell_one(id, marks, letter, result)
@@ -37,7 +37,7 @@ local function tell_one(id, marks, letter, result)
   local next = sub(words, 2)
   local key, after = B .. 'b:' .. next, call('HMGET', B .. 's:' .. next, 'n', 'N', 'w')
   local is_there = after[1] and not gone[next] and call('EXISTS', B .. 'e:' .. next) == 1
-  local is_held = is_there and call('ZSCORE', HLD, next)
+  local is_held = is_there and not released[next] and call('ZSCORE', HLD, next)
   if is_there and after[2] and letter ~= 'd' then return letter == 'c' and is_held and marks_of(head_of(next)), next end
   local value = letter .. (result and sub(words, 1, 1) == '+' and result or '')
   if gone[next] then
