@@ -14,13 +14,15 @@ for i = 1, finishes do
   local outcome = ARGV[at + 2]
   ids[i], helds[i], outcomes[i] = ARGV[at], ARGV[at + 1], outcome
   at = at + 3
-  if outcome == 'r' or outcome == 's' or outcome == 'k' then
-    delays[i] = tonumber(ARGV[at])
-    at = at + 1
-  end
-  if outcome == 'r' or outcome == 'x' or outcome == 'y' or outcome == 'k' then
-    whys[i] = ARGV[at]
-    at = at + 1
+  if outcome ~= 'd' then
+    if outcome == 'r' or outcome == 's' or outcome == 'k' then
+      delays[i] = tonumber(ARGV[at])
+      at = at + 1
+    end
+    if outcome == 'r' or outcome == 'x' or outcome == 'y' or outcome == 'k' then
+      whys[i] = ARGV[at]
+      at = at + 1
+    end
   end
 end
 for from = 1, finishes, 200 do
