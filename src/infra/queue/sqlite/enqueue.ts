@@ -12,12 +12,17 @@ const insertion = `insert into "queueTask" ("queue", "id", "state", "priority", 
 
 export async function enqueue(session: Session, queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
   const replies: EnqueueReply[] = []
-  for (const task of tasks) replies.push(await enqueueOne(session, queue, task))
+  const calledOff = new Set<string>()
+  for (const task of tasks) {
+    // Named a second time in a call it is known, also when it was cancelled at once.
+    const isKnown = calledOff.size > 0 && calledOff.has(task.id)
+    replies.push(isKnown ? { id: task.id, status: 'duplicate' } : await enqueueOne(session, queue, task, calledOff))
+  }
   if (replies.some(({ status }) => status === 'enqueued')) session.wake(queue)
   return replies
 }
 
-async function enqueueOne(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+async function enqueueOne(session: Session, queue: string, task: NewTask, calledOff: Set<string>): Promise<EnqueueReply> {
   const { tx, nowMs } = session
   const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = task
   if (unique) {
@@ -51,6 +56,7 @@ async function enqueueOne(session: Session, queue: string, task: NewTask): Promi
       await end(session, queue, cancelled, { outcome: 'cancelled' })
       summary.held--
       summary.cancelled++
+      calledOff.add(id)
     }
   } else if (isScheduled) {
     summary.scheduled++

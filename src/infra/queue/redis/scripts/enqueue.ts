@@ -1,5 +1,5 @@
 import { redisScript } from '../../../redis'
-import { arrivals, relations } from './held'
+import { arriving, calledOff, holding, relations } from './held'
 import { laneMoves } from './lanes'
 import { lines, moves, shared, whenThereIsRoom } from './shared'
 
@@ -75,7 +75,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, hold, last = {}, {}, {}, {}, {}, {}, 0
+local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -106,6 +106,7 @@ local function take(i, id, key)
   unique[#unique + 1] = { B .. 'u:' .. key, id, tonumber(sub(rests[i], 23, 33), 16) }
   return true
 end
+${hasHeld ? arriving : ''}
 for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
@@ -114,17 +115,18 @@ for i = 1, n do
     refuse(i, kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22)) or 2)
   elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    if kind.is_held then
-      hold[#hold + 1] = i
-    else
+    local place = kind.is_held and arrive(i) or kind.is_delayed and 'later' or 'line'
+    if place ~= 'nowhere' then
       entries[last + 1] = keys[i]
-      if kind.is_delayed then
+      if place == 'later' then
         local run = now + delays[i]
         later[#later + 1] = run
         later[#later + 1] = id
         entries[last + 2] = kind.start .. hex(run) .. rests[i]
       else
-        if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        if place == 'line' then
+          if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        end
         entries[last + 2] = kind.ready .. rests[i]
       end
       last = last + 2
@@ -132,6 +134,7 @@ for i = 1, n do
   end
 end
 
+${hasHeld ? holding : ''}
 if last > 0 then
   for priority, line in pairs(waiting) do
     is_waiting = is_waiting or #line > 0
@@ -158,7 +161,7 @@ if last > 0 then
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
-${hasHeld ? arrivals : ''}
+${hasHeld ? calledOff : ''}
 local words = { ARGV[2] }
 for i, reply in ipairs(replies or {}) do words[i + 1] = type(reply) == 'string' and '=' .. reply or reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])

@@ -67,41 +67,63 @@ local function tell_follower(id, marks, letter, result)
 end
 `
 
-/**
- * Of an enqueue: tasks that are held, which are \`hold\`, places in what was said. Those that have ended before them count already; then
- * they may be released, or cancelled, before they were there.
- */
-export const arrivals = `
+/** Of an enqueue, one that waits for others: those that have ended before it count already. Nothing is written here. */
+export const arriving = `
+local related, hold, called_off = {}, {}, {}
+-- @returns held, or where it is when it is held no more, or nowhere when it is cancelled with one that it needs
 local function arrive(i)
-  local id, s, key, entry = ids[i], B .. 's:' .. ids[i], B .. 'b:' .. ids[i], kinds[i].ready .. rests[i]
+  local key = B .. 'b:' .. ids[i]
   local n, needs_done, delay = string.match(delays[i], '(%d+) (%d) (%d+)')
-  local ended, is_cancelled, dead = call('HLEN', key), false, {}
+  local ended, dead = call('HLEN', key), {}
   if ended > 0 and needs_done == '1' then
     local outcomes = call('HGETALL', key)
     for at = 1, #outcomes, 2 do
       local letter = sub(outcomes[at + 1], 1, 1)
-      if letter == 'c' then is_cancelled = true end
+      if letter == 'c' then
+        called_off[#called_off + 1] = i
+        return 'nowhere'
+      end
       if letter == 'x' then dead[#dead + 1] = outcomes[at] end
     end
     ended = ended - #dead
   end
-  count('enqueued')
-  if is_cancelled then
-    local marks = marks_of(entry)
-    count('cancelled')
-    tell_follower(id, marks, 'c')
-    return forget(id, marks, true)
+  local fields = { 'n', n, 'w', delay }
+  local function field(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  call('HSET', s, 'n', n, 'w', delay)
-  if needs_done == '1' then call('HSET', s, 'N', 1) end
-  call('PERSIST', key)
-  many(dead, function(...) call('HDEL', key, ...) end, 200)
-  if ended >= tonumber(n) then release(id, entry, tonumber(delay))
-  else call('ZADD', HLD, now, id) end
-  call('SET', B .. 'e:' .. id, entry)
+  if needs_done == '1' then field('N', 1) end
+  delays[i] = tonumber(delay)
+  local is_over = ended >= tonumber(n)
+  if is_over then
+    field('r', hex(now + delays[i]))
+  else
+    hold[#hold + 1] = now
+    hold[#hold + 1] = ids[i]
+  end
+  related[#related + 1] = { id = ids[i], key = key, fields = fields, dead = dead, has_ends = ended + #dead > 0 }
+  return not is_over and 'held' or delays[i] > 0 and 'later' or 'line'
 end
-for _, i in ipairs(hold) do arrive(i) end
-if #hold > 0 then
+`
+/** Before they are in a place. */
+export const holding = `
+for _, each in ipairs(related) do
+  call('HSET', B .. 's:' .. each.id, unpack(each.fields))
+  if each.has_ends then call('PERSIST', each.key) end
+  many(each.dead, function(...) call('HDEL', each.key, ...) end, 200)
+end
+many(hold, function(...) call('ZADD', HLD, ...) end, 200)
+`
+/** They are cancelled before they were there. */
+export const calledOff = `
+for _, i in ipairs(called_off) do
+  local marks = marks_of(kinds[i].ready .. rests[i])
+  count('enqueued')
+  count('cancelled')
+  tell_follower(ids[i], marks, 'c')
+  forget(ids[i], marks, true)
+end
+if #called_off > 0 then
   flush()
   if is_waiting then wake() end
   tell_next()
