@@ -8,17 +8,20 @@ type Times = [least: number, most: number]
 
 const last = (said: Partial<NewTask> = {}): NewTask => newTask({ id: 'last', after: { count: 2, isDoneNeeded: false }, ...said })
 const members = ['one', 'two'].map((id, i) => newTask({ id, isIdKept: i === 0, follower: { id: 'last', wantsResult: true } }))
-const chain = ['a', 'b', 'c'].map((id, i, ids) => {
-  const next = ids[i + 1]
-  return newTask({
-    ...{ id, isIdKept: i === 1 },
-    ...(i > 0 && { after: { count: 1, isDoneNeeded: true } }),
-    ...(next !== undefined && { follower: { id: next, wantsResult: true } }),
+const chainOf = (ids: readonly string[]) =>
+  ids.map((id, i) => {
+    const next = ids[i + 1]
+    return newTask({
+      ...{ id, isIdKept: i === 1 },
+      ...(i > 0 && { after: { count: 1, isDoneNeeded: true } }),
+      ...(next !== undefined && { follower: { id: next, wantsResult: true } }),
+    })
   })
-})
 const times = (ids: readonly string[], each: Times) => Object.fromEntries(ids.map(id => [id, each]))
 const memberIds = ['one', 'two']
 const ids = ['a', 'b', 'c']
+/** So many that their keys are removed in several calls. */
+const many = Array.from({ length: 40 }, (_, i) => `a${String(i).padStart(2, '0')}`)
 
 const claimedMembers = async (driver: QueueDriver, said?: Partial<NewTask>) => {
   await driver.enqueue(queue, [last(said), ...members])
@@ -69,15 +72,15 @@ export const tornHeld: TornScene[] = [
       },
       {
         name: name('cancel of the first of a chain'),
-        prepare: (driver: QueueDriver) => driver.enqueue(queue, chain),
-        act: (driver: QueueDriver) => driver.cancel(queue, ['a']),
-        runs: times(ids, [0, isSaidAgain ? 0 : 1]),
+        prepare: (driver: QueueDriver) => driver.enqueue(queue, chainOf(many)),
+        act: (driver: QueueDriver) => driver.cancel(queue, ['a00']),
+        runs: times(many, [0, isSaidAgain ? 0 : 1]),
         isSaidAgain,
       },
       {
         name: name('remove of a dead letter of a chain'),
         async prepare(driver: QueueDriver) {
-          await driver.enqueue(queue, chain)
+          await driver.enqueue(queue, chainOf(ids))
           await finishing(dead)(driver, await claim(driver, queue, 10, 1))
         },
         act: (driver: QueueDriver) => driver.remove(queue, ['a']),
@@ -100,7 +103,7 @@ export const tornHeld: TornScene[] = [
   {
     name: 'enqueue of a chain, said again',
     prepare: async () => {},
-    act: driver => driver.enqueue(queue, chain.toReversed()),
+    act: driver => driver.enqueue(queue, chainOf(ids).toReversed()),
     runs: times(ids, [1, 1]),
     isSaidAgain: true,
   },

@@ -114,14 +114,14 @@ for _, each in ipairs(related) do
 end
 many(hold, function(...) call('ZADD', HLD, ...) end, 200)
 `
-/** They are cancelled before they were there. */
+/** They are cancelled before they were there. What they were told stays for its time: when the call is said again, it says the same. */
 export const calledOff = `
 for _, i in ipairs(called_off) do
   local marks = marks_of(kinds[i].ready .. rests[i])
   count('enqueued')
   count('cancelled')
   tell_follower(ids[i], marks, 'c')
-  forget(ids[i], marks, true)
+  if is_kept(marks) then call('SET', B .. 'd:' .. ids[i], '', 'PX', ${keptIdMs}) end
 end
 if #called_off > 0 then
   flush()
