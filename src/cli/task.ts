@@ -209,7 +209,7 @@ const explained = (id: string, { code, message }: AppError) => `${printable(id)}
 
 const remedies: Readonly<Record<string, string>> = {
   'NotFound.TaskNotFound': "It is done, or was never there; 'bingo task list' shows what is.",
-  'FailedPrecondition.TaskNotDead': "It is on its way by itself; 'bingo task show' says where.",
+  'FailedPrecondition.TaskNotDead': "It is on its way by itself, or done; 'bingo task show' says where.",
   'FailedPrecondition.TaskActive': "'bingo task cancel' tells it to end.",
 }
 

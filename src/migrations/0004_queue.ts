@@ -101,6 +101,7 @@ export const migration: Migration = {
   // What these columns say would be lost; an older version has no use for it.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop index "queueTask_ended"',
       'drop table "queueEnded"',
       'alter table "queueSummary" drop column "isPaused"',
       'alter table "queueSummary" drop column "kept"',

@@ -145,6 +145,27 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect([await admin.cancel(first?.id ?? ''), await admin.cancel('no-group')]).toEqual(['cancelled', 'cancelled'])
   })
 
+  test('one that is done and kept is shown with its result, until when it is, and how far it said to be', async () => {
+    await opened.queue.enqueue(note, { n: 1 }, { id: 'kept', queue: 'default', keepForMs: 60_000 })
+    const held = await claim('default')
+    await opened.driver.report('default', [{ ...held, progress: '{"done":2,"total":3,"message":"so far"}' }])
+    expect(await admin.show('kept')).toMatchObject({ state: 'active', progress: { done: 2, total: 3, message: 'so far' } })
+    const { finished } = await opened.driver.exchange('default', {
+      finish: [{ ...held, outcome: 'done', keepForMs: 60_000, result: '{"sum":[42]}' }],
+    })
+    expect(finished).toEqual(['ok'])
+    const shown = await admin.show('kept')
+    expect(shown).toMatchObject({ state: 'done', result: { sum: [42] }, progress: { done: 2 }, attempt: 1 })
+    expect(Math.abs(Date.parse(shown.keptUntil ?? '') - Date.now() - 60_000)).toBeLessThan(10_000)
+    expect((await admin.list('default', 'done')).items).toEqual([shown])
+    expect(await admin.stats('default')).toMatchObject({ done: 1 })
+    expect(await code(admin.retry('kept'))).toBe('FailedPrecondition.TaskNotDead')
+    expect(await admin.cancel('kept')).toBe('cancelled')
+    expect(await admin.show('kept')).toEqual(shown)
+    await admin.remove('kept')
+    expect(await code(admin.show('kept'))).toBe('NotFound.TaskNotFound')
+  })
+
   test('fsck of a sound queue finds nothing', async () => {
     for (const queue of admin.queues) expect(await Array.fromAsync(admin.fsck(queue, { fix: true }))).toEqual([])
   })

@@ -6,11 +6,13 @@ import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, queue
 import type { AnyTask } from '@/core/queue/task'
 import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
-import { enqueueMax, type EnqueueReply, type NewTask, type QueueDriver } from './driver'
+import type { EnqueueReply, NewTask, QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
+import { batchesOf, placed } from './pieces'
+import { enqueueBatch, enqueueChain, type Relating } from './relations'
 
 /** Takes the tasks of transactions where the queue is not in the database. */
 export interface OutboxWriter {
@@ -35,8 +37,6 @@ export interface QueueOptions {
 const forgottenTx = 'pass its tx to enqueue: queue.enqueue(task, payload, { tx })'
 /** Most tasks of one `enqueueMany`. */
 const manyMax = 10_000
-/** Characters of the envelopes in one call of the driver, since it is one script or statement. */
-const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
 
@@ -79,6 +79,16 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     return made
   }
 
+  const relating: Relating = {
+    queueOf: (task, options) => target(task, options),
+    prepare({ task, payload, options }) {
+      checkTask(task)
+      checkOptions(options)
+      return prepare(task, payload, options)
+    },
+    hand,
+  }
+
   async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
     if (!tx || !outbox) return refuseFull(await driver.enqueue(queue, made, tx && { tx }))
@@ -107,8 +117,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       return replies
     },
 
-    enqueueChain: async () => notYet(),
-    enqueueBatch: async () => notYet(),
+    enqueueChain: (steps, options) => enqueueChain(relating, steps, options),
+    enqueueBatch: (steps, last, options) => enqueueBatch(relating, steps, last, options),
   }
 
   function refuseFull(replies: EnqueueReply[]): Enqueued[] {
@@ -126,46 +136,6 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       throw placed(thrown, at)
     }
   }
-}
-
-const notYet = (): never => {
-  throw new Error('not built yet')
-}
-
-/** What goes to the driver in one call. */
-interface Batch {
-  queue: string
-  made: NewTask[]
-  /** Which of the items they are. */
-  places: number[]
-  chars: number
-}
-
-/** In the order of the items, and cut where one call would be too large. */
-function batchesOf(prepared: readonly [string, NewTask][]): Batch[] {
-  const full: Batch[] = []
-  const open = new Map<string, Batch>()
-  for (const [place, [queue, task]] of prepared.entries()) {
-    let batch = open.get(queue)
-    if (!batch || batch.made.length === enqueueMax || batch.chars + task.envelope.length > batchCharsMax) {
-      batch = { queue, made: [], places: [], chars: 0 }
-      open.set(queue, batch)
-      full.push(batch)
-    }
-    batch.made.push(task)
-    batch.places.push(place)
-    batch.chars += task.envelope.length
-  }
-  return full
-}
-
-/** Says of which item it is. */
-function placed(thrown: unknown, at: number): unknown {
-  if (!(thrown instanceof TaskRefused)) return thrown
-  // Places in the payload begin with a slash, and options have names.
-  const here = (pointer: string) => (pointer === '' || pointer.startsWith('/') ? `/${at}/payload${pointer}` : `/${at}/${pointer}`)
-  const problems = thrown.problems.map(({ pointer, detail }) => ({ pointer: here(pointer), detail }))
-  return new TaskRefused(thrown.code, problems, { cause: thrown })
 }
 
 function refuseLarge(payload: unknown, maxBytes: number): void {

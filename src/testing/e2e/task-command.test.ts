@@ -176,7 +176,9 @@ onEachBacking('bingo task', open => {
     expect([retried.stdout, retried.code]).toEqual(['late  retried\n', 0])
     const mixed = await task('retry', 'late', 'nobody')
     expect([mixed.stdout, mixed.code]).toEqual(['', 1])
-    expect(mixed.stderr).toContain("bingo: late: The task is no dead letter. It is on its way by itself; 'bingo task show' says where.")
+    expect(mixed.stderr).toContain(
+      "bingo: late: The task is no dead letter. It is on its way by itself, or done; 'bingo task show' says where.",
+    )
     expect(mixed.stderr).toContain("bingo: nobody: There is no such task. It is done, or was never there; 'bingo task list' shows what is.")
     const unasked = await task('delete', 'late')
     expect([unasked.code, unasked.stderr]).toEqual([64, expect.stringContaining('--yes')])

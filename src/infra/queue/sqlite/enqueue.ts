@@ -13,23 +13,28 @@ const insertion = `insert into "queueTask" ("queue", "id", "state", "priority", 
 
 export async function enqueue(session: Session, queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
   const replies: EnqueueReply[] = []
-  for (const task of tasks) replies.push(await enqueueOne(session, queue, task))
+  const calledOff = new Set<string>()
+  for (const task of tasks) {
+    // Named a second time in a call it is known, also when it was cancelled at once.
+    const isKnown = calledOff.size > 0 && calledOff.has(task.id)
+    replies.push(isKnown ? { id: task.id, status: 'duplicate' } : await enqueueOne(session, queue, task, calledOff))
+  }
   if (replies.some(({ status }) => status === 'enqueued')) session.wake(queue)
   return replies
 }
 
-async function enqueueOne(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+async function enqueueOne(session: Session, queue: string, task: NewTask, calledOff: Set<string>): Promise<EnqueueReply> {
   const { id, unique, group } = task
   if (group) return collect(session, queue, task, group)
   if (unique) {
     const taken = await whoHas(session, queue, id, unique.key)
     if (taken) return taken
   }
-  return insertTask(session, queue, task)
+  return insertTask(session, queue, task, calledOff)
 }
 
-/** Its unique key is nobody else's. */
-export async function insertTask(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+/** Its unique key is nobody else's. @param calledOff takes its id when it is cancelled at once, with what it was to wait for */
+export async function insertTask(session: Session, queue: string, task: NewTask, calledOff?: Set<string>): Promise<EnqueueReply> {
   const { tx, nowMs } = session
   const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = task
   const summary = await session.of(queue)
@@ -59,6 +64,7 @@ export async function insertTask(session: Session, queue: string, task: NewTask)
       await end(session, queue, cancelled, { outcome: 'cancelled' })
       summary.held--
       summary.cancelled++
+      calledOff?.add(id)
     }
   } else if (isScheduled) {
     summary.scheduled++

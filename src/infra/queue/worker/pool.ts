@@ -16,6 +16,7 @@ import {
   type QueueDriver,
   idsLoggedMax,
 } from '../driver'
+import { beforeOf } from './before'
 import type { BeatNews, LiveClaim } from './beater'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
@@ -88,7 +89,7 @@ export function createPool(options: PoolOptions): Pool {
 
   const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, log, clock, random, reports },
+    ...{ leaseMs, limits, meters, log, clock, random, reports, before: beforeOf({ driver, queue, random }) },
     tell,
     freed: pumpSoon,
     batchOver: heartbeats.over,

@@ -61,7 +61,13 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function enqueue(queue: ModelQueue, tasks: readonly NewTask[]): EnqueueReply[] {
-    return tasks.map(task => enqueueOne(queue, task))
+    const named = new Set<string>()
+    return tasks.map(task => {
+      // It is known though it was cancelled at once.
+      const reply = named.has(task.id) ? ({ id: task.id, status: 'duplicate' } as const) : enqueueOne(queue, task)
+      if (reply.status === 'enqueued') named.add(task.id)
+      return reply
+    })
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {

@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
 import { relations } from './held'
+import { turnsMax } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -15,12 +16,22 @@ const operating = (operate: string) =>
   redisScript(`${whenFull}${shared}${moves}${relations}
 local searched = 0
 local function is_in(set, id) return call('ZSCORE', set, id) end
-local function leave_line(id, priority)
-  local line = B .. 'p' .. priority
+local function leave_line(id, head)
+  local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
+  local line = lane and B .. 'l' .. priority .. ':' .. lane or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   searched = searched + 2 * (place and length - place or math.min(length, ${lineSearchedMax}))
-  if place then call('LREM', line, -1, id) end
+  if not place then return end
+  call('LREM', line, -1, id)
+  if not lane then return end
+  call('HINCRBY', META, 'laned', -1)
+  if length > 1 then return end
+  call('ZREM', LNS, priority .. lane)
+  local score = call('ZSCORE', RDY, lane)
+  if not score or math.floor(score / ${turnsMax}) ~= tonumber(priority) then return end
+  local best = best_of(lane, priority + 1)
+  if best then call('ZADD', RDY, best * ${turnsMax} + score % ${turnsMax}, lane) else call('ZREM', RDY, lane) end
 end
 -- Of a task that nobody works on.
 local function take_out(id, head)
@@ -28,10 +39,10 @@ local function take_out(id, head)
   local marks = is_in(DONE, id) and '0' or marks_of(head)
   tell_follower(id, marks, 'c')
   forget(id, marks, true)
-  leaving[1] = id
+  leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
   tell_next()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, sub(head, 1, 1)) end
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, head) end
 end
 local function operate(id, head)
 ${operate}
@@ -39,7 +50,7 @@ end
 local answers = {}
 for i, id in ipairs(ARGV) do
   if i > 1 and searched > ${searchedMax} then break end
-  trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+  begin_anew()
   answers[i] = operate(id, head_of(id))
 end
 if is_waiting then wake() end
@@ -64,7 +75,7 @@ export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
     call('UNLINK', traces(id))
-    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) + call('ZREM', HLD, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'
@@ -74,12 +85,13 @@ export const removeScript = operating(`
 export const retryScript = operating(`
   if head == '' then return 'absent' end
   if not is_in(DEAD, id) then return 'alive' end
-  local unique = parts_of(marks_of(head))
+  local unique, lane = parts_of(marks_of(head))
   if unique then
     local key = B .. 'u:' .. unique
     if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
   end
-  wait_last(id, sub(head, 1, 1))
+  wait_last(id, sub(head, 1, 1), lane)
+  flush()
   call('ZREM', DEAD, id)
   call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
   return 'retried'
