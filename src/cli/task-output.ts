@@ -29,13 +29,15 @@ export function taskTable(queues: readonly string[], tasks: readonly string[]) {
   return {
     head: row(['id', 'queue', 'state', 'task', 'runs', 'time', 'payload, and the last error']),
     line(task: TaskView): string {
-      const payload = 'payload' in task ? JSON.stringify(task.payload) : 'cannot be read'
+      const payload = 'payload' in task ? `${sizeOf(task)}${JSON.stringify(task.payload)}` : 'cannot be read'
       const error = task.errors.at(-1)?.message
       const cells = [task.id, task.queue, task.state, task.task ?? '–', String(task.attempt), timeOf(task), cut(payload)]
       return printable(row(error === undefined ? cells : [...cells, cut(error)]))
     },
   }
 }
+
+const sizeOf = ({ groupSize }: TaskView) => (groupSize === undefined ? '' : `group of ${groupSize}: `)
 
 const cut = (text: string) => (text.length > shownMax ? `${text.slice(0, shownMax)}…` : text)
 

@@ -8,6 +8,7 @@ const indexes = [
   'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueUntil" is not null',
   'create index "queueTask_ended" on "queueTask" ("queue", "line") where "state" in (3, 4)',
   'create index "queueTask_cancelled" on "queueTask" ("queue", "id") where "isCancelled" = 1',
+  'create index "queueTask_groupKey" on "queueTask" ("queue", "groupKey") where "groupUntil" is not null',
 ]
 const columns = [
   'seq',

@@ -11,7 +11,7 @@ export interface TornScene {
    * doubled.
    */
   runs: Record<string, [number, number]>
-  /** Tasks that may be dead letters instead. */
+  /** Tasks that may be dead letters, or done and kept, instead. */
   mayDie?: readonly string[]
   /** Whether `act` is said again after the cut, as the driver does when no answer came. */
   isSaidAgain?: boolean

@@ -43,7 +43,10 @@ export interface TaskView {
   state: TaskState
   /** Absent, as `payload`, when what is stored cannot be read. */
   task?: string
+  /** Of a group a list of the first hundred. */
   payload?: unknown
+  /** How many payloads there are, of a group. */
+  groupSize?: number
   headers?: Readonly<Record<string, string>>
   priority: number
   enqueuedAt?: string

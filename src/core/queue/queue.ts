@@ -98,7 +98,11 @@ export interface EnqueueOptions extends TaskDefaults {
   deadline?: string
   /** Of whom it is, under the limit of its task: a tenant, a host. 1–95 printable ASCII characters without spaces and braces. */
   key?: string
-  /** Which of the groups of its task it belongs to: see `GroupRule`. 1–1000 characters. */
+  /**
+   * Which of the groups of its task it belongs to: see `GroupRule`. 1–1000 characters. Another queue, priority or `key` makes it another group.
+   * Of the other options only `tx`, `id` and `headers` go with it: an id is enqueued once only, until 24 hours after it was added to a group,
+   * and the headers of a group are those of its first.
+   */
   group?: string
   /** Handed to the handler: at most 16, of 1 KiB together. Names in lower case. */
   headers?: Readonly<Record<string, string>>

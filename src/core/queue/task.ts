@@ -1,6 +1,6 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
-import { defaultChecks, faultsAmong } from './checks'
+import { defaultChecks, faultsAmong, groupDefaults, namePattern, ruleChecks } from './checks'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -42,7 +42,7 @@ export interface TaskDefaults {
 export interface TaskRules {
   /** The limit it is under, which it shares with every task that names the same. */
   limit?: Limit
-  /** Makes one task of many: see `handleGroup`. */
+  /** Makes one task of many: see `GroupRule` and `handleGroup`. */
   group?: GroupRule
 }
 
@@ -76,12 +76,21 @@ export interface Rate {
 export interface GroupRule {
   /** 1–1,000. 100 by default. */
   countMax?: number
-  /** Of the payloads' JSON together, 1–1,048,576. 262,144 (256 KiB) by default. */
+  /** Of what is kept of them together, payloads with their headers, 1–1,048,576. 262,144 (256 KiB) by default. One that is larger is alone. */
   bytesMax?: number
   /** 1–86,400,000. 1,000 by default. */
   delayMs?: number
-  /** delayMs–86,400,000. 10,000 by default. */
+  /** delayMs–86,400,000. 10,000 by default, and `delayMs` when that is more. */
   delayMaxMs?: number
+}
+
+export function groupRuleOf({ countMax, bytesMax, delayMs = groupDefaults.delayMs, delayMaxMs }: GroupRule): Required<GroupRule> {
+  return {
+    countMax: countMax ?? groupDefaults.countMax,
+    bytesMax: bytesMax ?? groupDefaults.bytesMax,
+    delayMs,
+    delayMaxMs: delayMaxMs ?? Math.max(delayMs, groupDefaults.delayMaxMs),
+  }
 }
 
 /** The wait before retry n is `minMs × factor^(n−1)`, at most `maxMs`, and up to a fifth more or less, so that what failed together does not come back together. */
@@ -103,18 +112,17 @@ export const taskDefaults: Required<TaskDefaults> = {
   keepForMs: 0,
 }
 
-const taskName = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
 const nameMax = 64
 
 /**
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
- * default is out of range: it would be found out by each task, and by a store half-way
+ * default or a rule is out of range: it would be found out by each task, and by a store half-way
  */
 export function defineTask<S extends TSchema>(name: string, schema: S, said: TaskDefaults & TaskRules = {}): Task<Static<S>> {
   const { limit, group, ...defaults } = said
-  if (!taskName.test(name) || name.length > nameMax)
+  if (!namePattern.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
-  const faults = faultsAmong(defaults, defaultChecks).map(({ pointer, detail }) => `${pointer} ${detail}`)
+  const faults = faultsAmong(said, { ...defaultChecks, ...ruleChecks }).map(({ pointer, detail }) => `${pointer} ${detail}`)
   if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
   const own = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
   const rules = { ...(limit && { limit }), ...(group && { group }) }
@@ -217,7 +225,8 @@ export const handle = <P>(task: Task<P>, work: Work<P>): TaskHandler => ({ task,
 
 /**
  * Of a task with a rule for groups: `work` is given the payloads of one group, in the order in which they came; one enqueued without a group is
- * a group of one. What it throws has failed for all of them.
+ * a group of one. A group is one task: it has one id, and what the handler throws or returns holds for all of it. When one of the payloads
+ * does not fit the schema any more, the group becomes a dead letter as it is, which says which one.
  */
 export const handleGroup = <P>(task: Task<P>, work: Work<readonly P[]>): TaskHandler => ({
   task,

@@ -13,6 +13,7 @@ import { fakeLog, fakeMetrics } from '@/testing/fakes'
 import { type OpenQueue, openQueue } from './open'
 
 const note = defineTask('note.write', Type.Object({ n: Type.Integer() }))
+const sum = defineTask('note.sum', Type.Object({ n: Type.Integer() }), { group: { countMax: 1000, delayMs: 600_000 } })
 
 onEachBacking('what operators do with tasks', (open, name) => {
   let backing: Backing
@@ -27,7 +28,7 @@ onEachBacking('what operators do with tasks', (open, name) => {
     db = await openConfiguredDatabase(config, tools)
     await migrateUp(db, migrations)
     const redis = await openConfiguredRedis(config, tools.log)
-    opened = await openQueue(config, { db, redis, ...tools, clock: systemClock, tasks: [note], queues: ['default', 'mail'] })
+    opened = await openQueue(config, { db, redis, ...tools, clock: systemClock, tasks: [note, sum], queues: ['default', 'mail'] })
     admin = opened.admin
     close = async () => {
       await opened.close()
@@ -127,6 +128,21 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect(await admin.show('fails')).toMatchObject({ state: 'waiting', failures: 0, errors: [{ message: 'why' }] })
     await admin.remove('fails')
     await admin.cancel('later')
+  })
+
+  test('of a group the first hundred payloads are shown, and how many there are', async () => {
+    const [first] = await opened.queue.enqueueMany(
+      sum,
+      Array.from({ length: 120 }, (_, n) => ({ payload: { n }, group: 'g', queue: 'mail' })),
+    )
+    const shown = await admin.show(first?.id ?? '')
+    expect(shown).toMatchObject({ state: 'scheduled', task: 'note.sum', groupSize: 120 })
+    expect(shown.payload).toEqual(Array.from({ length: 100 }, (_, n) => ({ n })))
+    const [{ payload: { length = 0 } = {} } = {}] = (await admin.list('mail', 'scheduled')).items as { payload?: { length?: number } }[]
+    expect(length).toBe(100)
+    await enqueue('no-group')
+    expect(await admin.show('no-group')).not.toHaveProperty('groupSize')
+    expect([await admin.cancel(first?.id ?? ''), await admin.cancel('no-group')]).toEqual(['cancelled', 'cancelled'])
   })
 
   test('one that is done and kept is shown with its result, until when it is, and how far it said to be', async () => {

@@ -5,7 +5,7 @@ import { queueErrors } from '@/core/queue/queue'
 import type { Progress } from '@/core/queue/task'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
-import { readEnvelope } from './envelope'
+import { type Envelope, readEnvelope } from './envelope'
 import { readJson } from './json'
 import { unknownQueue } from './queue'
 
@@ -158,7 +158,7 @@ function viewOf(queue: string, task: StoredTask): TaskView {
     id,
     queue,
     state,
-    ...(read && { task: read.task, payload: read.payload, headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
+    ...(read && { task: read.task, ...payloadOf(read), headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
     ...(time && atMs !== undefined && { [time]: toTimestamp(atMs) }),
     ...(worker !== undefined && { worker }),
     ...(isCancelled && { isCancelled }),
@@ -166,4 +166,13 @@ function viewOf(queue: string, task: StoredTask): TaskView {
     ...(result !== undefined && { result: readJson(result) }),
     ...counts,
   }
+}
+
+/** So many of a group are shown; a page may have a thousand groups of a thousand. */
+const payloadsShownMax = 100
+
+function payloadOf({ payload, isGroup }: Envelope): Pick<TaskView, 'payload' | 'groupSize'> {
+  if (!isGroup) return { payload }
+  const payloads = payload as unknown[]
+  return { payload: payloads.slice(0, payloadsShownMax), groupSize: payloads.length }
 }

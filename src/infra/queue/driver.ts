@@ -84,6 +84,9 @@ export interface NewTask {
   /**
    * Collects: while there is a task of this key that has never been started, is not full and not due, this one's envelope is added to that one's,
    * after a line feed, and that is the one there is. `bytesMax` is of the envelopes together. 22 characters of a digest.
+   * It starts `delayMs` after the last came and at most `delayMaxMs` after the first, as was said then; at once when it is full, or when one comes that
+   * would make it larger: that one opens another. Those that are kept are remembered from when they are added; others, said in another call,
+   * are added again. Goes with neither `delayMs` of its own, `unique`, `after` nor `follower`.
    */
   group?: { key: string; countMax: number; bytesMax: number; delayMs: number; delayMaxMs: number }
   /**

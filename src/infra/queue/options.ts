@@ -1,4 +1,5 @@
 import { type Clock, yearMs } from '@/core/clock'
+import type { FieldProblem } from '@/core/error'
 import { type Check, defaultChecks, faultsAmong, text, whole } from '@/core/queue/checks'
 import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
 import type { TaskDefaults } from '@/core/queue/task'
@@ -35,9 +36,10 @@ const checks: Record<keyof EnqueueOptions, Check> = {
   group: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
 }
 
-/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. */
-export function checkOptions(options: EnqueueOptions): void {
+/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. @param more what is wrong besides */
+export function checkOptions(options: EnqueueOptions, more: readonly FieldProblem[] = []): void {
   let problems = faultsAmong(options, checks)
+  if (more.length > 0) problems = [...problems, ...more]
   const { delayMs, at, uniqueFor, uniqueKey } = options
   if (delayMs !== undefined && at !== undefined) problems = [...problems, { pointer: 'at', detail: 'and delayMs: say one' }]
   if (uniqueKey !== undefined && uniqueFor === undefined)

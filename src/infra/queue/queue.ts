@@ -8,6 +8,7 @@ import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
 import type { EnqueueReply, NewTask, QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
+import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
 import { batchesOf, placed } from './pieces'
@@ -60,17 +61,21 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     if (fault) throw new TaskRefused('PayloadInvalid', [fault])
     if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
-    const envelope = packEnvelope({ task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) })
+    const id = options.id ?? Bun.randomUUIDv7('base64url')
+    const group = groupOf(task, options)
+    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) }
+    const envelope = packEnvelope(group ? { ...parts, memberId: id } : parts)
     // The envelope is longer than the payload in it, so most are measured by their length alone.
     if (envelope.length * bytesPerUnitMax > payloadMaxBytes) refuseLarge(payload, payloadMaxBytes)
     const made: NewTask = {
-      id: options.id ?? Bun.randomUUIDv7('base64url'),
+      id,
       isIdKept: options.id !== undefined,
       priority: options.priority ?? task.defaults.priority,
       delayMs: options.at === undefined ? (options.delayMs ?? 0) : delayOf(options, clock),
       envelope,
     }
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
+    if (group) made.group = group
     return made
   }
 
@@ -95,7 +100,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options)
+      checkOptions(options, groupFaults(task, options))
       const [reply] = await hand(queue, [prepare(task, payload, options)], options.tx)
       return reply as Enqueued
     },
@@ -125,7 +130,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options)
+      checkOptions(options, groupFaults(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)

@@ -20,7 +20,7 @@ import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueHeldScript, enqueueScript } from './scripts/enqueue'
+import { enqueueRelatedScript, enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
@@ -94,7 +94,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   async function send(queue: string, tasks: readonly NewTask[], backlogMax: number | undefined): Promise<EnqueueReply[]> {
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, backlogMax ?? '', ...wordsOfTasks(tasks)]
-    const script = tasks.some(({ after }) => after) ? enqueueHeldScript : enqueueScript
+    const script = tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript
     const { reply, isAgain } = await link.ask(script, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies

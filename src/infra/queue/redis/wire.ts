@@ -37,7 +37,8 @@ const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durat
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique, lane, follower, after }: NewTask): void {
+export function checkTask(task: NewTask): void {
+  const { id, priority, delayMs, unique, lane, follower, after, group } = task
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
@@ -48,21 +49,35 @@ export function checkTask({ id, priority, delayMs, unique, lane, follower, after
       (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
     (lane === undefined || isId(lane)) &&
     (!follower || isId(follower.id)) &&
-    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after })}`)
+    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique)) &&
+    (!group || isGroup(task, group))
+  if (!isRight)
+    throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after, group })}`)
 }
+
+const isCount = (value: number) => Number.isInteger(value) && value > 0 && isDuration(value)
+const isGroup = (
+  { delayMs, unique, follower, after }: NewTask,
+  { key, countMax, bytesMax, delayMs: pauseMs, delayMaxMs }: NonNullable<NewTask['group']>,
+) =>
+  key.length === uniqueKeyLength &&
+  isId(key) &&
+  [countMax, bytesMax, pauseMs, delayMaxMs].every(isCount) &&
+  delayMaxMs >= pauseMs &&
+  !(delayMs > 0 || unique || follower || after)
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const task of tasks) {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower, after } = task
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, after, group } = task
     const flags =
       (isIdKept ? flagsOf.idKept : 0) +
       (unique ? flagsOf.unique : 0) +
       (lane === undefined ? 0 : flagsOf.lane) +
       (follower ? flagsOf.follower : 0)
-    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : delayMs > 0 ? 'd' : ''}`, restOf(task))
+    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : group ? 'g' : delayMs > 0 ? 'd' : ''}`, restOf(task))
     if (after) words.push(`${after.count} ${after.isDoneNeeded ? 1 : 0} ${delayMs}`)
+    else if (group) words.push(`${group.key} ${group.countMax} ${group.bytesMax} ${group.delayMs} ${group.delayMaxMs}`)
     else if (delayMs > 0) words.push(delayMs)
   }
   return words
@@ -84,7 +99,7 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   if (!Array.isArray(reply)) return tasks.map(({ id }) => ({ id, status: 'enqueued' }))
   return tasks.map(({ id }, i) => {
     const word = reply[i] as number | string
-    if (typeof word === 'string') return { id: word, status: 'unique' }
+    if (typeof word === 'string') return { id: word.slice(1), status: word[0] === '=' ? 'unique' : 'joined' }
     return { id, status: replies[word] ?? 'duplicate' }
   })
 }

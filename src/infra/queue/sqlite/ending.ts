@@ -49,7 +49,7 @@ export async function keep(
   await tell(session, summary.queue, task, { outcome: 'done', result: task.result })
 }
 
-async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
+export async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
   await tx.run(
     'insert into "queueTombstone" ("queue", "id", "until") values (?, ?, ?) on conflict do update set "until" = excluded."until"',
     [queue, id, nowMs + keptIdMs],

@@ -1,4 +1,5 @@
 import type { EnqueueReply, NewTask } from '../driver'
+import { collect } from './collect'
 import { end } from './ending'
 import { arrive, relate } from './followers'
 import { states } from './rows'
@@ -23,12 +24,19 @@ export async function enqueue(session: Session, queue: string, tasks: readonly N
 }
 
 async function enqueueOne(session: Session, queue: string, task: NewTask, calledOff: Set<string>): Promise<EnqueueReply> {
-  const { tx, nowMs } = session
-  const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = task
+  const { id, unique, group } = task
+  if (group) return collect(session, queue, task, group)
   if (unique) {
     const taken = await whoHas(session, queue, id, unique.key)
     if (taken) return taken
   }
+  return insertTask(session, queue, task, calledOff)
+}
+
+/** Its unique key is nobody else's. @param calledOff takes its id when it is cancelled at once, with what it was to wait for */
+export async function insertTask(session: Session, queue: string, task: NewTask, calledOff?: Set<string>): Promise<EnqueueReply> {
+  const { tx, nowMs } = session
+  const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = task
   const summary = await session.of(queue)
   const isScheduled = delayMs > 0 && !after
   const atMs = after ? nowMs : nowMs + delayMs
@@ -56,7 +64,7 @@ async function enqueueOne(session: Session, queue: string, task: NewTask, called
       await end(session, queue, cancelled, { outcome: 'cancelled' })
       summary.held--
       summary.cancelled++
-      calledOff.add(id)
+      calledOff?.add(id)
     }
   } else if (isScheduled) {
     summary.scheduled++
@@ -70,15 +78,19 @@ async function enqueueOne(session: Session, queue: string, task: NewTask, called
 
 /** @returns the reply when the key, or the id itself, is taken */
 async function whoHas(session: Session, queue: string, id: string, key: string): Promise<EnqueueReply | undefined> {
-  const { tx, nowMs } = session
+  if (await isKnown(session, queue, id)) return { id, status: 'duplicate' }
+  const holder = await holderOf(session, queue, key)
+  return holder === undefined ? undefined : { id: holder, status: 'unique' }
+}
+
+/** Whether there is such a task, or its id is remembered. */
+export async function isKnown({ tx, nowMs }: Session, queue: string, id: string): Promise<boolean> {
   const known = await tx.first(
     `select 1 from "queueTask" where "queue" = ?1 and "id" = ?2
       union all select 1 from "queueTombstone" where "queue" = ?1 and "id" = ?2 and "until" > ?3`,
     [queue, id, nowMs],
   )
-  if (known) return { id, status: 'duplicate' }
-  const holder = await holderOf(session, queue, key)
-  return holder === undefined ? undefined : { id: holder, status: 'unique' }
+  return known !== undefined
 }
 
 /** The id of the task that has a unique key. From one that has had it for its whole time it is taken away. */

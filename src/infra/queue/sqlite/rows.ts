@@ -12,6 +12,7 @@ import { errorsMax, type Finish, type Held, keptError, type PeekedTask, type Sto
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
  * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
  *   for how many ms it gets the key, when it is enqueued and when it is retried.
+ * - `groupKey`, `groupUntil`, `groupCount`: of one that collects others; see collect.ts.
  * - `errors`: JSON, `[[ms, attempt, message], …]`. `progress`: what an attempt has said last, until the task is gone. `result`: of a done one.
  *
  * - `follower`: of the task that is told how this one ends, `+<id>` when it wants the result, else `-<id>`. `needCount`: of one that is

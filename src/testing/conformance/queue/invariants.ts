@@ -167,6 +167,17 @@ function aKeyHasOneHolder(moment: Moment): string[] {
   })
 }
 
+function whatJoinsIsThere({ call, reply, after }: Moment): string[] {
+  if (call.is !== 'enqueue') return []
+  const there = new Map(everything(after).map(({ id, envelope }) => [id, envelope]))
+  return call.tasks.flatMap((task, i) => {
+    const { id, status } = (reply as EnqueueReply[])[i] as EnqueueReply
+    if (status !== 'joined') return []
+    const times = (there.get(id)?.split(task.envelope).length ?? 1) - 1
+    return times === 1 || (times > 1 && !task.isIdKept) ? [] : [`${task.id} is ${times} times in ${id}`]
+  })
+}
+
 function attemptsGrow(moment: Moment): string[] {
   return givenOf(moment).flatMap(({ id, attempt }) => (attempt > (moment.ledger.attempts.get(id) ?? 0) ? [] : [`${id} ${attempt}`]))
 }
@@ -181,6 +192,7 @@ export const invariants: readonly Invariant[] = [
   { name: 'I6', says: 'who is stale changes nothing', broken: theStaleChangeNothing },
   { name: 'I7', says: 'no task starts before its time', broken: noneStartsBeforeItsTime },
   { name: 'I9', says: 'a unique key has one holder', broken: aKeyHasOneHolder },
+  { name: 'groups', says: 'what has joined a group is in it, and once when its id is kept', broken: whatJoinsIsThere },
   { name: 'I14', says: 'dead letters go only when they are told to, or when they are older than they may be', broken: theDeadStay },
   {
     name: 'kept',

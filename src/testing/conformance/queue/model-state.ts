@@ -1,5 +1,16 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
-import type { Claimed, EndListener, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import {
+  type Claimed,
+  type EndListener,
+  errorsMax,
+  type Finish,
+  type Held,
+  keptError,
+  type NewTask,
+  type StoredTask,
+} from '@/infra/queue/driver'
+import { toTimestamp } from '@/core/clock'
+import type { ModelGroup } from './model-group'
 import { heldForOf, type Marks } from './model-held'
 
 /** A task as the model remembers it. */
@@ -37,6 +48,8 @@ export interface ModelQueue {
   /** Until when an id is remembered. */
   kept: Map<string, number>
   keys: Map<string, { id: string; untilMs: number }>
+  /** What collects, by its key. */
+  groups: Map<string, ModelGroup>
   /** How tasks have ended, by the id of the one that waits for them. */
   marks: Map<string, Marks>
   /** What each claim got. */
@@ -50,9 +63,20 @@ const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  groups: new Map(),
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 } },
   ...{ marks: new Map(), listeners: new Set(), endListeners: new Set() },
 })
+
+export const newTaskOf = ({ id, isIdKept, priority, delayMs, envelope, unique, follower, after }: NewTask, nowMs: number): ModelTask => ({
+  ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
+  ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+})
+
+export function keepError(task: ModelTask, message: string, nowMs: number) {
+  const error = { at: toTimestamp(nowMs), attempt: task.attempt, message: keptError(message) }
+  task.errors = [...task.errors, error].slice(-errorsMax)
+}
 
 export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
   task?.state === 'active' && task.attempt === attempt && task.nonce === nonce

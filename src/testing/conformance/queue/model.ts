@@ -1,14 +1,12 @@
-import { type Clock, toTimestamp } from '@/core/clock'
+import type { Clock } from '@/core/clock'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
   type Claimed,
   type EnqueueReply,
-  errorsMax,
   type Exchange,
   type Finish,
   type FinishStatus,
-  keptError,
   keptIdMs,
   type NewTask,
   operateMax,
@@ -17,6 +15,7 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { collect } from './model-group'
 import { drop, type Mark, modelRelations } from './model-held'
 import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
@@ -25,10 +24,12 @@ import {
   inOrder,
   isHolder,
   isSame,
+  keepError,
   leaveLine,
   type ModelQueue,
   type ModelTask,
   newQueue,
+  newTaskOf,
   nextDue,
   page,
   statsOf,
@@ -70,20 +71,23 @@ export function modelStore(clock: Clock): ModelStore {
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
-    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
+    const { id, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
+    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
-    const task: ModelTask = {
-      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
-      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
-    }
-    queue.tasks.set(id, task)
-    queue.total.enqueued++
-    if (after) relations.arrived(queue, task, after)
-    else start(queue, task)
+    add(queue, said)
     return { id, status: 'enqueued' }
+  }
+
+  function add(queue: ModelQueue, said: NewTask): ModelTask {
+    const task = newTaskOf(said, clock.nowMs())
+    queue.tasks.set(task.id, task)
+    queue.total.enqueued++
+    if (task.after) relations.arrived(queue, task, task.after)
+    else start(queue, task)
+    return task
   }
 
   function start(queue: ModelQueue, task: ModelTask) {
@@ -133,7 +137,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.failures++
       queue.total.failed++
     }
-    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error)
+    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error, clock.nowMs())
     if (said.outcome === 'dead') bury(queue, task)
     return 'ok'
   }
@@ -172,7 +176,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, poisonError(task.crashes))
+        keepError(task, poisonError(task.crashes), nowMs)
         bury(queue, task)
         poisoned.push(task.id)
       } else {
@@ -230,11 +234,6 @@ export function modelStore(clock: Clock): ModelStore {
 
   function schedule(task: ModelTask, delayMs: number) {
     Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
-    task.errors = [...task.errors, error].slice(-errorsMax)
   }
 
   /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */

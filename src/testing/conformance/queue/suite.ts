@@ -5,6 +5,7 @@ import { deadSuite } from './dead'
 import { enqueueSuite } from './enqueue'
 import { finishSuite } from './finish'
 import type { TestQueue } from './fixture'
+import { groupSuite } from './group'
 import { heldSuite } from './held'
 import { heldBeforeSuite } from './held-before'
 import { inspectSuite } from './inspect'
@@ -26,6 +27,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     cancel: cancelSuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a group': groupSuite,
     'a held task': heldSuite,
     'what a held task waits for': heldBeforeSuite,
     'what is kept': keptSuite,

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { type TaskState, taskStates } from '@/core/queue/admin'
 import type { Exchange, ExchangeReply, Finish, Held, NewTask, QueueDriver, ReapRule } from '@/infra/queue/driver'
 import type { HowItEnded } from './fixture'
+import { groupRules } from './trace-group'
 
 /**
  * Random work on a queue. A step says what is to be done in words that stay the same while a failing run is made shorter; which
@@ -106,13 +107,16 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
     freq: 2,
   })
   const follower = fc.option(fc.record({ id: fc.constantFrom(...followers), wantsResult: fc.boolean() }), { nil: undefined })
-  const task = fc
-    .record({ id, priority, delayMs, unique, follower, text: fc.constantFrom('', 'text', '\n"é世') })
-    .map(({ unique: said, follower: next, ...rest }): StepTask => {
-      const after = afters[rest.id]
-      const follower = next && next.id > rest.id ? next : undefined
-      return { ...rest, isIdKept: isKept(rest.id), ...(follower && { follower }), ...(after ? { after } : said && { unique: said }) }
-    })
+  const text = fc.constantFrom('', 'text', '\n"é世')
+  const alone = fc.record({ id, priority, delayMs, unique, follower, text }).map(({ unique: said, follower: next, ...rest }): StepTask => {
+    const after = afters[rest.id]
+    const follower = next && next.id > rest.id ? next : undefined
+    return { ...rest, isIdKept: isKept(rest.id), ...(follower && { follower }), ...(after ? { after } : said && { unique: said }) }
+  })
+  const grouped = fc
+    .record({ id: id.filter(each => !afters[each]), priority, text, group: groupRules(times.delays) })
+    .map((rest): StepTask => ({ ...rest, delayMs: 0, isIdKept: isKept(rest.id) }))
+  const task = fc.oneof({ weight: 2, arbitrary: alone }, { weight: 1, arbitrary: grouped })
   const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),

@@ -73,7 +73,7 @@ local related, hold, called_off = {}, {}, {}
 -- @returns held, or where it is when it is held no more, or nowhere when it is cancelled with one that it needs
 local function arrive(i)
   local key = B .. 'b:' .. ids[i]
-  local n, needs_done, delay = string.match(delays[i], '(%d+) (%d) (%d+)')
+  local n, needs_done, delay = string.match(more[i], '(%d+) (%d) (%d+)')
   local ended, dead = call('HLEN', key), {}
   if ended > 0 and needs_done == '1' then
     local outcomes = call('HGETALL', key)
@@ -93,16 +93,16 @@ local function arrive(i)
     fields[#fields + 1] = value
   end
   if needs_done == '1' then field('N', 1) end
-  delays[i] = tonumber(delay)
+  more[i] = tonumber(delay)
   local is_over = ended >= tonumber(n)
   if is_over then
-    field('r', hex(now + delays[i]))
+    field('r', hex(now + more[i]))
   else
     hold[#hold + 1] = now
     hold[#hold + 1] = ids[i]
   end
   related[#related + 1] = { id = ids[i], key = key, fields = fields, dead = dead, has_ends = ended + #dead > 0 }
-  return not is_over and 'held' or delays[i] > 0 and 'later' or 'line'
+  return not is_over and 'held' or more[i] > 0 and 'later' or 'line'
 end
 `
 /** Before they are in a place. */

@@ -18,6 +18,7 @@ import { laneMoves } from './lanes'
  *     x:<id>   list    the last errors
  *     r:<id>   string  its result, of a done one
  *     v:<id>   string  how far it is; whoever has one has a hash, too
+ *     g:<key>  string  the group that collects under a key; see collect.ts
  *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
