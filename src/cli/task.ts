@@ -5,6 +5,7 @@ import type { Config } from '@/core/config/settings'
 import { yearMs } from '@/core/clock'
 import { AppError, exitCodes, StartError } from '@/core/error'
 import { refuseIdleTasks } from '@/core/role'
+import { worksOf } from '@/core/works'
 import type { AnyTask } from '@/core/queue/task'
 import { type QueueAdmin, type TaskState, taskStates } from '@/core/queue/admin'
 import { isEmbedded, sqlitePath } from '@/infra/database/open'
@@ -95,7 +96,12 @@ export const taskCommand: Command = {
 async function withQueue<T>(config: Config, work: (queue: OpenQueue) => Promise<T>): Promise<T> {
   if (isEmbedded(config) && !existsSync(sqlitePath(config)))
     throw new StartError(`there is no database yet; ${sqlitePath(config)} is made by the first start, or by 'bingo migrate up'`)
-  const opened = await openPorts(config, new Set(['queue']), { ...toolsOf(config), tasks: tasksOf(roles), queues: queuesOf(roles) })
+  const opened = await openPorts(config, new Set(['queue']), {
+    ...toolsOf(config),
+    tasks: tasksOf(roles),
+    queues: queuesOf(roles),
+    rules: worksOf(roles).queues,
+  })
   try {
     if (opened.db) await refuseOldTables(opened.db)
     return await work(opened.queue as OpenQueue)

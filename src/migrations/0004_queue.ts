@@ -79,6 +79,13 @@ export const migration: Migration = {
       `insert into "queueTask" (${columns}) select ${columns} from "queueTaskBefore"`,
       'drop table "queueTaskBefore"',
       ...indexes,
+      `create table "queueHistory" (
+        "queue" text not null,
+        "at" integer not null,
+        "total" text not null,
+        "seen" text not null,
+        primary key ("queue", "at")
+      ) strict, without rowid`,
       `create table "queueEnded" (
         "queue" text not null,
         "follower" text not null,
@@ -101,6 +108,7 @@ export const migration: Migration = {
   // What these columns say would be lost; an older version has no use for it.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop table "queueHistory"',
       'drop index "queueTask_ended"',
       'drop table "queueEnded"',
       'alter table "queueSummary" drop column "isPaused"',

@@ -1,7 +1,7 @@
 import { dayMs, monthMs } from '../clock'
 import { nearest } from '../config/leaf'
 import type { FieldProblem } from '../error'
-import type { Backoff, GroupRule, Limit, Rate, TaskDefaults, TaskRules } from './task'
+import type { Backoff, GroupRule, TaskDefaults } from './task'
 
 /**
  * What may be said of tasks, in a declaration and when one is enqueued. The types are not trusted: a number may have been computed
@@ -16,8 +16,6 @@ const priorityMax = 9
 const factorMax = 10
 const groupCountMax = 1000
 const groupBytesMax = 1_048_576
-const limitNameMax = 32
-const limitMax = 1_000_000
 
 /** As names of tasks and limits are: letters and digits, and single `.`, `_` and `-` between them. */
 export const namePattern = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
@@ -45,34 +43,19 @@ export const defaultChecks: Record<keyof TaskDefaults, Check> = {
   keepForMs: whole(0, monthMs),
 }
 
-const rateChecks: Record<keyof Rate, Check> = { count: whole(1, limitMax), perMs: whole(1, dayMs), burst: whole(1, limitMax) }
-/** Of a limit, or of a queue. */
-export const rateFault = (value: unknown): string | undefined => faultWithin(value, rateChecks, ['count', 'perMs'])
-
-const limitChecks: Record<keyof Limit, Check> = {
-  name: text(
-    value => value.length <= limitNameMax && namePattern.test(value),
-    `like 'mail.provider': letters, digits and . _ -, at most ${limitNameMax}`,
-  ),
-  concurrency: whole(1, limitMax),
-  rate: rateFault,
-}
 const groupChecks: Record<keyof GroupRule, Check> = {
   countMax: whole(1, groupCountMax),
   bytesMax: whole(1, groupBytesMax),
   delayMs: whole(1, dayMs),
   delayMaxMs: whole(1, dayMs),
 }
-export const ruleChecks: Record<keyof TaskRules, Check> = {
-  limit: value => faultWithin(value, limitChecks, ['name']),
-  group(value) {
-    const fault = faultWithin(value, groupChecks)
-    if (fault !== undefined) return fault
-    const { delayMs, delayMaxMs } = value as GroupRule
-    return delayMaxMs !== undefined && delayMaxMs < (delayMs ?? groupDefaults.delayMs)
-      ? `has a delayMaxMs below its delayMs, which is ${groupDefaults.delayMs} by default`
-      : undefined
-  },
+export function groupFault(value: unknown): string | undefined {
+  const fault = faultWithin(value, groupChecks)
+  if (fault !== undefined) return fault
+  const { delayMs, delayMaxMs } = value as GroupRule
+  return delayMaxMs !== undefined && delayMaxMs < (delayMs ?? groupDefaults.delayMs)
+    ? `has a delayMaxMs below its delayMs, which is ${groupDefaults.delayMs} by default`
+    : undefined
 }
 
 export const groupDefaults: Required<GroupRule> = { countMax: 100, bytesMax: 262_144, delayMs: 1000, delayMaxMs: 10_000 }
@@ -91,7 +74,7 @@ export function faultsAmong(said: object, checks: Readonly<Record<string, Check>
 }
 
 /** What is wrong with the fields of a value, in one sentence. */
-function faultWithin(value: unknown, checks: Readonly<Record<string, Check>>, needed: readonly string[] = []): string | undefined {
+export function faultWithin(value: unknown, checks: Readonly<Record<string, Check>>, needed: readonly string[] = []): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return `must be an object of ${Object.keys(checks).join(', ')}`
   const missing = needed.filter(name => (value as Record<string, unknown>)[name] === undefined)
   if (missing.length > 0) return `needs ${missing.join(' and ')}`

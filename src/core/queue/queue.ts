@@ -9,13 +9,14 @@ import type { AnyTask, EndedTask, Task, TaskDefaults } from './task'
 export interface Queue {
   /**
    * @throws TaskRefused for what can never be enqueued, QueueUnavailable when the queue cannot be reached or refuses writes: then
-   * nothing was enqueued, or, when no answer came, the same call with the same `id` is safe to repeat
+   * nothing was enqueued, or, when no answer came, the same call with the same `id` is safe to repeat. QueueFull when it has its
+   * `backlogMax`: then nothing was enqueued; in a transaction on MySQL the task waits in the outbox instead
    */
   enqueue<P>(task: Task<P>, payload: P, options?: EnqueueOptions): Promise<Enqueued>
   /**
    * Many of one task, up to 10,000, with replies in their order. One that can never be enqueued refuses all of them. Without `tx` they go
    * to the queue in batches of up to 1,000: when it cannot be reached midway, those before are enqueued; give each an `id`, and the same
-   * call is safe to repeat. Throws like `enqueue`.
+   * call is safe to repeat. Throws like `enqueue`; when the queue is full midway, the cause of its QueueFull is a PartlyEnqueued that says which are enqueued.
    */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
   /**
@@ -140,6 +141,18 @@ export const refusals = {
 } as const
 export type RefusalCode = keyof typeof refusals
 const problemsSaidMax = 10
+
+/** Of many that were to be enqueued some are, before the queue was full. */
+export class PartlyEnqueued extends Error {
+  override readonly name = 'PartlyEnqueued'
+  /** In the order of the items; undefined for each that is not enqueued. */
+  readonly replies: readonly (Enqueued | undefined)[]
+
+  constructor(replies: readonly (Enqueued | undefined)[]) {
+    super(`of ${replies.length} tasks ${replies.filter(reply => reply !== undefined).length} are enqueued, the others are not`)
+    this.replies = replies
+  }
+}
 
 export const queueErrors = defineErrors({
   QueueUnavailable: ['Unavailable', 'The queue cannot be reached, or takes no writes.'],

@@ -1,6 +1,7 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
-import { defaultChecks, faultsAmong, groupDefaults, namePattern, ruleChecks } from './checks'
+import { type Check, defaultChecks, faultsAmong, groupDefaults, groupFault, namePattern } from './checks'
+import { type Limit, limitFault } from './limit'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -47,29 +48,6 @@ export interface TaskRules {
 }
 
 /**
- * How much of something is done at a time, and how fast, over all processes. Each `key` that tasks are enqueued with is limited by itself,
- * and keys take turns, so that the backlog of one does not make the others wait; without a key it is one limit for all of its tasks.
- * With neither number it is fair, and no more. It holds within a queue.
- */
-export interface Limit {
-  /** 1–32 characters, as in the name of a task. Limits of one name are the same limit. */
-  readonly name: string
-  /** How many run at a time, 1–1,000,000. */
-  readonly concurrency?: number
-  readonly rate?: Rate
-}
-
-/** So many starts of attempts in so many milliseconds, evenly spread, with retries. */
-export interface Rate {
-  /** 1–1,000,000. */
-  count: number
-  /** 1–86,400,000. */
-  perMs: number
-  /** How many may start at once after a silence, 1–1,000,000; a tenth of a second's worth by default, and one at least. */
-  burst?: number
-}
-
-/**
  * What is enqueued with the same `group` is collected into one task, which starts when one of these is reached: so many, so large, nothing new
  * for `delayMs`, or `delayMaxMs` after the first.
  */
@@ -113,6 +91,8 @@ export const taskDefaults: Required<TaskDefaults> = {
 }
 
 const nameMax = 64
+
+const ruleChecks: Record<keyof TaskRules, Check> = { limit: limitFault, group: groupFault }
 
 /**
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a

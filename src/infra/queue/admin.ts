@@ -1,4 +1,4 @@
-import { toTimestamp } from '@/core/clock'
+import { type Clock, systemClock, toTimestamp } from '@/core/clock'
 import { defineErrors } from '@/core/error'
 import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskStates } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
@@ -7,6 +7,9 @@ import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
 import { type Envelope, readEnvelope } from './envelope'
 import { readJson } from './json'
+import { bulkFaults, runBulk } from './operate/bulk'
+import { errorsOf } from './operate/errors'
+import { paceOf } from './operate/rates'
 import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
@@ -33,6 +36,7 @@ export interface QueueAdminOptions {
   /** Signs page tokens. */
   seal: Seal
   leaseMs: number
+  clock?: Clock
 }
 
 const pageSizeMax = 1000
@@ -40,14 +44,19 @@ const pageSizeDefault = 50
 /** Findings of the outbox that are told; more of one kind tell nothing more. */
 const givenUpMax = 1000
 
+const scannedDefault = 10_000
+const scannedMost = 1_000_000
+
 const pageErrors = defineErrors({
   PageSize: ['InvalidArgument', 'pageSize must be a whole number from 1; no page has more than 1000.'],
   PageToken: ['InvalidArgument', 'This page token does not belong to this list. Start again without one.'],
   State: ['InvalidArgument', `The state of tasks is one of ${taskStates.join(', ')}.`],
+  Bulk: ['InvalidArgument', 'That cannot be done with many tasks.'],
+  ScannedMax: ['InvalidArgument', 'scannedMax must be a whole number from 1 to 1,000,000.'],
 })
 
 /** What operators do, over any driver. An id is looked for in every queue, unless one is named: there are few, and operators are patient. */
-export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: QueueAdminOptions): QueueAdmin {
+export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock = systemClock }: QueueAdminOptions): QueueAdmin {
   function checked(queue: string): string {
     if (!queues.includes(queue)) throw queueErrors.UnknownQueue({ problems: [unknownQueue(queue, queues)] })
     return queue
@@ -117,9 +126,22 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       if (answer === 'active') throw queueErrors.TaskActive()
     },
 
+    async *bulk(queue, bulk) {
+      checked(queue)
+      if (bulk.action === 'move') checked(bulk.to)
+      const problems = bulkFaults(queue, bulk)
+      if (problems.length > 0) throw pageErrors.Bulk({ problems })
+      yield* runBulk({ driver, clock }, queue, bulk)
+    },
+
+    async errors(queue, { scannedMax = scannedDefault } = {}) {
+      if (!Number.isInteger(scannedMax) || scannedMax < 1 || scannedMax > scannedMost) throw pageErrors.ScannedMax()
+      return errorsOf(driver, checked(queue), scannedMax)
+    },
+
     async stats(queue) {
-      const [stats, kept] = await Promise.all([driver.stats(checked(queue)), outbox?.count(queue)])
-      return { queue, ...stats, ...(kept !== undefined && { outbox: kept }) }
+      const [stats, history, kept] = await Promise.all([driver.stats(checked(queue)), driver.history(queue), outbox?.count(queue)])
+      return { queue, ...stats, ...paceOf(stats.total, history), ...(kept !== undefined && { outbox: kept }) }
     },
 
     pause: queue => driver.pause(checked(queue)),
@@ -151,7 +173,7 @@ const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt' | 'kep
 }
 
 function viewOf(queue: string, task: StoredTask): TaskView {
-  const { id, state, envelope, atMs, isCancelled, worker, progress, result, ...counts } = task
+  const { id, state, envelope, atMs, isCancelled, worker, progress, result, unique, ...counts } = task
   const read = envelope === undefined ? undefined : readEnvelope(envelope)
   const time = timeOf[state]
   return {

@@ -24,6 +24,9 @@ export interface EnvelopeOptions {
   keepForMs?: number
   /** Milliseconds since 1970. */
   deadlineMs?: number
+  /** What is known of them where the task is kept; here they are for who counts how long it has waited since. */
+  delayMs?: number
+  atMs?: number
 }
 
 /** What one task, or one member of a group, is packed from. */
@@ -40,6 +43,9 @@ type Packed = [
   said?: EnvelopeOptions | 0,
   memberId?: string,
 ]
+
+/** From when it could have been started, by the clock of the process that enqueued it. */
+export const readyMsOf = ({ enqueuedAtMs, said: { delayMs = 0, atMs = 0 } }: Envelope): number => Math.max(enqueuedAtMs + delayMs, atMs)
 
 /** As short as JSON can be, since a million of them may wait. Has no line feed. @throws TypeError when the payload cannot be written as JSON */
 export function packEnvelope({ task, payload, enqueuedAtMs, headers, said, memberId }: EnvelopeParts): string {

@@ -83,15 +83,20 @@ export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
 const nothingSaid: EnvelopeOptions = Object.freeze({})
 
 /** What of it goes with the task: only what was said, so that the defaults of a newer version hold for what waits. */
-export function saidOf({ maxRetries, backoff, timeoutMs, keepForMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+export function saidOf(options: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+  const { maxRetries, backoff, timeoutMs, keepForMs, deadline, delayMs = 0, at } = options
   const isRetrySaid = maxRetries !== undefined || backoff !== undefined
-  if (!isRetrySaid && timeoutMs === undefined && keepForMs === undefined && deadline === undefined) return nothingSaid
+  const isTimeSaid = timeoutMs !== undefined || deadline !== undefined || delayMs > 0 || at !== undefined
+  if (!isRetrySaid && !isTimeSaid && keepForMs === undefined) return nothingSaid
   const deadlineMs = deadline === undefined ? undefined : instantMs(deadline)
+  const atMs = at === undefined ? undefined : instantMs(at)
   return {
     ...(maxRetries !== undefined && { maxRetries }),
     ...(backoff && { backoff }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(keepForMs !== undefined && { keepForMs }),
     ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(delayMs > 0 && { delayMs }),
+    ...(atMs !== undefined && { atMs }),
   }
 }

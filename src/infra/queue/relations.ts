@@ -22,7 +22,10 @@ export interface Relating {
   queueOf(task: AnyTask, options: EnqueueOptions): string
   /** @throws TaskRefused with all that is wrong */
   prepare(step: Step): NewTask
-  hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]>
+  /** Whether no more than so many may wait in it. */
+  isBounded(queue: string): boolean
+  /** @param isLetIn whether it has room for these, however full it is. @throws QueueFull */
+  hand(queue: string, made: NewTask[], tx: Database | undefined, isLetIn: boolean): Promise<Enqueued[]>
 }
 
 const chainMax = 100
@@ -123,10 +126,13 @@ function prepared(relating: Relating, { task, payload, options }: Step, { queue,
   }
 }
 
-/** In their order, though it takes several calls. */
+/** In their order, though it takes several calls. Room is asked for once, for the first, which would wait for the others for ever. */
 async function handAll(relating: Relating, queue: string, tasks: readonly NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
-  const replies: Enqueued[] = []
-  for (const { made } of batchesOf(tasks.map(task => [queue, task]))) replies.push(...(await relating.hand(queue, made, tx)))
+  const { isBounded, hand } = relating
+  const alone = isBounded(queue) ? tasks.slice(0, 1) : []
+  const replies = alone.length > 0 ? await hand(queue, alone, tx, false) : []
+  for (const { made } of batchesOf(tasks.slice(alone.length).map(task => [queue, task])))
+    replies.push(...(await hand(queue, made, tx, true)))
   return replies
 }
 

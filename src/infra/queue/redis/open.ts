@@ -4,17 +4,20 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RedisScript, RedisServer } from '../../redis'
 import {
+  type BuryAnswer,
   type CancelAnswer,
   type EnqueueReply,
   type Exchange,
+  keptError,
   type NewTask,
   operateMax,
   type QueueDriver,
-  refuseMore,
   type RemoveAnswer,
   reportMax,
   type RetryAnswer,
 } from '../driver'
+import { refuseMore } from '../refuse-more'
+import { packSeen } from '../snapshot'
 import { type Batches, createBatches } from './batches'
 import { createEnds } from './ends'
 import { createLink } from './link'
@@ -26,8 +29,8 @@ import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
 import { beforeScript } from './scripts/held'
 import { peekScript, reportScript } from './scripts/kept'
-import { listScript, probeScript, showScript, statsScript } from './scripts/look'
-import { cancelScript, removeScript, retryScript } from './scripts/operate'
+import { historyScript, listScript, probeScript, showScript, statsScript } from './scripts/look'
+import { buryScript, cancelScript, removeScript, retryScript } from './scripts/operate'
 import { pauseScript } from './scripts/pause'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
@@ -39,6 +42,7 @@ import {
   heldOf,
   metaKeyOf,
   peekedTasks,
+  readSnapshot,
   storedTask,
   wakeKeyOf,
   wordsOfClaim,
@@ -126,10 +130,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   /** A script answers for as many as it may take time for, and for one at least. */
-  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
+  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[], wordsOf = (id: string) => [id]): Promise<T[]> {
     refuseMore(ids.length, operateMax)
     const answers: T[] = []
-    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
+    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length).flatMap(wordsOf))) as T[]))
     return answers
   }
 
@@ -163,8 +167,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },
-    async reap(queue, { leaseMs, crashesMax, keepDeadMs }) {
-      const reply = await ask(reapScript, queue, leaseMs, crashesMax, keepDeadMs ?? '')
+    async reap(queue, { leaseMs, crashesMax, keepDeadMs, seen }) {
+      const reply = await ask(reapScript, queue, leaseMs, crashesMax, keepDeadMs ?? '', seen ? packSeen(seen) : '')
       const [again, poisoned, more, isCheckDue, done, dead] = reply as [string[], string[], number, number, number, number]
       return {
         ...{ again, poisoned, more: more === 1 },
@@ -175,6 +179,15 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
     retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
     remove: (queue, ids) => operate<RemoveAnswer>(removeScript, queue, ids),
+    bury: (queue, letters) => {
+      const errors = new Map(letters.map(({ id, error }) => [id, keptError(error)]))
+      return operate<BuryAnswer>(
+        buryScript,
+        queue,
+        letters.map(({ id }) => id),
+        id => [id, errors.get(id) ?? ''],
+      )
+    },
     async show(queue, id) {
       const reply = await ask(showScript, queue, id)
       return reply ? storedTask(reply) : undefined
@@ -201,6 +214,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         total,
         ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }),
       }
+    },
+    async history(queue) {
+      const [nowMs, snapshots] = (await ask(historyScript, queue)) as [number, string[]]
+      return snapshots.flatMap(text => readSnapshot(text, nowMs))
     },
     async fsck(queue, options) {
       if (options.cursor === undefined) checkedSince.set(queue, connection.runId)

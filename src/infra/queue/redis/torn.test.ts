@@ -181,6 +181,17 @@ const scenes: Scene[] = [
   },
   { name: 'cancel of an active task', prepare: claimed, act: driver => driver.cancel(queue, ['first']), runs: { ...once, first: [0, 1] } },
   {
+    name: 'burial of what waits and of what is scheduled',
+    prepare: driver => driver.enqueue(queue, [...kinds, named('later', { delayMs: 5 })]),
+    act: driver =>
+      driver.bury(
+        queue,
+        ['first', 'later'].map(id => ({ id, error: 'no' })),
+      ),
+    runs: { ...once, first: [0, 1], later: [0, 1] },
+    mayDie: ['first', 'later'],
+  },
+  {
     name: 'remove of a dead letter',
     prepare: dead,
     act: driver => driver.remove(queue, ['first']),
@@ -282,7 +293,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
         const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|dead|done|b:.*|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+          each => !/^(m|w|hist|dead|done|b:.*|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )
         expect([where, left]).toEqual([where, []])
       }

@@ -8,11 +8,14 @@ import {
   type Finish,
   type FinishStatus,
   type Held,
+  historyMs,
   keptError,
   type NewTask,
   type PeekedTask,
+  type Snapshot,
   type StoredTask,
 } from '../driver'
+import { readSeen, readTotal } from '../snapshot'
 import { wordsOfLimits } from './limits'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
@@ -170,7 +173,7 @@ const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? p
 
 /** What the flags of an entry say besides, and how long its head is with that. */
 function partsOf(entry: string): { lane?: string; length: number } {
-  const flags = Number.parseInt(entry[1] as string, 16)
+  const flags = flagsIn(entry)
   let at = headLength + (flags & flagsOf.unique ? uniqueKeyLength + uniqueForLength : 0)
   const next = () => {
     const from = at + 2
@@ -180,6 +183,14 @@ function partsOf(entry: string): { lane?: string; length: number } {
   const lane = flags & flagsOf.lane ? next() : undefined
   if (flags & flagsOf.follower) next()
   return lane === undefined ? { length: at } : { lane, length: at }
+}
+
+const flagsIn = (entry: string) => Number.parseInt(entry[1] as string, 16)
+
+function uniqueOf(entry: string): NewTask['unique'] {
+  if (entry === '' || !(flagsIn(entry) & flagsOf.unique)) return undefined
+  const [from, to] = [headLength + uniqueKeyLength, headLength + uniqueKeyLength + uniqueForLength]
+  return { key: entry.slice(headLength, from), forMs: Number.parseInt(entry.slice(from, to), 16) }
 }
 
 export function storedTask(reply: unknown): StoredTask {
@@ -199,6 +210,8 @@ export function storedTask(reply: unknown): StoredTask {
     errors: errors.map(errorOf),
   }
   const { lane } = entry === '' ? {} : partsOf(entry)
+  const unique = uniqueOf(entry)
+  if (unique) task.unique = unique
   if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
@@ -206,6 +219,13 @@ export function storedTask(reply: unknown): StoredTask {
   if (result !== '') task.result = result
   if (state === 'held') task.heldFor = Number(fields['n'] ?? 0) - endedCount
   return task
+}
+
+/** Of `<ms> <totals>|<what was seen>`. */
+export function readSnapshot(text: string, nowMs: number): Snapshot[] {
+  const [, at, counted = '', seen = ''] = /^(\d+) ([^|]*)\|(.*)$/.exec(text) ?? []
+  const agoMs = nowMs - Number(at)
+  return agoMs >= 0 && agoMs <= historyMs ? [{ agoMs, total: readTotal(counted), seen: readSeen(seen) }] : []
 }
 
 const outcomes: Record<string, Ended['outcome']> = { d: 'done', x: 'dead', c: 'cancelled' }

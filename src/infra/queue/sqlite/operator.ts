@@ -1,10 +1,10 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
-import type { CancelAnswer, RemoveAnswer, RetryAnswer, StoredTask } from '../driver'
+import type { BuryAnswer, CancelAnswer, Letter, RemoveAnswer, RetryAnswer, StoredTask } from '../driver'
 import { end } from './ending'
 import { holderOf } from './enqueue'
-import { endingColumns, endingOf, shownColumns, states, storedTask } from './rows'
+import { endingColumns, endingOf, shownColumns, states, storedTask, withError } from './rows'
 import { atTail, type Session, summaryOf } from './session'
 
 /** What operators do. */
@@ -56,6 +56,31 @@ export async function remove(session: Session, queue: string, id: string): Promi
   if (row['state'] === states.active) return 'active'
   await removeResting(session, queue, row)
   return 'removed'
+}
+
+export async function buryResting(session: Session, queue: string, { id, error }: Letter): Promise<BuryAnswer> {
+  const row = await session.tx.first(
+    'select "seq", "state", "attempt", "errors", "follower", "needCount" from "queueTask" where "queue" = ? and "id" = ?',
+    [queue, id],
+  )
+  if (!row) return 'absent'
+  const state = row['state']
+  if (state === states.active) return 'active'
+  if (row['follower'] !== null || row['needCount'] !== null || state === states.done) return 'unfit'
+  if (state === states.dead) return 'dead'
+  const summary = await session.of(queue)
+  const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: error })
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.dead}, "line" = ?, "at" = ?, "errors" = ?, "uniqueUntil" = null where "seq" = ?`,
+    [atTail(summary), session.nowMs, errors, row['seq'] ?? null],
+  )
+  session.ended(queue, id)
+  if (state === states.waiting) summary.waiting--
+  else summary.scheduled--
+  summary.dead++
+  summary.died++
+  summary.nextDueMs = undefined
+  return 'buried'
 }
 
 async function removeResting(session: Session, queue: string, row: SqlRow): Promise<void> {

@@ -12,6 +12,7 @@ import {
 import { toTimestamp } from '@/core/clock'
 import type { ModelGroup } from './model-group'
 import { heldForOf, type Marks } from './model-held'
+import type { ModelHistory } from './model-history'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -55,6 +56,7 @@ export interface ModelQueue {
   /** What each claim got. */
   claims: Map<string, string[]>
   total: QueueStats['total']
+  history: ModelHistory
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
   endListeners: Set<EndListener>
 }
@@ -64,7 +66,7 @@ const priorities = 10
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
   groups: new Map(),
-  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 } },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, history: [] },
   ...{ marks: new Map(), listeners: new Set(), endListeners: new Set() },
 })
 
@@ -106,9 +108,10 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(queue: ModelQueue, task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, progress, result } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, unique, progress, result } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
+    ...(unique ? { unique } : {}),
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
     ...(state === 'held' ? { heldFor: heldForOf(queue, task) } : {}),
@@ -117,12 +120,15 @@ export function storedOf(queue: ModelQueue, task: ModelTask | undefined): Stored
   }
 }
 
-export function page(queue: ModelQueue, state: TaskState, count: number, from: number) {
+/** A page begins behind the task with which the one before has ended, or with the first when that one is gone. */
+export function page(queue: ModelQueue, state: TaskState, count: number, after: string | undefined) {
   const tasks = inOrder(queue, state)
-  const next = from + count
+  const from = tasks.findIndex(({ id }) => id === after) + 1
+  const shown = tasks.slice(from, from + count)
+  const last = shown.at(-1)
   return {
-    tasks: tasks.slice(from, next).flatMap(task => storedOf(queue, task) ?? []),
-    ...(next < tasks.length ? { cursor: String(next) } : {}),
+    tasks: shown.flatMap(task => storedOf(queue, task) ?? []),
+    ...(last && from + count < tasks.length ? { cursor: last.id } : {}),
   }
 }
 

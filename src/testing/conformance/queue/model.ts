@@ -8,6 +8,7 @@ import {
   type Finish,
   type FinishStatus,
   keptIdMs,
+  type Letter,
   type NewTask,
   operateMax,
   poisonError,
@@ -17,6 +18,7 @@ import {
 } from '@/infra/queue/driver'
 import { collect } from './model-group'
 import { drop, type Mark, modelRelations } from './model-held'
+import { noteHistory, snapshots } from './model-history'
 import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
   beat,
@@ -160,8 +162,9 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs, seen }: ReapRule) {
     const nowMs = clock.nowMs()
+    noteHistory(queue, nowMs, seen)
     const { done, dead } = over(queue, keepDeadMs, nowMs)
     for (const task of done) drop(queue, task)
     for (const task of dead) end(queue, task, { outcome: 'cancelled' })
@@ -224,6 +227,18 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
+  function buryResting(queue: ModelQueue, { id, error }: Letter) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active') return 'active'
+    if (task.follower || task.after || task.state === 'done') return 'unfit'
+    if (task.state === 'dead') return 'dead'
+    keepError(task, error, clock.nowMs())
+    leaveLine(queue, task)
+    bury(queue, task)
+    return 'buried'
+  }
+
   function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
     const line = queue.lines[task.priority] as string[]
     if (place === 'head') line.unshift(task.id)
@@ -269,10 +284,10 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
-    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+    const onEach = <S, T>(name: string, subjects: readonly S[], work: (queue: ModelQueue, subject: S) => T): Promise<T[]> =>
       on(name, queue => {
-        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
-        return ids.map(id => work(queue, id))
+        if (subjects.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${subjects.length}`)
+        return subjects.map(subject => work(queue, subject))
       })
     return {
       async enqueue(name, tasks, { tx } = {}) {
@@ -285,8 +300,10 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
+      bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      list: (name, state, count, cursor) => on(name, queue => page(queue, state, count, cursor)),
+      history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
       stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: (name, reports) => on(name, queue => report(queue, reports)),

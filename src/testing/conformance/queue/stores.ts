@@ -137,12 +137,12 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     return (replies as string[][]).flat()
   }
   /**
-   * Counters, the word that something waits, and what expires by itself: ids that are remembered, claims, ends of which nobody has heard, and
-   * names of groups.
+   * Counters and their history, the word that something waits, and what expires by itself: ids that are remembered, claims, ends of which
+   * nobody has heard, and names of groups.
    */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
-    if (suffix === 'm' || suffix === 'w') return false
+    if (suffix === 'm' || suffix === 'w' || suffix === 'hist') return false
     return !/^(b|d|cl|g):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 

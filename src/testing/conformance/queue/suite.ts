@@ -1,4 +1,5 @@
 import { describe } from 'bun:test'
+import { burySuite } from './bury'
 import { cancelSuite } from './cancel'
 import { claimSuite } from './claim'
 import { deadSuite } from './dead'
@@ -8,6 +9,7 @@ import type { TestQueue } from './fixture'
 import { groupSuite } from './group'
 import { heldSuite } from './held'
 import { heldBeforeSuite } from './held-before'
+import { historySuite } from './history'
 import { inspectSuite } from './inspect'
 import { keptSuite } from './kept'
 import { leaseSuite } from './lease'
@@ -25,6 +27,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     claim: claimSuite,
     'the end of an attempt': finishSuite,
     cancel: cancelSuite,
+    burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
     'a group': groupSuite,
@@ -33,6 +36,7 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     'what is kept': keptSuite,
     progress: progressSuite,
     'what operators see': inspectSuite,
+    'its history': historySuite,
     'what workers are told': watchSuite,
     'many at once': togetherSuite,
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { type TaskState, taskStates } from '@/core/queue/admin'
-import type { Exchange, ExchangeReply, Finish, Held, NewTask, QueueDriver, ReapRule } from '@/infra/queue/driver'
+import type { Exchange, ExchangeReply, Finish, Held, Letter, NewTask, QueueDriver, ReapRule } from '@/infra/queue/driver'
 import type { HowItEnded } from './fixture'
 import { groupRules } from './trace-group'
 
@@ -14,7 +14,7 @@ export type Step =
   | { is: 'beat'; leaseMs: number; who: readonly Who[] }
   | { is: 'reap'; crashesMax: number; keepDeadMs: number | undefined }
   | { is: 'report'; reports: readonly { who: Who; progress: string }[] }
-  | { is: 'cancel' | 'retry' | 'remove'; which: readonly Which[] }
+  | { is: 'cancel' | 'retry' | 'remove' | 'bury'; which: readonly Which[] }
   /** The last call but so many is made again, as when its answer was lost. */
   | { is: 'resend'; back: number }
   | { is: 'pass'; ms: number }
@@ -32,6 +32,7 @@ export type Call = {
   | { is: 'reap'; rule: ReapRule }
   | { is: 'report'; reports: (Held & { progress: string })[] }
   | { is: 'cancel' | 'retry' | 'remove'; ids: string[] }
+  | { is: 'bury'; letters: Letter[] }
 )
 
 interface StepTask extends Omit<NewTask, 'envelope'> {
@@ -164,7 +165,7 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
     {
       weight: 6,
       arbitrary: fc.record({
-        is: fc.constantFrom('cancel' as const, 'cancel' as const, 'retry' as const, 'remove' as const),
+        is: fc.constantFrom('cancel' as const, 'cancel' as const, 'retry' as const, 'remove' as const, 'bury' as const),
         which: fc.array(fc.record<Which>({ state: fc.constantFrom(...taskStates, 'active', 'dead'), nth: fc.nat({ max: 5 }), id }), {
           minLength: 1,
           maxLength: 3,
@@ -226,6 +227,8 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
     case 'retry':
     case 'remove':
       return { is: step.is, by, ids: step.which.map(each => idOf(each, there[each.state])) }
+    case 'bury':
+      return { is: 'bury', by, letters: step.which.map(each => ({ id: idOf(each, there[each.state]), error: 'buried' })) }
     case 'resend':
       return resendable(memory, step.back)
     default:
@@ -288,6 +291,8 @@ export function make(driver: QueueDriver, queue: string, call: Call): Promise<un
       return driver.beat(queue, call.leaseMs, call.held)
     case 'reap':
       return driver.reap(queue, call.rule)
+    case 'bury':
+      return driver.bury(queue, call.letters)
     case 'report':
       return driver.report(queue, call.reports)
     default:

@@ -62,6 +62,7 @@ const damages: Damage[] = [
   { kind: 'd:', keys: ({ kept }) => every('d', kept) },
   { kind: 'm', keys: () => ['m'] },
   { kind: 'w', keys: () => ['w'] },
+  { kind: 'hist', keys: () => ['hist'] },
   { kind: 'cl:', keys: ({ nonces }) => every('cl', nonces) },
 ]
 

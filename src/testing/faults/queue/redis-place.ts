@@ -63,7 +63,8 @@ export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 
       BINGO_QUEUE_TIMEOUT_MS: String(timeoutMs),
       BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
     },
-    leftovers: async queue => (await suffixes(queue)).filter(suffix => suffix !== 'm' && !/^(d|cl|f|g):/.test(suffix)).toSorted(),
+    leftovers: async queue =>
+      (await suffixes(queue)).filter(suffix => !['m', 'hist'].includes(suffix) && !/^(d|cl|f|g):/.test(suffix)).toSorted(),
     kept: async queue => (await suffixes(queue)).filter(suffix => suffix.startsWith('d:')).map(suffix => suffix.slice(2)),
     async killAndStart() {
       await server.kill()

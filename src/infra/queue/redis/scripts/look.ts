@@ -26,7 +26,7 @@ end
 return entry and tell(id, 'waiting', false, entry)
 `)
 
-/** So many bytes of envelopes in one page; one at least. */
+/** So many bytes of envelopes and errors in one page; one at least. */
 const pageBytesMax = 1024 * 1024
 
 /** So many lanes one page looks for tasks in. */
@@ -45,8 +45,10 @@ local tasks, bytes = {}, 0
 local function take(id, at, skips_void)
   local entry = call('GET', B .. 'e:' .. id)
   if not entry and skips_void then return end
-  tasks[#tasks + 1] = tell(id, state, at, entry)
+  local told = tell(id, state, at, entry)
+  tasks[#tasks + 1] = told
   bytes = bytes + #(entry or '')
+  for _, error in ipairs(told[7]) do bytes = bytes + #error end
 end
 local function is_full() return #tasks >= wanted or bytes > ${pageBytesMax} end
 
@@ -145,6 +147,11 @@ return {
   waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, call('ZCARD', DONE), call('ZCARD', HLD),
   m[7] and 1 or 0,
 }
+`)
+
+/** Returns the time, and the list. */
+export const historyScript = redisScript(`${readOnly}${shared}
+return { now, call('LRANGE', B .. 'hist', 0, -1) }
 `)
 
 /** Writes nothing, but is refused when writing would be. */

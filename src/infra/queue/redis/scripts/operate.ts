@@ -9,10 +9,11 @@ const lineSearchedMax = 100_000
 const searchedMax = 100_000
 
 /**
- * ARGV: ids. One after the other, as if each had a call of its own. Returns an answer for each, of as many as there was time for.
+ * ARGV: of each subject its words, the id first. One after the other, as if each had a call of its own. Returns an answer for each, of
+ * as many as there was time for.
  * What it is in one set is not looked for in a line, where it would be void.
  */
-const operating = (operate: string) =>
+const operating = (operate: string, words = 1) =>
   redisScript(`${whenFull}${shared}${moves}${relations}
 local searched = 0
 local function is_in(set, id) return call('ZSCORE', set, id) end
@@ -44,14 +45,14 @@ local function take_out(id, head)
   tell_next()
   if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, head) end
 end
-local function operate(id, head)
+local function operate(id, head, error)
 ${operate}
 end
 local answers = {}
-for i, id in ipairs(ARGV) do
+for i = 1, #ARGV, ${words} do
   if i > 1 and searched > ${searchedMax} then break end
   begin_anew()
-  answers[i] = operate(id, head_of(id))
+  answers[#answers + 1] = operate(ARGV[i], head_of(ARGV[i]), ARGV[i + 1])
 end
 if is_waiting then wake() end
 return answers
@@ -96,3 +97,25 @@ export const retryScript = operating(`
   call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
   return 'retried'
 `)
+
+/** ARGV: of each the id and the error. */
+export const buryScript = operating(
+  `
+  if head == '' then return 'absent' end
+  if is_in(ACT, id) then return 'active' end
+  local s = B .. 's:' .. id
+  local h = call('HMGET', s, 'a', 'n')
+  local _, _, follower = parts_of(marks_of(head))
+  if follower or h[2] or is_in(DONE, id) then return 'unfit' end
+  if is_in(DEAD, id) then return 'dead' end
+  note(id, h[1] or '0', error)
+  call('HSET', s, 'z', string.format('%.0f', now))
+  add(dying, now, id)
+  free(id, marks_of(head))
+  count('dead')
+  flush()
+  if call('ZREM', SCH, id) == 0 then leave_line(id, sub(head, 1, 1)) end
+  return 'buried'
+`,
+  2,
+)

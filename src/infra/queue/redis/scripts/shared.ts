@@ -24,6 +24,7 @@ import { laneMoves } from './lanes'
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
  *     l…, lns, rdy, blk, park, run, tat: those of lanes, see lanes.ts
+ *     hist     list    what was counted, each ten seconds of an hour, and what was seen since; expires
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
  *     n        channel ids of tasks that are dead, or done and kept
