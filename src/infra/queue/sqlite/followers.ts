@@ -1,6 +1,7 @@
 import type { SqlRow } from '@/core/database'
 import { beforeMax, type Ended, keptIdMs, type NewTask } from '../driver'
-import { endingColumns, type Ending, endingOf, outcomes, states } from './rows'
+import { entered } from './lanes'
+import { endingColumns, type Ending, endingOf, laneNameOf, outcomes, states } from './rows'
 import { atTail, type Session } from './session'
 
 /** Tasks that wait until others have ended, and what those tell them. */
@@ -73,8 +74,10 @@ export async function release(session: Session, queue: string, row: SqlRow): Pro
   const [state, line] = delayMs > 0 ? [states.scheduled, 0] : [states.waiting, atTail(summary)]
   await session.tx.run('update "queueTask" set "state" = ?, "line" = ?, "at" = ? where "seq" = ?', [state, line, atMs, row['seq'] ?? null])
   summary.held--
-  if (state === states.waiting) summary.waiting++
-  else {
+  if (state === states.waiting) {
+    summary.waiting++
+    await entered(session, summary, laneNameOf(row), Number(row['priority']))
+  } else {
     summary.scheduled++
     if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
   }
