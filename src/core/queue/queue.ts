@@ -161,6 +161,10 @@ export const queueErrors = defineErrors({
   TaskNotFound: ['NotFound', 'There is no such task.'],
   TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],
+  TaskNotMoved: [
+    'FailedPrecondition',
+    'The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue.',
+  ],
   TaskNotEnded: ['Timeout', 'The task has not ended yet.'],
   TooManyWaits: ['Unavailable', 'So many tasks are waited for already; try again later.'],
   QueueFull: ['Unavailable', 'The queue has as many tasks as it may have; try again later.'],

@@ -9,6 +9,7 @@ import { type Envelope, readEnvelope } from './envelope'
 import { readJson } from './json'
 import { bulkFaults, runBulk } from './operate/bulk'
 import { errorsOf } from './operate/errors'
+import { moveTasks } from './operate/move'
 import { paceOf } from './operate/rates'
 import { unknownQueue } from './queue'
 
@@ -111,6 +112,17 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
       if (await outbox?.retry(id)) return
       const answer = await inQueues(queue, async name => there(await driver.retry(name, [id])))
       if (answer === 'alive') throw queueErrors.TaskNotDead()
+    },
+
+    async move(id, to, queue) {
+      checked(to)
+      const hasMoved = await firstOf(queue, async name => {
+        const task = name === to ? undefined : await driver.show(name, id)
+        return task && (await moveTasks({ driver, clock }, name, to, [task])) === 1
+      })
+      if (hasMoved === false) throw queueErrors.TaskNotMoved()
+      // Where it is to go it may be already, when this was said before.
+      if (hasMoved === undefined && !(await driver.show(to, id))) throw queueErrors.TaskNotFound()
     },
 
     async cancel(id, queue) {
