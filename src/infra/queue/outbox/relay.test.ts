@@ -232,7 +232,7 @@ onEachServer('a relay', open => {
         if (queue !== 'mail') return driver.enqueue(queue, tasks, rule)
         asked++
         expect(rule?.backlogMax).toBe(7)
-        return isFull ? Promise.resolve(tasks.map(({ id }) => ({ id, status: 'full' }))) : driver.enqueue(queue, tasks, rule)
+        return isFull ? Promise.resolve(tasks.map(({ id }) => ({ id, status: 'full' }))) : driver.enqueue(queue, tasks)
       },
     }
     const many = Array.from({ length: 500 }, () => task())
