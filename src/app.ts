@@ -95,7 +95,7 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
   const working = createWorker({
     driver: queue.driver,
-    queues: works,
+    queues: Object.fromEntries(Object.entries(works).map(([queue, work]) => [queue, { ...work, middleware: middlewareOf(roles, queue) }])),
     handlers: [...new Set(handlers)],
     leaseMs: config.queue.leaseMs,
     graceMs: graceMsOf(config.shutdown.deadlineMs),
@@ -105,6 +105,11 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   })
   return { services: [ops, ...relays, together([...listening, working])], ops, servers, works }
 }
+
+/** Around each attempt of a queue: what the roles that work it say, each once. */
+const middlewareOf = (roles: readonly Role[], queue: string) => [
+  ...new Set(roles.flatMap(({ works = {}, middleware = [] }) => (Object.hasOwn(works, queue) ? middleware : []))),
+]
 
 /** The controllers of a role's modules under one face. */
 const facesOf = (face: FaceName, role: Role, faces: ReadonlyMap<AnyModule, Faces>) =>

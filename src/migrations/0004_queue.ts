@@ -6,6 +6,7 @@ const indexes = [
   'create index "queueTask_at" on "queueTask" ("queue", "state", "at", "id") where "state" > 0',
   'create index "queueTask_nonce" on "queueTask" ("queue", "nonce") where "nonce" is not null',
   'create unique index "queueTask_uniqueKey" on "queueTask" ("queue", "uniqueKey") where "uniqueUntil" is not null',
+  'create index "queueTask_ended" on "queueTask" ("queue", "line") where "state" in (3, 4)',
   'create index "queueTask_cancelled" on "queueTask" ("queue", "id") where "isCancelled" = 1',
 ]
 const columns = [
@@ -77,6 +78,16 @@ export const migration: Migration = {
       `insert into "queueTask" (${columns}) select ${columns} from "queueTaskBefore"`,
       'drop table "queueTaskBefore"',
       ...indexes,
+      `create table "queueEnded" (
+        "queue" text not null,
+        "follower" text not null,
+        "id" text not null,
+        "outcome" integer not null,
+        "result" text,
+        "until" integer,
+        primary key ("queue", "follower", "id")
+      ) strict, without rowid`,
+      'create index "queueEnded_until" on "queueEnded" ("until") where "until" is not null',
       'alter table "queueSummary" add column "held" integer not null default 0',
       'alter table "queueSummary" add column "kept" integer not null default 0',
       'alter table "queueSummary" add column "isPaused" integer not null default 0',
@@ -89,6 +100,7 @@ export const migration: Migration = {
   // What these columns say would be lost; an older version has no use for it.
   down: ({ onlyOn }) => [
     ...onlyOn('sqlite', [
+      'drop table "queueEnded"',
       'alter table "queueSummary" drop column "isPaused"',
       'alter table "queueSummary" drop column "kept"',
       'alter table "queueSummary" drop column "held"',

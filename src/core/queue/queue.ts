@@ -29,8 +29,10 @@ export interface Queue {
    */
   enqueueBatch(steps: readonly Step[], last: Step, options?: BatchOptions): Promise<EnqueuedBatch>
   /**
-   * Waits until a task has ended. What is not kept (`keepForMs`) cannot be told from what never was: then it is `gone`.
-   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default
+   * Waits until a task has ended: of one that is kept (`keepForMs`), or dead, it is told at once. What is not kept cannot be told from what
+   * never was: it is `gone`, which is found out within two seconds. Not inside a transaction, since that is what the task would wait for.
+   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default; the reason of `signal` when that aborts;
+   * QueueUnavailable when the queue cannot be reached at first, Unavailable.TooManyWaits when 10,000 wait in this process
    */
   wait(id: string, options?: WaitOptions): Promise<EndedTask | { id: string; outcome: 'gone' }>
 }
@@ -142,5 +144,6 @@ export const queueErrors = defineErrors({
   TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],
   TaskNotEnded: ['Timeout', 'The task has not ended yet.'],
+  TooManyWaits: ['Unavailable', 'So many tasks are waited for already; try again later.'],
   QueueFull: ['Unavailable', 'The queue has as many tasks as it may have; try again later.'],
 })

@@ -2,9 +2,11 @@ import { toTimestamp } from '@/core/clock'
 import { defineErrors } from '@/core/error'
 import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskStates } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
+import type { Progress } from '@/core/queue/task'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
 import { readEnvelope } from './envelope'
+import { readJson } from './json'
 import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
@@ -106,7 +108,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       if (await outbox?.remove(id)) return 'cancelled'
       const answer = await inQueues(queue, async name => there(await driver.cancel(name, [id])))
       // It has ended already, which is all that was asked for; a repeated call must not fail.
-      return answer === 'dead' ? 'cancelled' : answer
+      return answer === 'dead' || answer === 'done' ? 'cancelled' : answer
     },
 
     async remove(id, queue) {
@@ -144,7 +146,9 @@ const leftInOutbox = (queue: string, id: string, reason: string): FsckFinding =>
   fixed: false,
 })
 
-const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt'>> = { scheduled: 'runAt', active: 'leaseUntil', dead: 'deadAt' }
+const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt' | 'keptUntil'>> = {
+  ...{ scheduled: 'runAt', active: 'leaseUntil', dead: 'deadAt', done: 'keptUntil' },
+}
 
 function viewOf(queue: string, task: StoredTask): TaskView {
   const { id, state, envelope, atMs, isCancelled, worker, progress, result, ...counts } = task
@@ -158,6 +162,8 @@ function viewOf(queue: string, task: StoredTask): TaskView {
     ...(time && atMs !== undefined && { [time]: toTimestamp(atMs) }),
     ...(worker !== undefined && { worker }),
     ...(isCancelled && { isCancelled }),
+    ...(progress !== undefined && { progress: readJson(progress) as Progress }),
+    ...(result !== undefined && { result: readJson(result) }),
     ...counts,
   }
 }

@@ -22,20 +22,26 @@ export interface QueueDriver {
   /** Takes tasks from workers whose lease has ended, at most 100 a call. Called by every worker; who comes second finds nothing. */
   reap(queue: string, rule: ReapRule): Promise<ReapReply>
 
-  /** Keeps what attempts say of how far they are, a text of at most 4 KiB each. @returns of each whether it is still its own */
+  /** Keeps what attempts say of how far they are, a text of at most 4 KiB each, at most 100. @returns of each whether it is still its own */
   report(queue: string, reports: readonly (Held & { progress: string })[]): Promise<boolean[]>
   /** How the tasks have ended that this one is, or was, held for; at most 100. */
   before(queue: string, id: string): Promise<Ended[]>
-  /** Calls `ended` with the id of each task that ends in any process and leaves something to be looked at (`done`, `dead`). May miss some. @returns what ends it */
-  watchEnds(queue: string, ended: (id: string) => void): () => void
+  /** What has become of tasks, without what they are about, at most 100. In the order of `ids`; undefined of one that is not there. */
+  peek(queue: string, ids: readonly string[]): Promise<(PeekedTask | undefined)[]>
+  /**
+   * Calls `ended` with the id of each task that ends in any process and leaves something to be looked at (done and kept, or dead), once or
+   * twice; and `missed` when words may have been lost, as before it has begun to listen: then whoever waits looks. @returns what ends it
+   */
+  watchEnds(queue: string, listener: EndListener): () => void
 
   /** From when it returns nothing of the queue is started, in any process; what runs goes on. */
   pause(queue: string): Promise<void>
   resume(queue: string): Promise<void>
 
   /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. */
+  /** `done` and `dead` have ended before, and stay as they are. */
   cancel(queue: string, ids: readonly string[]): Promise<CancelAnswer[]>
-  /** Dead → waiting, failures and crashes from 0, errors kept. It has its unique key again, for `forMs` from now, unless another has it. */
+  /** Dead → waiting, failures and crashes from 0, errors and progress kept. What is done and kept is `alive` here: it is no dead letter. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, ids: readonly string[]): Promise<RetryAnswer[]>
   remove(queue: string, ids: readonly string[]): Promise<RemoveAnswer[]>
   show(queue: string, id: string): Promise<StoredTask | undefined>
@@ -59,7 +65,7 @@ export interface QueueDriver {
   close(): Promise<void>
 }
 
-export type CancelAnswer = 'cancelled' | 'cancelling' | 'dead' | 'absent'
+export type CancelAnswer = 'cancelled' | 'cancelling' | 'done' | 'dead' | 'absent'
 export type RetryAnswer = 'retried' | 'alive' | 'absent'
 export type RemoveAnswer = 'removed' | 'active' | 'absent'
 
@@ -196,7 +202,7 @@ export interface ReapRule {
   leaseMs: number
   /** More crashes make a task a dead letter, with the error of `poisonError`. The first crash is tried again at once, the others after `2^crashes` s. */
   crashesMax: number
-  /** Dead letters that are older are removed, at most 100 a call; never when absent. */
+  /** Dead letters that are older are removed, as are done ones when their time is over, at most 100 of each a call; never when absent. */
   keepDeadMs?: number
 }
 
@@ -211,6 +217,21 @@ export interface ReapReply {
   more: boolean
   /** The store may have come back with less than it had, or half of something: whoever is told so runs `fsck`. */
   isCheckDue?: boolean
+}
+
+/** Who wants to know of ends. */
+export interface EndListener {
+  ended(id: string): void
+  missed(): void
+}
+
+export interface PeekedTask {
+  /** Absent while it has not ended. */
+  outcome?: 'done' | 'dead'
+  result?: string
+  /** The last, of a dead one. */
+  error?: string
+  progress?: string
 }
 
 /** A task as it is stored; what is absent is not known of it in its state. */
@@ -244,6 +265,10 @@ export const poisonError = (crashes: number): string => `poison: ${crashes} work
 
 /** How many ids one line of the log names. */
 export const idsLoggedMax = 20
+/** @throws Error for what no caller of ours does */
+export function refuseMore(count: number, most: number): void {
+  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
+}
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500
@@ -254,6 +279,7 @@ export const beforeMax = 100
 /** So many characters of JSON, in UTF-8 bytes. */
 export const resultMaxBytes = 65_536
 export const progressMaxBytes = 4096
+export const reportMax = 100
 /** Ids in one call of an operator. */
 export const operateMax = 100
 const errorMaxChars = 1000

@@ -15,6 +15,7 @@ export interface EnvelopeOptions {
   maxRetries?: number
   backoff?: Backoff
   timeoutMs?: number
+  keepForMs?: number
   /** Milliseconds since 1970. */
   deadlineMs?: number
 }

@@ -55,6 +55,15 @@ function faultWithin(value: object, path: (string | number)[]): string | undefin
 const pointerOf = (path: readonly (string | number)[]) =>
   path.map(part => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
+/** What was written as JSON once; undefined when it was damaged since. */
+export function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 /** One spelling for equal values, in whatever order their fields were given. @param value one that `faultOfJson` finds no fault with */
 export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)

@@ -17,6 +17,7 @@ import { createRelay } from './outbox/relay'
 import { createOutboxRows } from './outbox/rows'
 import { outboxView } from './outbox/view'
 import { createQueue } from './queue'
+import { createWaits } from './wait'
 
 /** The queue of this process: for modules, for operators, for whoever works it. */
 export interface OpenQueue {
@@ -48,11 +49,16 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const driver = await openDriver(config, { db, redis }, { log, metrics, clock })
   const bell = isEmbedded(config) || !redis ? undefined : createBell(redis, config.redis.prefix)
   const outbox = bell && createOutboxRows(db, bell.ring)
+  const view = outbox && outboxView(db)
+  const waits = createWaits({ driver, outbox: view, db, queues })
   return {
-    queue: createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }),
-    admin: createQueueAdmin({ driver, outbox: outbox && { ...outbox, ...outboxView(db) }, queues, seal: db.seal, leaseMs }),
+    queue: { ...createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }), wait: waits.wait },
+    admin: createQueueAdmin({ driver, outbox: outbox && view && { ...outbox, ...view }, queues, seal: db.seal, leaseMs }),
     driver,
     relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),
-    close: () => driver.close(),
+    close() {
+      waits.close()
+      return driver.close()
+    },
   }
 }

@@ -81,13 +81,15 @@ export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
 const nothingSaid: EnvelopeOptions = Object.freeze({})
 
 /** What of it goes with the task: only what was said, so that the defaults of a newer version hold for what waits. */
-export function saidOf({ maxRetries, backoff, timeoutMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
-  if (maxRetries === undefined && backoff === undefined && timeoutMs === undefined && deadline === undefined) return nothingSaid
+export function saidOf({ maxRetries, backoff, timeoutMs, keepForMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+  const isRetrySaid = maxRetries !== undefined || backoff !== undefined
+  if (!isRetrySaid && timeoutMs === undefined && keepForMs === undefined && deadline === undefined) return nothingSaid
   const deadlineMs = deadline === undefined ? undefined : instantMs(deadline)
   return {
     ...(maxRetries !== undefined && { maxRetries }),
     ...(backoff && { backoff }),
     ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(keepForMs !== undefined && { keepForMs }),
     ...(deadlineMs !== undefined && { deadlineMs }),
   }
 }

@@ -40,7 +40,7 @@ const batchCharsMax = 4 * 1024 * 1024
 const bytesPerUnitMax = 3
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Queue {
+export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
@@ -104,7 +104,6 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
 
     enqueueChain: async () => notYet(),
     enqueueBatch: async () => notYet(),
-    wait: async () => notYet(),
   }
 
   function refuseFull(replies: EnqueueReply[]): Enqueued[] {

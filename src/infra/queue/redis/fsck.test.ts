@@ -8,13 +8,18 @@ const queue = 'q'
 /** One task in each place, with a past, a unique key and an id that is kept. */
 async function everywhere({ driver }: RedisQueueSubject) {
   const make = (id: string) => newTask({ id, isIdKept: true, unique: { key: newKey(), forMs: 600_000 } })
-  await driver.enqueue(queue, ['dead', 'retried', 'active'].map(make))
+  await driver.enqueue(queue, ['dead', 'retried', 'kept', 'active'].map(make))
   const held = await claim(driver, queue)
-  const [dead, retried, active] = held.tasks.map(task => ({ ...held, tasks: [task] }))
-  if (!dead || !retried || !active) throw new Error('not all were claimed')
+  const [dead, retried, kept, active] = held.tasks.map(task => ({ ...held, tasks: [task] }))
+  if (!dead || !retried || !kept || !active) throw new Error('not all were claimed')
+  await driver.report(
+    queue,
+    finishAs(held, {}).map(each => ({ ...each, progress: '{}' })),
+  )
   await driver.exchange(queue, {
     finish: [
       ...finishAs(dead, { outcome: 'dead', isFailure: true, error: 'no' }),
+      ...finishAs(kept, { outcome: 'done', keepForMs: 600_000, result: '1' }),
       ...finishAs(retried, { outcome: 'retry', delayMs: 600_000, error: 'later' }),
     ],
   })
@@ -25,13 +30,13 @@ async function everywhere({ driver }: RedisQueueSubject) {
 const places = async ({ driver }: RedisQueueSubject) =>
   Object.fromEntries(
     await Promise.all(
-      (['waiting', 'scheduled', 'active', 'dead'] as const).map(async state => [
+      (['waiting', 'scheduled', 'active', 'done', 'dead'] as const).map(async state => [
         state,
         (await driver.list(queue, state, 100)).tasks.map(({ id }) => id).toSorted(),
       ]),
     ),
   )
-const whole = { waiting: ['urgent', 'waiting'], scheduled: ['delayed', 'retried'], active: ['active'], dead: ['dead'] }
+const whole = { waiting: ['urgent', 'waiting'], scheduled: ['delayed', 'retried'], active: ['active'], done: ['kept'], dead: ['dead'] }
 
 /** What is lost, what is found of it, and where all is then, when not where it was. */
 const losses: Record<string, { found: string[]; after?: Partial<typeof whole> }> = {
@@ -40,20 +45,27 @@ const losses: Record<string, { found: string[]; after?: Partial<typeof whole> }>
   sch: { found: ['delayed is in no place', 'retried is in no place'] },
   act: { found: ['active is in no place'] },
   dead: { found: ['dead is in no place'] },
+  done: { found: ['kept is in no place'] },
   own: { found: ['active is active'], after: { waiting: ['active', 'urgent', 'waiting'], active: [] } },
   'e:waiting': { found: ['waiting has a unique key', 'waiting is named'], after: { waiting: ['urgent'] } },
-  'e:active': { found: ['active has a unique key', 'active is named', 'active is named'], after: { active: [] } },
+  'e:active': {
+    found: ['active has a unique key', 'active has counters', 'active has counters', 'active is named', 'active is named'],
+    after: { active: [] },
+  },
   'e:retried': {
-    found: ['retried has a unique key', 'retried has counters or errors', 'retried has counters or errors', 'retried is named'],
+    found: ['retried has a unique key', 'retried has counters', 'retried has counters', 'retried has counters', 'retried is named'],
     after: { scheduled: ['delayed'] },
   },
-  'e:dead': { found: ['dead has counters or errors', 'dead has counters or errors', 'dead is named'], after: { dead: [] } },
+  'e:dead': { found: ['dead has counters', 'dead has counters', 'dead has counters', 'dead is named'], after: { dead: [] } },
+  'e:kept': { found: ['kept has counters', 'kept has counters', 'kept has counters', 'kept is named'], after: { done: [] } },
+  'r:kept': { found: [] },
+  'v:active': { found: [] },
   's:retried': { found: [] },
   'x:dead': { found: [] },
   m: { found: [] },
   w: { found: [] },
 }
-const beginning = (finding: string) => finding.split(/,| and /)[0]
+const beginning = (finding: string) => finding.split(/,| and | errors/)[0]
 
 describeOnRedis('a key that is lost', () => {
   for (const [key, { found, after = {} }] of Object.entries(losses)) {
@@ -128,11 +140,11 @@ onEachRedis('a check', (open, name) => {
     const { driver, raw, prefix } = subject
     await everywhere(subject)
     const base = `${prefix}:{${queue}}:`
-    await raw.rpush(`${base}p5`, 'active', 'dead', 'delayed', 'gone')
-    await raw.zadd(`${base}sch`, 1, 'active', 2, 'dead')
+    await raw.rpush(`${base}p5`, 'active', 'dead', 'kept', 'delayed', 'gone')
+    await raw.zadd(`${base}sch`, 1, 'active', 2, 'dead', 3, 'kept')
     await raw.set(`${base}u:${newKey()}`, 'gone')
     await raw.hset(`${base}s:gone`, 'a', 1)
-    expect((await checkAll(driver, queue, true)).length).toBeGreaterThanOrEqual(7)
+    expect((await checkAll(driver, queue, true)).length).toBeGreaterThanOrEqual(9)
     expect(await checkAll(driver, queue)).toEqual([])
     expect(await places(subject)).toEqual(whole)
   })

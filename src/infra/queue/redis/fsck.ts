@@ -74,16 +74,21 @@ type Place =
 
 const keysFrom = (at: string): Place => ({ step: 'keys', at, search: crypto.randomUUID() })
 
-const sets = ['act', 'own', 'sch', 'dead']
+const sets = ['act', 'own', 'sch', 'dead', 'done', 'hld']
 /** Envelopes that are searched at a time; about 7 MB on the server. */
 const gatheredMax = 100_000
 
 type Meaning = Pick<FsckFinding, 'what' | 'remedy'>
 const meanings: Record<string, Meaning> = {
   void: { what: 'is named, and there is no such task', remedy: 'remove the name' },
-  twice: { what: 'is in two places', remedy: 'remove it from the lesser: active, then dead, then scheduled, then waiting' },
+  twice: {
+    what: 'is in two places',
+    remedy: 'remove it from the lesser: active, then dead, then done, then scheduled, then held, then waiting',
+  },
+  ended: { what: 'is held, and all that it waits for have ended', remedy: 'let it wait in line, or for its time' },
+  aimless: { what: 'is held, and nobody knows for what', remedy: 'make it a dead letter, so that somebody decides' },
   unowned: { what: 'is active, and nobody has it', remedy: 'put it where its last attempt has left it' },
   orphan: { what: 'is in no place, so nobody would find it', remedy: 'put it where its last attempt has left it' },
-  leftover: { what: 'has counters or errors, and there is no such task', remedy: 'remove them' },
+  leftover: { what: 'has counters, errors, progress or a result, and there is no such task', remedy: 'remove them' },
   unique: { what: 'has a unique key, and there is no such task that lives', remedy: 'remove the key' },
 }

@@ -10,17 +10,22 @@ import {
   type NewTask,
   operateMax,
   type QueueDriver,
+  refuseMore,
   type RemoveAnswer,
+  reportMax,
   type RetryAnswer,
 } from '../driver'
 import { type Batches, createBatches } from './batches'
+import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueScript } from './scripts/enqueue'
+import { enqueueHeldScript, enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
+import { beforeScript } from './scripts/held'
+import { peekScript, reportScript } from './scripts/kept'
 import { listScript, probeScript, showScript, statsScript } from './scripts/look'
 import { cancelScript, removeScript, retryScript } from './scripts/operate'
 import { pauseScript } from './scripts/pause'
@@ -28,10 +33,12 @@ import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
 import {
   checkTask,
+  endedOf,
   enqueueReplies,
   exchangeReply,
   heldOf,
   metaKeyOf,
+  peekedTasks,
   storedTask,
   wakeKeyOf,
   wordsOfClaim,
@@ -73,6 +80,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 
   const batches = new Map<string, Batches>()
   const watches = new Map<string, Set<Watch>>()
+  const ends = createEnds({ connect: () => server.connect('queue-ends'), prefix, log })
   const closing = new Set<Promise<void>>()
   const nonces = new Map<string, string[]>()
   /** Which server the check of a queue began on. */
@@ -86,7 +94,11 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   async function send(queue: string, tasks: readonly NewTask[], backlogMax: number | undefined): Promise<EnqueueReply[]> {
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, backlogMax ?? '', ...wordsOfTasks(tasks)]
-    const { reply, isAgain } = await link.ask(enqueueScript, metaKeyOf(prefix, queue), () => words)
+    const { reply, isAgain } = await link.ask(
+      tasks.some(({ after }) => after) ? enqueueHeldScript : enqueueScript,
+      metaKeyOf(prefix, queue),
+      () => words,
+    )
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
     // An id that nobody else may have used is there because an earlier time has done it.
@@ -118,7 +130,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 
   /** A script answers for as many as it may take time for, and for one at least. */
   async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
-    if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
+    refuseMore(ids.length, operateMax)
     const answers: T[] = []
     while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
     return answers
@@ -154,10 +166,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },
-    async reap(queue, { leaseMs, crashesMax }) {
-      const reply = await ask(reapScript, queue, leaseMs, crashesMax)
-      const [again, poisoned, more, isCheckDue] = reply as [string[], string[], number, number]
-      return { again, poisoned, more: more === 1, ...(isCheckDue === 1 && { isCheckDue: true }) }
+    async reap(queue, { leaseMs, crashesMax, keepDeadMs }) {
+      const reply = await ask(reapScript, queue, leaseMs, crashesMax, keepDeadMs ?? '')
+      const [again, poisoned, more, isCheckDue, done, dead] = reply as [string[], string[], number, number, number, number]
+      return {
+        ...{ again, poisoned, more: more === 1 },
+        ...(isCheckDue === 1 && { isCheckDue: true }),
+        ...(done + dead > 0 && { expired: { done, dead } }),
+      }
     },
     cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
     retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
@@ -174,15 +190,16 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     async stats(queue) {
       const reply = await ask(statsScript, queue)
-      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, paused] = reply as StatsReply
+      type Said = [number, number, number, number, number, string[], number, number, number]
+      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held, paused] = reply as Said
       const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
       return {
         waiting,
         scheduled,
-        held: 0,
+        held,
         active,
-        done: 0,
+        done: kept,
         dead,
         isPaused: paused === 1,
         total,
@@ -197,9 +214,17 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       if (options.fix && isWhole) await ask(checkedScript, queue)
       return step
     },
-    report: async () => notYet(),
-    before: async () => notYet(),
-    watchEnds: () => notYet(),
+    async report(queue, reports) {
+      refuseMore(reports.length, reportMax)
+      const reply = await ask(reportScript, queue, ...reports.flatMap(each => [each.id, heldOf(each), each.progress]))
+      return (reply as number[]).map(each => each === 1)
+    },
+    async peek(queue, ids) {
+      refuseMore(ids.length, operateMax)
+      return ids.length === 0 ? [] : peekedTasks(await ask(peekScript, queue, ...ids))
+    },
+    before: async (queue, id) => endedOf(await ask(beforeScript, queue, id)),
+    watchEnds: ends.watch,
     async pause(queue) {
       await ask(pauseScript, queue, 1)
     },
@@ -233,16 +258,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       await ask(probeScript, '')
     },
     async close() {
-      await Promise.all([...closing, ...[...watches.values()].flatMap(some => [...some].map(watch => watch.close()))])
+      await Promise.all([...closing, ...[...watches.values()].flatMap(some => [...some].map(watch => watch.close())), ends.close()])
       await link.close()
     },
   }
 }
 
-type StatsReply = [number, number, number, number, number, string[], number]
-
 const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'
-
-const notYet = (): never => {
-  throw new Error('not built yet')
-}

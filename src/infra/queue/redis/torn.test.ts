@@ -19,7 +19,7 @@ interface Scene {
   act(driver: QueueDriver, prepared: never): Promise<unknown>
   /** How often each task may be worked on afterwards, the least and the most: `[1, 1]` of what must neither be lost nor doubled. */
   runs: Record<string, [number, number]>
-  /** Tasks that may be dead letters instead. */
+  /** Tasks that may be dead letters, or done and kept, instead. */
   mayDie?: readonly string[]
   /** Whether `act` is said again after the cut, as the driver does when no answer came. */
   isSaidAgain?: boolean
@@ -50,31 +50,47 @@ const dead = async (driver: QueueDriver) => {
   const first = await claimed(driver)
   await driver.exchange(queue, { finish: finishAs(first, { outcome: 'dead', isFailure: true, error: 'no' }) })
 }
+const kept = async (driver: QueueDriver) => finishing(keeping)(driver, await claimed(driver))
+const report = (driver: QueueDriver, held: Held) =>
+  driver.report(
+    queue,
+    finishAs(held, {}).map(each => ({ ...each, progress: '{}' })),
+  )
+/** Of how far each is something is known. */
+const claimedAndSaid = async (driver: QueueDriver) => {
+  const held = await claimed(driver)
+  await report(driver, held)
+  return held
+}
 type Held = { tasks: Claimed[]; nonce: string }
 const finishing = (outcome: object) => (driver: QueueDriver, held: Held) => driver.exchange(queue, { finish: finishAs(held, outcome) })
+const result = '{"sum":1}'
+const keeping = { outcome: 'done', keepForMs: 60_000, result }
 const nonce = 'n'.repeat(16)
 const claiming = (driver: QueueDriver) => driver.exchange(queue, { claim: { worker: 'w', nonce, count: 10, leaseMs: 1 } })
 
-const endings: Scene[] = [claimed, claimedAgain].flatMap(prepare => {
-  const past = prepare === claimed ? 'at first' : 'after a failure'
-  const scene = (name: string, outcome: object, others: Omit<Scene, 'name' | 'prepare' | 'act'>): Scene[] =>
-    [false, true].map(isSaidAgain => ({
-      name: `${name} ${past}${isSaidAgain ? ', said again' : ''}`,
-      prepare,
-      act: finishing(outcome),
-      isSaidAgain,
-      ...others,
-    }))
-  return [
-    ...scene('done', { outcome: 'done' }, { runs: onceAtMost }),
-    ...scene('retry', { outcome: 'retry', delayMs: 5, error: 'no' }, { runs: once }),
-    ...scene('retry at once', { outcome: 'retry', delayMs: 0, error: 'no' }, { runs: once }),
-    ...scene('snooze', { outcome: 'snooze', delayMs: 5 }, { runs: once }),
-    ...scene('release', { outcome: 'release' }, { runs: once }),
-    ...scene('dead', { outcome: 'dead', isFailure: true, error: 'no' }, { runs: onceAtMost, mayDie: kinds.map(({ id }) => id) }),
-    ...scene('cancelled', { outcome: 'cancelled' }, { runs: onceAtMost }),
-  ]
-})
+const endings: Scene[] = Object.entries({ 'at first': claimed, 'after a failure': claimedAgain, 'said how far': claimedAndSaid }).flatMap(
+  ([past, prepare]) => {
+    const scene = (name: string, outcome: object, others: Omit<Scene, 'name' | 'prepare' | 'act'>): Scene[] =>
+      [false, true].map(isSaidAgain => ({
+        name: `${name} ${past}${isSaidAgain ? ', said again' : ''}`,
+        prepare,
+        act: finishing(outcome),
+        isSaidAgain,
+        ...others,
+      }))
+    return [
+      ...scene('done', { outcome: 'done' }, { runs: onceAtMost }),
+      ...scene('done and kept', keeping, { runs: onceAtMost, mayDie: kinds.map(({ id }) => id) }),
+      ...scene('retry', { outcome: 'retry', delayMs: 5, error: 'no' }, { runs: once }),
+      ...scene('retry at once', { outcome: 'retry', delayMs: 0, error: 'no' }, { runs: once }),
+      ...scene('snooze', { outcome: 'snooze', delayMs: 5 }, { runs: once }),
+      ...scene('release', { outcome: 'release' }, { runs: once }),
+      ...scene('dead', { outcome: 'dead', isFailure: true, error: 'no' }, { runs: onceAtMost, mayDie: kinds.map(({ id }) => id) }),
+      ...scene('cancelled', { outcome: 'cancelled' }, { runs: onceAtMost }),
+    ]
+  },
+)
 
 const scenes: Scene[] = [
   ...[false, true].map(isSaidAgain => ({
@@ -109,6 +125,25 @@ const scenes: Scene[] = [
         claim: { worker: 'w', nonce, count: 3, leaseMs: 1 },
       }),
     runs: { ...once, next: [1, 1] },
+  },
+  { name: 'report', prepare: claimed, act: report, runs: once },
+  ...['done ones', 'dead ones'].map(what => ({
+    name: `reap of ${what} whose time is over`,
+    async prepare(driver: QueueDriver) {
+      if (what === 'dead ones') await dead(driver)
+      else await finishing({ ...keeping, keepForMs: 1 })(driver, await claimed(driver))
+      await Bun.sleep(3)
+    },
+    act: (driver: QueueDriver) => driver.reap(queue, { ...brief, keepDeadMs: 0 }),
+    runs: Object.fromEntries(kinds.map(({ id }) => [id, [0, 0] as [number, number]])),
+    mayDie: kinds.map(({ id }) => id),
+  })),
+  {
+    name: 'remove of one that is kept',
+    prepare: kept,
+    act: driver => driver.remove(queue, ['first']),
+    runs: Object.fromEntries(kinds.map(({ id }) => [id, [0, 0] as [number, number]])),
+    mayDie: kinds.map(({ id }) => id),
   },
   { name: 'beat', prepare: claimed, act: (driver, held: Held) => driver.beat(queue, 1, finishAs(held, {})), runs: once },
   {
@@ -229,18 +264,23 @@ describeOnRedis('a script of which only a part was kept', () => {
         for (const [command = '', ...args] of writes.slice(0, kept)) await raw.call(command, ...args)
         if (isSaidAgain) await act(driver, prepared)
         const worked = await workOff(driver)
-        const deadNow = (await driver.list(queue, 'dead', 100)).tasks.map(({ id }) => id)
+        const doneNow = (await driver.list(queue, 'done', 100)).tasks
+        for (const task of doneNow.filter(({ envelope }) => envelope !== undefined))
+          expect([where, task.id, task.result]).toEqual([where, task.id, result])
+        const endedNow = [...(await driver.list(queue, 'dead', 100)).tasks, ...doneNow].map(({ id }) => id)
         for (const [id, [least, most]] of Object.entries(runs)) {
           const times = worked[id] ?? 0
           expect([where, id, times >= least && times <= most, times]).toEqual([where, id, true, times])
-          // What is not worked on is a dead letter, where it may be one, and never both.
-          if (deadNow.includes(id)) expect([where, id, times, mayDie.includes(id)]).toEqual([where, id, 0, true])
+          // What is not worked on is a dead letter or kept, where it may be, and never both.
+          if (endedNow.includes(id)) expect([where, id, times, mayDie.includes(id)]).toEqual([where, id, 0, true])
           else if (times === 0) expect([where, id, await driver.show(queue, id)]).toEqual([where, id, undefined])
         }
         expect(Object.keys(worked).filter(id => !(id in runs))).toEqual([])
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
-        const left = (await subject.keysOf(queue)).filter(each => !/^(m|w|dead|d:.*|cl:.*)$/.test(each) && !deadNow.includes(each.slice(2)))
+        const left = (await subject.keysOf(queue)).filter(
+          each => !/^(m|w|dead|done|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+        )
         expect([where, left]).toEqual([where, []])
       }
     }, 60_000)

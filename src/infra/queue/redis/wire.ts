@@ -2,6 +2,7 @@ import type { TaskError, TaskState } from '@/core/queue/admin'
 import {
   type Claim,
   type Claimed,
+  type Ended,
   type EnqueueReply,
   type ExchangeReply,
   type Finish,
@@ -9,6 +10,7 @@ import {
   type Held,
   keptError,
   type NewTask,
+  type PeekedTask,
   type StoredTask,
 } from '../driver'
 import { wordsOfLimits } from './limits'
@@ -19,6 +21,7 @@ type Word = string | number
 export const metaKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:m`
 export const wakeKeyOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:w`
 export const channelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:c`
+export const endsChannelOf = (prefix: string, queue: string): string => `${prefix}:{${queue}}:n`
 
 /** Of priority, flags and time; what the flags name follows. */
 const headLength = 13
@@ -34,7 +37,7 @@ const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durat
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique, lane, follower }: NewTask): void {
+export function checkTask({ id, priority, delayMs, unique, lane, follower, after }: NewTask): void {
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
@@ -44,21 +47,23 @@ export function checkTask({ id, priority, delayMs, unique, lane, follower }: New
     (!unique ||
       (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
     (lane === undefined || isId(lane)) &&
-    (!follower || isId(follower.id))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower })}`)
+    (!follower || isId(follower.id)) &&
+    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique))
+  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after })}`)
 }
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const task of tasks) {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower } = task
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, after } = task
     const flags =
       (isIdKept ? flagsOf.idKept : 0) +
       (unique ? flagsOf.unique : 0) +
       (lane === undefined ? 0 : flagsOf.lane) +
       (follower ? flagsOf.follower : 0)
-    words.push(id, `${priority}${flags.toString(16)}${delayMs > 0 ? 'd' : ''}`, restOf(task))
-    if (delayMs > 0) words.push(delayMs)
+    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : delayMs > 0 ? 'd' : ''}`, restOf(task))
+    if (after) words.push(`${after.count} ${after.isDoneNeeded ? 1 : 0} ${delayMs}`)
+    else if (delayMs > 0) words.push(delayMs)
   }
   return words
 }
@@ -93,6 +98,7 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
   const words: Word[] = [finishes.length]
   for (const finish of finishes) {
     words.push(finish.id, heldOf(finish), letterOf(finish))
+    if (isKept(finish)) words.push(keepForMsOf(finish), finish.result ?? '')
     if (finish.outcome === 'retry' || finish.outcome === 'snooze') {
       if (!isDuration(finish.delayMs)) throw new Error(`no time to wait for ${finish.id}: ${finish.delayMs}`)
       words.push(finish.delayMs)
@@ -103,7 +109,19 @@ export function wordsOfFinishes(finishes: readonly Finish[]): Word[] {
 }
 
 const letters = { done: 'd', release: 'l', cancelled: 'c', snooze: 's', retry: 'r' } as const
-const letterOf = (finish: Finish) => (finish.outcome === 'dead' ? (finish.isFailure ? 'x' : 'y') : letters[finish.outcome])
+function letterOf(finish: Finish): string {
+  if (finish.outcome === 'dead') return finish.isFailure ? 'x' : 'y'
+  return isKept(finish) ? 'k' : letters[finish.outcome]
+}
+
+type Done = Extract<Finish, { outcome: 'done' }>
+/** Of most that are done nothing is said but that. */
+const isKept = (finish: Finish): finish is Done => finish.outcome === 'done' && Boolean(finish.keepForMs || finish.result !== undefined)
+
+function keepForMsOf({ id, keepForMs = 0 }: Done): number {
+  if (!isDuration(keepForMs)) throw new Error(`no time to keep ${id}: ${keepForMs}`)
+  return keepForMs
+}
 
 /**
  * @param rememberedMs how long the nonce gets the same tasks again
@@ -150,7 +168,8 @@ function partsOf(entry: string): { lane?: string; length: number } {
 }
 
 export function storedTask(reply: unknown): StoredTask {
-  const [id, state, at, entry, owner, pairs, errors] = reply as [string, TaskState, string, string, string, unknown, string[]]
+  type Told = [string, TaskState, string, string, string, unknown, string[], string, string, number]
+  const [id, state, at, entry, owner, pairs, errors, progress, result, endedCount] = reply as Told
   const [attempt, , worker] = /^(\d+):\S+ (\S+) (.*)$/.exec(owner)?.slice(1) ?? []
   const fields = fieldsOf(pairs)
   const task: StoredTask = {
@@ -168,7 +187,36 @@ export function storedTask(reply: unknown): StoredTask {
   if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
+  if (progress !== '') task.progress = progress
+  if (result !== '') task.result = result
+  if (state === 'held') task.heldFor = Number(fields['n'] ?? 0) - endedCount
   return task
+}
+
+const outcomes: Record<string, Ended['outcome']> = { d: 'done', x: 'dead', c: 'cancelled' }
+
+/** @param reply ids, and letters with results */
+export function endedOf(reply: unknown): Ended[] {
+  const words = reply as string[]
+  const ended: Ended[] = []
+  for (let i = 0; i + 1 < words.length; i += 2) {
+    const [id, word] = [words[i] as string, words[i + 1] as string]
+    ended.push({ id, outcome: outcomes[word[0] as string] ?? 'dead', ...(word.length > 1 && { result: word.slice(1) }) })
+  }
+  return ended.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+}
+
+export function peekedTasks(reply: unknown): (PeekedTask | undefined)[] {
+  return (reply as (0 | [outcome: '' | 'done' | 'dead', result: string, error: string, progress: string])[]).map(each => {
+    if (each === 0) return undefined
+    const [outcome, result, error, progress] = each
+    return {
+      ...(outcome !== '' && { outcome }),
+      ...(result !== '' && { result }),
+      ...(error !== '' && { error: errorOf(error).message }),
+      ...(progress !== '' && { progress }),
+    }
+  })
 }
 
 function fieldsOf(pairs: unknown): Record<string, string> {

@@ -4,13 +4,16 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
-import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver } from '../driver'
+import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
 import { claim, nextDueMs } from './claim'
+import { endsOf } from './ends'
 import { enqueue } from './enqueue'
 import { asUnavailable, closed } from './errors'
 import { finish } from './finish'
+import { before } from './followers'
 import { fsck } from './fsck'
 import { createGroup } from './group'
+import { peek, report } from './kept'
 import { beat, reap } from './lease'
 import { cancel, list, remove, retry, show, stats } from './operator'
 import { openSession, type Session } from './session'
@@ -36,6 +39,7 @@ const groupBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 export function openSqliteQueue({ db, log, metrics, clock = systemClock, monotonicMs }: SqliteQueueOptions): QueueDriver {
   const trust = createTrust(clock, monotonicMs ?? (clock === systemClock ? () => performance.now() : clock.nowMs))
   const watchers = watchersOf(db, log)
+  const ends = endsOf(db, log)
   const claims = new Set<string>()
   const watching = new Set<() => void>()
   const groupSize = metrics
@@ -46,6 +50,11 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     })
     .with({})
   let isClosed = false
+
+  function tell(news: Session['news']): void {
+    watchers.tell(news)
+    if (news.ended.length > 0) ends.tell(news.ended)
+  }
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
@@ -61,7 +70,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
         await session.save()
         return session.news
       })
-      watchers.tell(news)
+      tell(news)
     },
   })
 
@@ -88,12 +97,21 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
         const session = sessionOn(tx)
         const result = await work(session)
         await session.save()
-        await tx.afterCommit(() => watchers.tell(session.news))
+        await tx.afterCommit(() => tell(session.news))
         return result
       })
     } catch (thrown) {
       throw asUnavailable(thrown)
     }
+  }
+
+  function untilClosed(end: () => void): () => void {
+    const stop = () => {
+      watching.delete(stop)
+      end()
+    }
+    watching.add(stop)
+    return stop
   }
 
   async function operate<T>(queue: string, ids: readonly string[], work: (session: Session, queue: string, id: string) => Promise<T>) {
@@ -142,20 +160,19 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     stats: queue => read(() => stats(db, queue, clock.nowMs())),
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),
-    report: async () => notYet(),
-    before: async () => notYet(),
-    watchEnds: () => notYet(),
+    async report(queue, reports) {
+      refuseMore(reports.length, reportMax)
+      return write(reports.length, session => report(session, queue, reports))
+    },
+    async peek(queue, ids) {
+      refuseMore(ids.length, operateMax)
+      return read(() => peek(db, queue, ids))
+    },
+    before: (queue, id) => read(() => before(db, queue, id, clock.nowMs())),
+    watchEnds: (queue, listener) => untilClosed(ends.add(queue, listener)),
     pause: async () => notYet(),
     resume: async () => notYet(),
-    watch(queue, listener) {
-      const end = watchers.add(queue, listener)
-      const stop = () => {
-        watching.delete(stop)
-        end()
-      }
-      watching.add(stop)
-      return stop
-    },
+    watch: (queue, listener) => untilClosed(watchers.add(queue, listener)),
     ping: () =>
       read(async () => {
         await db.ping()
@@ -173,10 +190,6 @@ function keepClaim(claims: Set<string>, key: string): void {
   const [oldest] = claims
   if (claims.size >= claimsMax && oldest !== undefined) claims.delete(oldest)
   claims.add(key)
-}
-
-function refuseMore(count: number, most: number): void {
-  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
 }
 
 const notYet = (): never => {

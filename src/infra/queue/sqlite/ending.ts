@@ -1,18 +1,52 @@
 import { keptIdMs } from '../driver'
-import { states } from './rows'
-import type { Session, Summary } from './session'
+import { forgetEnds, tell } from './followers'
+import { type Ending, states } from './rows'
+import { atTail, type Session, type Summary } from './session'
 
 /** The ends of tasks. */
-export interface Ending {
-  seq: number
-  id: string
-  isIdKept: boolean
+export type How = { outcome: 'done'; result: string | undefined } | { outcome: 'cancelled' }
+
+/**
+ * Deletes a task, and those that it was needed by; of one whose id is kept that is remembered. The counters of the first are the caller's.
+ * @param how undefined of one that ended before
+ */
+export async function end(session: Session, queue: string, ending: Ending, how: How | undefined): Promise<void> {
+  await erase(session, queue, ending)
+  let last = ending
+  let said = how
+  while (said) {
+    const next = await tell(session, queue, last, said)
+    if (!next) return
+    await erase(session, queue, next)
+    const summary = await session.of(queue)
+    summary.held--
+    summary.cancelled++
+    last = next
+    said = { outcome: 'cancelled' }
+  }
 }
 
-/** Deletes a task; of one whose id is kept that is remembered. The counters are the caller's. */
-export async function end(session: Session, queue: string, { seq, id, isIdKept }: Ending): Promise<void> {
+async function erase(session: Session, queue: string, { seq, id, isIdKept, isFollower }: Ending): Promise<void> {
   await session.tx.run('delete from "queueTask" where "seq" = ?', [seq])
+  if (isFollower) await forgetEnds(session, queue, id)
   if (isIdKept) await remember(session, queue, id)
+}
+
+/** It stays for a time, with its result. */
+export async function keep(
+  session: Session,
+  summary: Summary,
+  task: Ending & { finisher: string; keepForMs: number; result: string | undefined },
+): Promise<void> {
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.done}, "line" = ?, "at" = ?, "result" = ?, "finisher" = ?,
+      "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
+    [atTail(summary), session.nowMs + task.keepForMs, task.result ?? null, task.finisher, task.seq],
+  )
+  if (task.isIdKept) await remember(session, summary.queue, task.id)
+  session.ended(summary.queue, task.id)
+  summary.kept++
+  await tell(session, summary.queue, task, { outcome: 'done', result: task.result })
 }
 
 async function remember({ tx, nowMs }: Session, queue: string, id: string): Promise<void> {
@@ -34,15 +68,17 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
 
 /** Makes a dead letter of an active task. A finisher of null leaves the one before. */
 export async function bury(
-  { tx, nowMs }: Session,
+  session: Session,
   summary: Summary,
-  task: { seq: number; failures: number; crashes: number; errors: string; finisher: string | null },
+  task: Pick<Ending, 'seq' | 'id' | 'follower'> & { failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
-  await tx.run(
-    `update "queueTask" set "state" = ${states.dead}, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
+  await session.tx.run(
+    `update "queueTask" set "state" = ${states.dead}, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
       "isCancelled" = 0, "nonce" = null, "worker" = null, "uniqueUntil" = null where "seq" = ?`,
-    [nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
+    [atTail(summary), session.nowMs, task.failures, task.crashes, task.errors, task.finisher, task.seq],
   )
+  session.ended(summary.queue, task.id)
+  await tell(session, summary.queue, task, { outcome: 'dead' })
   summary.active--
   summary.dead++
   summary.died++

@@ -1,4 +1,6 @@
 import type { EnqueueReply, NewTask } from '../driver'
+import { end } from './ending'
+import { arrive, relate } from './followers'
 import { states } from './rows'
 import { atTail, type Session } from './session'
 
@@ -17,20 +19,20 @@ export async function enqueue(session: Session, queue: string, tasks: readonly N
 
 async function enqueueOne(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
   const { tx, nowMs } = session
-  const { id, isIdKept, priority, delayMs, unique, envelope } = task
+  const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = task
   if (unique) {
     const taken = await whoHas(session, queue, id, unique.key)
     if (taken) return taken
   }
   const summary = await session.of(queue)
-  const isScheduled = delayMs > 0
-  const atMs = nowMs + delayMs
+  const isScheduled = delayMs > 0 && !after
+  const atMs = after ? nowMs : nowMs + delayMs
   const { changes } = await tx.run(insertion, [
     queue,
     id,
-    isScheduled ? states.scheduled : states.waiting,
+    after ? states.held : isScheduled ? states.scheduled : states.waiting,
     priority,
-    isScheduled ? 0 : summary.tail + 1,
+    isScheduled || after ? 0 : summary.tail + 1,
     atMs,
     isIdKept ? 1 : 0,
     unique?.key ?? null,
@@ -41,7 +43,16 @@ async function enqueueOne(session: Session, queue: string, task: NewTask): Promi
   ])
   if (changes === 0) return { id, status: 'duplicate' }
   summary.enqueued++
-  if (isScheduled) {
+  if (follower || after) await relate(session, queue, task)
+  if (after) {
+    summary.held++
+    const cancelled = await arrive(session, queue, id)
+    if (cancelled) {
+      await end(session, queue, cancelled, { outcome: 'cancelled' })
+      summary.held--
+      summary.cancelled++
+    }
+  } else if (isScheduled) {
     summary.scheduled++
     if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
   } else {

@@ -1,7 +1,7 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
-import { bury, end } from './ending'
-import { finisherOf, states, withError } from './rows'
+import { bury, end, keep } from './ending'
+import { endingColumns, endingOf, finisherOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
@@ -11,9 +11,9 @@ export async function finish(session: Session, queue: string, said: readonly Fin
 }
 
 async function finishOne(session: Session, queue: string, said: Finish): Promise<FinishStatus> {
-  if (said.outcome === 'done' && (await isDone(session, queue, said))) return 'ok'
+  if (said.outcome === 'done' && !said.keepForMs && (await isDone(session, queue, said))) return 'ok'
   const row = await session.tx.first(
-    `select "seq", "id", "state", "attempt", "nonce", "failures", "crashes", "isCancelled", "isIdKept", "finisher", "errors"
+    `select ${endingColumns}, "state", "attempt", "nonce", "failures", "crashes", "isCancelled", "finisher", "errors"
       from "queueTask" where "queue" = ? and "id" = ?`,
     [queue, said.id],
   )
@@ -28,7 +28,7 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
 async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
   const { changes } = await session.tx.run(
     `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
-      and "isIdKept" = 0`,
+      and "isIdKept" = 0 and "follower" is null and "needCount" is null`,
     [queue, id, attempt, nonce],
   )
   if (changes === 0) return false
@@ -41,7 +41,13 @@ async function isDone(session: Session, queue: string, { id, attempt, nonce }: F
 async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
   const summary = await session.of(queue)
   if (said.outcome === 'done' || said.outcome === 'cancelled' || row['isCancelled'] === 1) {
-    await end(session, queue, { seq: Number(row['seq']), id: said.id, isIdKept: row['isIdKept'] === 1 })
+    const ending = endingOf(row)
+    if (said.outcome === 'done' && said.keepForMs) {
+      const { keepForMs, result } = said
+      await keep(session, summary, { ...ending, finisher: finisherOf(said, 'done'), keepForMs, result })
+    } else {
+      await end(session, queue, ending, said.outcome === 'done' ? { outcome: 'done', result: said.result } : { outcome: 'cancelled' })
+    }
     summary.active--
     summary[said.outcome === 'done' ? 'done' : 'cancelled']++
     return
@@ -53,7 +59,7 @@ async function apply(session: Session, queue: string, row: SqlRow, said: Finish)
   const errors =
     'error' in said ? withError(row['errors'], { ms: session.nowMs, attempt: said.attempt, message: said.error }) : (row['errors'] ?? null)
   if (said.outcome === 'dead') {
-    const task = { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors: String(errors), finisher }
+    const task = { ...endingOf(row), failures, crashes: Number(row['crashes']), errors: String(errors), finisher }
     await bury(session, summary, task)
     return
   }

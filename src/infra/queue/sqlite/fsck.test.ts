@@ -13,17 +13,18 @@ afterEach(() => file.close())
 /** A task in each state, and one that was done. */
 async function fill(queue: QueueDriver) {
   const unique = { key: 'k'.repeat(22), forMs: 60_000 }
-  const ids = ['done', 'dead', 'active', 'waiting']
+  const ids = ['done', 'kept', 'dead', 'active', 'waiting']
   await queue.enqueue(
     'default',
     ids.map(id => newTask({ id })),
   )
-  const claim = newClaim(3)
+  const claim = newClaim(4)
   const { claimed } = await queue.exchange('default', { claim })
   const held = (id: string) => ({ id, attempt: claimed.find(each => each.id === id)?.attempt ?? 0, nonce: claim.nonce })
   await queue.exchange('default', {
     finish: [
       { ...held('done'), outcome: 'done' },
+      { ...held('kept'), outcome: 'done', keepForMs: 60_000, result: '1' },
       { ...held('dead'), outcome: 'dead', error: 'no', isFailure: true },
     ],
   })
@@ -63,7 +64,17 @@ const damages: Record<string, { by: string; id?: string; what: string; after?: (
   'a dead task with a unique key': {
     by: `update "queueTask" set "uniqueUntil" = 1 where "id" = 'dead'`,
     id: 'dead',
-    what: 'it is dead, but holds a unique key',
+    what: 'it has ended, but holds a unique key',
+  },
+  'one that is kept, with a unique key': {
+    by: `update "queueTask" set "uniqueUntil" = 1 where "id" = 'kept'`,
+    id: 'kept',
+    what: 'it has ended, but holds a unique key',
+  },
+  'one that was kept, and was deleted by hand': {
+    by: `delete from "queueTask" where "id" = 'kept'`,
+    what: '1 kept tasks were counted, and 0 are there',
+    after: async () => expect(await file.queue.stats('default')).toMatchObject({ done: 0 }),
   },
   'errors that are no list': {
     by: `update "queueTask" set "errors" = '{' where "id" = 'dead'`,
@@ -123,7 +134,7 @@ test('an index that has lost a row is found, and made again', async () => {
 test('a summary that is lost is made again from the tasks, in their order', async () => {
   file.raw.run('delete from "queueSummary"')
   await file.queue.enqueue('default', [newTask({ id: 'last' })])
-  expect(await file.queue.stats('default')).toMatchObject({ waiting: 3, scheduled: 1, active: 1, dead: 1 })
+  expect(await file.queue.stats('default')).toMatchObject({ waiting: 3, scheduled: 1, active: 1, dead: 1, done: 1 })
   expect(await check(false)).toEqual([])
   const { claimed } = await file.queue.exchange('default', { claim: newClaim(9) })
   expect(claimed.map(({ id }) => id)).toEqual(['urgent', 'waiting', 'last'])

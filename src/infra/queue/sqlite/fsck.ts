@@ -2,6 +2,7 @@ import type { Database, SqlRow } from '@/core/database'
 import type { FsckFinding } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import { leave } from './finish'
+import { release } from './followers'
 import { states } from './rows'
 import { countedOf, counting, type Session } from './session'
 
@@ -33,7 +34,7 @@ export async function fsck(db: Database, queue: string, cursor = 'file', session
 
 async function checkTasks(db: Database, queue: string, after: number, session: Session | undefined): Promise<Step> {
   const rows = await db.all(
-    `select "seq", "queue", "id", "state", "nonce", "worker", "uniqueUntil","failures", "crashes", "errors" from "queueTask"
+    `select "seq", "queue", "id", "state", "nonce", "worker", "uniqueUntil", "failures", "crashes", "errors", "needCount", "delayMs" from "queueTask"
       where "seq" > ? order by "seq" limit ${pageTasks}`,
     [after],
   )
@@ -81,10 +82,16 @@ const faults: readonly Fault[] = [
     mend: set('"nonce" = null, "worker" = null'),
   },
   {
-    what: 'it is dead, but holds a unique key',
+    what: 'it has ended, but holds a unique key',
     remedy: 'the key is free',
-    is: row => row['state'] === states.dead && row['uniqueUntil'] !== null,
+    is: row => (row['state'] === states.dead || row['state'] === states.done) && row['uniqueUntil'] !== null,
     mend: set('"uniqueUntil" = null'),
+  },
+  {
+    what: 'it is held, and there is nobody left that it waits for',
+    remedy: 'it waits in line, or for its time',
+    is: row => row['state'] === states.held && Number(row['needCount'] ?? 0) <= 0,
+    mend: async (session, row) => release(session, String(row['queue']), row),
   },
   {
     what: 'its errors cannot be read',
@@ -102,7 +109,7 @@ function isList(text: string): boolean {
   }
 }
 
-const counters = ['waiting', 'scheduled', 'active', 'dead'] as const
+const counters = ['waiting', 'scheduled', 'held', 'active', 'dead', 'kept'] as const
 
 /** The row is compared in the statement that counts, so that nobody can write in between. */
 async function checkCounters(db: Database, queue: string, session: Session | undefined): Promise<Finding[]> {

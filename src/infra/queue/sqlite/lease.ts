@@ -1,8 +1,10 @@
 import type { SqlRow } from '@/core/database'
 import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
+import { expire } from './kept'
+import { purgeEnds } from './followers'
 import { leave } from './finish'
-import { states, withError } from './rows'
+import { endingColumns, endingOf, states, withError } from './rows'
 import type { Session, Summary } from './session'
 
 /** How many ids are forgotten in a call, beside its own work. */
@@ -25,13 +27,14 @@ export async function beat(session: Session, queue: string, leaseMs: number, hel
   return reply
 }
 
-export async function reap(session: Session, queue: string, { leaseMs, crashesMax }: ReapRule): Promise<ReapReply> {
+export async function reap(session: Session, queue: string, { leaseMs, crashesMax, keepDeadMs }: ReapRule): Promise<ReapReply> {
   const { tx, nowMs } = session
   const summary = await session.of(queue)
   // Noted now and then though nothing else is written, so that a process that starts can tell that somebody has been here.
   if (summary.active > 0 && nowMs - summary.clockMs > leaseMs / 4) summary.clockMs = nowMs
+  const { done, dead, more } = await expire(session, summary, keepDeadMs)
   const over = await tx.all(
-    `select "seq", "id", "attempt", "failures", "crashes", "isCancelled", "isIdKept", "errors" from "queueTask"
+    `select ${endingColumns}, "attempt", "failures", "crashes", "isCancelled", "errors" from "queueTask"
       where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
     [queue, nowMs],
   )
@@ -39,20 +42,21 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   for (const row of over.slice(0, reapMax)) await reapOne(session, summary, row, crashesMax, reply)
   if (reply.again.length > 0) session.wake(queue)
   await purge(tx, nowMs, purgedMax)
-  return reply
+  await purgeEnds(tx, nowMs, purgedMax)
+  if (done + dead === 0) return reply
+  return { ...reply, expired: { done, dead }, more: reply.more || more }
 }
 
 async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesMax: number, reply: ReapReply): Promise<void> {
   const id = String(row['id'])
-  const seq = Number(row['seq'])
   if (row['isCancelled'] === 1) {
-    await end(session, summary.queue, { seq, id, isIdKept: row['isIdKept'] === 1 })
+    await end(session, summary.queue, endingOf(row), { outcome: 'cancelled' })
     summary.active--
     summary.cancelled++
     return
   }
   const crashes = Number(row['crashes']) + 1
-  const task = { seq, failures: Number(row['failures']), crashes, finisher: null }
+  const task = { ...endingOf(row), failures: Number(row['failures']), crashes, finisher: null }
   summary.crashed++
   if (crashes > crashesMax) {
     const errors = withError(row['errors'], { ms: session.nowMs, attempt: Number(row['attempt']), message: poisonError(crashes) })

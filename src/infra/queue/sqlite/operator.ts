@@ -4,20 +4,19 @@ import { queueErrors } from '@/core/queue/queue'
 import type { CancelAnswer, RemoveAnswer, RetryAnswer, StoredTask } from '../driver'
 import { end } from './ending'
 import { holderOf } from './enqueue'
-import { shownColumns, states, storedTask } from './rows'
+import { endingColumns, endingOf, shownColumns, states, storedTask } from './rows'
 import { atTail, type Session, summaryOf } from './session'
 
 /** What operators do. */
 
 const find = (tx: Database, queue: string, id: string): Promise<SqlRow | undefined> =>
-  tx.first('select "seq", "id", "state", "isIdKept" from "queueTask" where "queue" = ? and "id" = ?', [queue, id])
-
-const endingOf = (row: SqlRow) => ({ seq: Number(row['seq']), id: String(row['id']), isIdKept: row['isIdKept'] === 1 })
+  tx.first(`select ${endingColumns}, "state" from "queueTask" where "queue" = ? and "id" = ?`, [queue, id])
 
 export async function cancel(session: Session, queue: string, id: string): Promise<CancelAnswer> {
   const row = await find(session.tx, queue, id)
   if (!row) return 'absent'
   if (row['state'] === states.dead) return 'dead'
+  if (row['state'] === states.done) return 'done'
   if (row['state'] === states.active) {
     await session.tx.run('update "queueTask" set "isCancelled" = 1 where "seq" = ?', [row['seq'] ?? null])
     session.cancelling(queue, id)
@@ -61,7 +60,12 @@ export async function remove(session: Session, queue: string, id: string): Promi
 
 async function removeResting(session: Session, queue: string, row: SqlRow): Promise<void> {
   const summary = await session.of(queue)
-  await end(session, queue, endingOf(row))
+  // One that is done was remembered when it ended.
+  const ending = endingOf(row)
+  if (row['state'] === states.done) await end(session, queue, { ...ending, isIdKept: false }, undefined)
+  else await end(session, queue, ending, { outcome: 'cancelled' })
+  if (row['state'] === states.done) summary.kept--
+  if (row['state'] === states.held) summary.held--
   if (row['state'] === states.waiting) summary.waiting--
   if (row['state'] === states.scheduled) summary.scheduled--
   if (row['state'] === states.dead) summary.dead--
@@ -122,13 +126,13 @@ export async function stats(db: Database, queue: string, nowMs: number): Promise
     `select "at" from "queueTask" where "queue" = ? and "state" = ${states.waiting} order by "priority", "line" limit 1`,
     [queue],
   )
-  const { waiting, scheduled, active, dead, enqueued, done, failed, crashed, died, cancelled } = summary
+  const { waiting, scheduled, held, active, kept, dead, enqueued, done, failed, crashed, died, cancelled } = summary
   return {
     waiting,
     scheduled,
-    held: 0,
+    held,
     active,
-    done: 0,
+    done: kept,
     dead,
     isPaused: false,
     ...(first ? { oldestWaitingMs: Math.max(0, nowMs - Number(first['at'])) } : {}),

@@ -9,7 +9,8 @@ export interface Summary extends Record<(typeof columns)[number], number> {
 }
 
 /**
- * `head` and `tail`: the next places before and behind those that wait. The totals only grow; `died` is how many became dead letters.
+ * `head` and `tail`: the next places before and behind those that wait. `kept`: done ones that are. The totals only grow; `died` is how many
+ * became dead letters.
  * `clockMs` is when the row was last written.
  */
 const columns = [
@@ -17,8 +18,10 @@ const columns = [
   'tail',
   'waiting',
   'scheduled',
+  'held',
   'active',
   'dead',
+  'kept',
   'enqueued',
   'done',
   'failed',
@@ -37,21 +40,29 @@ export interface Session {
   /** There may be something to claim. */
   wake(queue: string): void
   cancelling(queue: string, id: string): void
+  /** It is dead, or done and kept. */
+  ended(queue: string, id: string): void
   /** Writes what has changed of the summaries. */
   save(): Promise<void>
   /** What watchers are told once it is committed. */
-  readonly news: { woken: ReadonlySet<string>; cancelling: readonly { queue: string; id: string }[] }
+  readonly news: { woken: ReadonlySet<string>; cancelling: readonly Named[]; ended: readonly Named[] }
+}
+
+interface Named {
+  queue: string
+  id: string
 }
 
 /** @param onLoad told of each summary as it was found, before it is used */
 export function openSession(tx: Database, nowMs: number, onLoad: (queue: string, clockMs: number | undefined) => void): Session {
   const summaries = new Map<string, { summary: Summary; before: string }>()
   const woken = new Set<string>()
-  const cancelling: { queue: string; id: string }[] = []
+  const cancelling: Named[] = []
+  const ended: Named[] = []
   return {
     tx,
     nowMs,
-    news: { woken, cancelling },
+    news: { woken, cancelling, ended },
     async of(queue) {
       const known = summaries.get(queue)
       if (known) return known.summary
@@ -70,6 +81,7 @@ export function openSession(tx: Database, nowMs: number, onLoad: (queue: string,
     },
     wake: queue => void woken.add(queue),
     cancelling: (queue, id) => void cancelling.push({ queue, id }),
+    ended: (queue, id) => void ended.push({ queue, id }),
     async save() {
       for (const { summary, before } of summaries.values()) {
         const values = valuesOf(summary)
@@ -104,8 +116,10 @@ const waitingLines = (end: 'min' | 'max') => `(select ${end}("n") from (select
 export const counting = `select ${waitingLines('min')} as "firstLine", ${waitingLines('max')} as "lastLine",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.waiting}) as "waitingThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.scheduled} and "state" > 0) as "scheduledThere",
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.held} and "state" > 0) as "heldThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.active} and "state" > 0) as "activeThere",
-  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere"`
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere",
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.done} and "state" > 0) as "keptThere"`
 
 export const countedOf = (row: SqlRow) => ({
   // With space between them: nobody has waited at 0 yet.
@@ -113,8 +127,10 @@ export const countedOf = (row: SqlRow) => ({
   tail: Math.max(0, Number(row['lastLine'] ?? 0)),
   waiting: Number(row['waitingThere'] ?? 0),
   scheduled: Number(row['scheduledThere'] ?? 0),
+  held: Number(row['heldThere'] ?? 0),
   active: Number(row['activeThere'] ?? 0),
   dead: Number(row['deadThere'] ?? 0),
+  kept: Number(row['keptThere'] ?? 0),
 })
 
 /** A place behind all that wait. */

@@ -2,12 +2,13 @@ import { hostname } from 'node:os'
 import { type Clock, systemClock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { TaskHandler } from '@/core/queue/task'
+import type { TaskHandler, TaskMiddleware } from '@/core/queue/task'
 import type { Service } from '@/core/service'
 import type { QueueDriver } from '../driver'
 import type { Skills } from './claims'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
+import { around } from './middleware'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
@@ -16,8 +17,8 @@ export type { HeartbeatSource } from './heartbeats'
 
 export interface WorkerOptions {
   driver: QueueDriver
-  /** The queues that this process works, and how many of their tasks at a time. */
-  queues: Readonly<Record<string, { concurrency: number }>>
+  /** The queues that this process works, and how. */
+  queues: Readonly<Record<string, WorkedQueue>>
   /** What is done with the tasks. One of another name becomes a dead letter. */
   handlers: readonly TaskHandler[]
   /** The same in all processes. */
@@ -30,6 +31,15 @@ export interface WorkerOptions {
   clock?: Clock
   random?: () => number
   limits?: Partial<WorkerLimits>
+}
+
+export interface WorkedQueue {
+  /** How many of its tasks at a time. */
+  concurrency: number
+  /** Dead letters that are older are removed; never when absent. */
+  keepDeadMs?: number
+  /** Around each attempt, the first outermost. */
+  middleware?: readonly TaskMiddleware[]
 }
 
 /** What remains of the deadline of a shutdown for tasks to end by themselves. */
@@ -54,16 +64,16 @@ export function createWorker(options: WorkerOptions): Service {
     liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
-  const all = Object.entries(queues).map(([queue, { concurrency }]) => {
+  const all = Object.entries(queues).map(([queue, { concurrency, keepDeadMs, middleware = [] }]) => {
     const meters = queueMeters(metrics, queue)
     const pool = createPool({
       ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
-      skills: skillsOf(handlers, meters),
+      skills: skillsOf(handlers, meters, middleware),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters }
+    return { queue, pool, meters, keepDeadMs }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -90,7 +100,9 @@ export function createWorker(options: WorkerOptions): Service {
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters }) => startReaper({ driver, queue, leaseMs, meters, log, random, found: pool.wake }))
+      stopReapers = all.map(({ queue, pool, meters, keepDeadMs }) =>
+        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found: pool.wake }),
+      )
     },
     stop() {
       stopping ??= stop()
@@ -102,7 +114,12 @@ export function createWorker(options: WorkerOptions): Service {
 /** The worker's name has 64 characters at most, with the number of the process. */
 const hostMaxChars = 48
 
-function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters): Skills {
-  const skills = new Map(handlers.map(handler => [handler.task.name, { ...handler, meters: meters.ofTask(handler.task.name) }]))
+function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters, middleware: readonly TaskMiddleware[]): Skills {
+  const skills = new Map(
+    handlers.map(handler => {
+      const { name } = handler.task
+      return [name, { ...handler, work: around(handler, middleware), meters: meters.ofTask(name) }]
+    }),
+  )
   return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
 }

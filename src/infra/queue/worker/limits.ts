@@ -6,6 +6,8 @@ export interface WorkerLimits {
   pollMs: number
   /** How an attempt has ended is said with others, at most so late. */
   flushMs: number
+  /** Of what handlers say of how far they are, the last of so long is written. */
+  progressMs: number
   /** A task that still runs here, though the queue has given it out again, is looked at again after so long. */
   againMs: number
   /** A suspect that is put off waits up to so long for each of those that it came with. */
@@ -20,6 +22,7 @@ export const workerLimits: WorkerLimits = {
   abortGraceMs: 10_000,
   pollMs: 5000,
   flushMs: 5,
+  progressMs: 1000,
   againMs: 5000,
   apartMs: 1000,
   lastChanceMs: 1000,

@@ -11,6 +11,8 @@ export interface QueueMeters {
   refused: Series
   reaped: Series
   poisoned: Series
+  /** What was kept, and removed when its time was over. */
+  expired: Readonly<Record<'done' | 'dead', Series>>
 }
 
 export interface TaskMeters {
@@ -49,6 +51,11 @@ export function queueMeters(metrics: Metrics, queue: string): QueueMeters {
     labels: ['queue', 'task'],
     buckets: secondsBuckets,
   })
+  const expired = metrics.counter({
+    name: 'bingo_task_expired_total',
+    help: 'Tasks that were kept, and removed when their time was over.',
+    labels: ['queue', 'state'],
+  })
   return {
     // A process knows more tasks than ever come by a queue of it, and each has many series.
     ofTask: task => ({
@@ -67,6 +74,10 @@ export function queueMeters(metrics: Metrics, queue: string): QueueMeters {
     refused: count('bingo_queue_refused_total', 'Calls of the worker that the queue refused; they are not made again.'),
     reaped: count('bingo_task_reaped_total', 'Tasks taken back from workers that were not heard of any more.'),
     poisoned: count('bingo_task_poisoned_total', 'Tasks that became dead letters since no worker survived them.'),
+    expired: {
+      done: countedOnUse(() => expired.with({ queue, state: 'done' })),
+      dead: countedOnUse(() => expired.with({ queue, state: 'dead' })),
+    },
   }
 }
 

@@ -1,7 +1,8 @@
 import { yearMs } from '@/core/clock'
 import { AppError } from '@/core/error'
 import { type Backoff, TaskAborted, type TaskResult } from '@/core/queue/task'
-import { type Finish, keptError } from '../driver'
+import { type Finish, keptError, resultMaxBytes } from '../driver'
+import { faultOfJson } from '../json'
 import type { Run } from './run'
 
 /** What the queue is told of an attempt, and what the log is told besides. */
@@ -16,15 +17,32 @@ export interface Ended {
  * attempt would have them again.
  */
 export function returned(run: Run, result: TaskResult | undefined, random: () => number): Ended {
-  // Anything but the two results that there are is nothing, which is success.
+  // Anything but the results that there are is nothing, which is success.
   if (result?.is === 'giveUp') return { finish: dead(run, `gave up: ${result.reason}`) }
-  if (result?.is !== 'snooze') return { finish: { ...held(run), outcome: 'done' } }
+  if (result?.is === 'result' && result.value !== undefined) return withResult(run, result.value, random)
+  if (result?.is !== 'snooze') return { finish: done(run) }
   const { delayMs } = result
   if (!Number.isInteger(delayMs) || delayMs < 0 || delayMs > yearMs)
     return failed(run, new RangeError(`snooze takes 0–${yearMs} whole milliseconds`), random)
   // One that could snooze when its time is over would never be over.
   if (run.abortedFor && run.abortedFor !== 'shutdown') return failed(run, new TaskAborted(run.abortedFor), random)
   return { finish: { ...held(run), outcome: 'snooze', delayMs } }
+}
+
+function done(run: Run): Extract<Finish, { outcome: 'done' }> {
+  const { keepForMs } = run
+  return keepForMs > 0 ? { ...held(run), outcome: 'done', keepForMs } : { ...held(run), outcome: 'done' }
+}
+
+/** One that cannot be kept is a failure, since whoever waits for it would never have it. */
+function withResult(run: Run, value: unknown, random: () => number): Ended {
+  const fault = faultOfJson(value)
+  if (fault) return failed(run, new RangeError(`the result cannot be kept: ${fault.pointer} ${fault.detail}`), random)
+  const result = JSON.stringify(value)
+  const bytes = Buffer.byteLength(result)
+  if (bytes <= resultMaxBytes) return { finish: { ...done(run), result } }
+  const detail = `the result is ${bytes} bytes of JSON, and may be ${resultMaxBytes}: keep what is large elsewhere and name it`
+  return failed(run, new RangeError(detail), random)
 }
 
 /** What a handler that threw means: a failure, unless it was told to end for a reason that is not its own. */

@@ -22,6 +22,7 @@ import type { Heartbeats } from './heartbeats'
 import { awayMs, finishBatch, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Run } from './run'
+import { createReports } from './progress'
 import { createRuns } from './runs'
 
 /**
@@ -85,8 +86,9 @@ export function createPool(options: PoolOptions): Pool {
   let tellTimer: ReturnType<typeof setTimeout> | undefined
   let whenTold: (() => void) | undefined
 
+  const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, log, clock, random },
+    ...{ leaseMs, limits, meters, log, clock, random, reports },
     tell,
     freed: pumpSoon,
     batchOver: heartbeats.over,
@@ -291,6 +293,7 @@ export function createPool(options: PoolOptions): Pool {
       )
       isGivenUp = true
       runs.close()
+      reports.close()
       clearTimeout(tellTimer)
       const count = untold.length + telling
       if (count > 0) log.error('the queue could not be told how the last attempts ended', { queue, count })

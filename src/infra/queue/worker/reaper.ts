@@ -1,5 +1,5 @@
 import type { Log } from '@/core/log'
-import { idsLoggedMax, type QueueDriver } from '../driver'
+import { idsLoggedMax, type QueueDriver, type ReapReply } from '../driver'
 import { crashesMax, jittered, reapEveryMs } from './limits'
 import type { QueueMeters } from './meters'
 
@@ -7,6 +7,8 @@ export interface ReaperOptions {
   driver: QueueDriver
   queue: string
   leaseMs: number
+  /** Dead letters that are older are removed; never when absent. */
+  keepDeadMs?: number | undefined
   meters: QueueMeters
   log: Log
   random: () => number
@@ -15,12 +17,13 @@ export interface ReaperOptions {
 }
 
 /**
- * Takes tasks back from workers that are not heard of any more, now and then. Every worker does, so that the last one left does.
+ * Takes tasks back from workers that are not heard of any more, now and then, and removes what was kept for long enough. Every worker does,
+ * so that the last one left does.
  * And checks the queue when it is told that this is due, a step at a time, with twice as much time for others between.
  * @returns what ends it; resolves when no call is under way
  */
-export function startReaper({ driver, queue, leaseMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
-  const rule = { leaseMs, crashesMax }
+export function startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
+  const rule = { leaseMs, crashesMax, ...(keepDeadMs !== undefined && { keepDeadMs }) }
   let isStopped = false
   let isAway = false
   let reaping: Promise<void> = Promise.resolve()
@@ -36,9 +39,10 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
   async function reapAll(): Promise<void> {
     try {
       while (!isStopped) {
-        const { again, poisoned, more, isCheckDue } = await driver.reap(queue, rule)
+        const { again, poisoned, expired, more, isCheckDue } = await driver.reap(queue, rule)
         isAway = false
         say(again, poisoned)
+        if (expired) sayExpired(expired)
         if (isCheckDue) checking = checking.then(check)
         if (!more) return
       }
@@ -79,6 +83,12 @@ export function startReaper({ driver, queue, leaseMs, meters, log, random, found
       meters.poisoned.add(poisoned.length)
       log.warn('tasks that no worker survives have become dead letters', fieldsOf(poisoned))
     }
+  }
+  /** Nothing goes without a word. */
+  function sayExpired({ done, dead }: NonNullable<ReapReply['expired']>): void {
+    if (done > 0) meters.expired.done.add(done)
+    if (dead > 0) meters.expired.dead.add(dead)
+    log.info('tasks were removed since they had been kept for as long as they were to be', { queue, done, dead })
   }
   const fieldsOf = (ids: readonly string[]) => ({ queue, count: ids.length, ids: ids.slice(0, idsLoggedMax) })
 

@@ -1,10 +1,19 @@
 import { asCaller, type Caller } from '@/core/caller'
 import { toTimestamp } from '@/core/clock'
 import type { Log, LogLevel } from '@/core/log'
-import { type AbortReason, type Backoff, type TaskContext, TaskAborted, type TaskHandler, type TaskResult } from '@/core/queue/task'
+import {
+  type AbortReason,
+  type Backoff,
+  type Progress,
+  type TaskContext,
+  TaskAborted,
+  type TaskHandler,
+  type TaskResult,
+} from '@/core/queue/task'
 import type { Claimed, Held } from '../driver'
 import type { Envelope } from '../envelope'
 import type { TaskMeters } from './meters'
+import type { Reports } from './progress'
 
 /** What this process can do: a handler, and how its attempts are counted. */
 export interface Skill extends TaskHandler {
@@ -21,6 +30,8 @@ export interface Run extends Held {
   readonly maxRetries: number
   readonly backoff: Backoff
   readonly timeoutMs: number
+  /** How long it stays once it is done. */
+  readonly keepForMs: number
   /** Those that were claimed with it. */
   readonly batch: Batch
   // From here on, instants are milliseconds of the monotonic clock.
@@ -38,6 +49,8 @@ export interface Run extends Held {
   abortedAtMs?: number
   /** The queue has been told how it ended, though its handler goes on. */
   isStuck: boolean
+  /** How far it is, as its handler said last: JSON. */
+  progress?: string
   /** Made when somebody looks at the signal, which most handlers never do. */
   controller?: AbortController
 }
@@ -69,6 +82,7 @@ export function newRun(
     maxRetries: said.maxRetries ?? defaults.maxRetries,
     backoff: said.backoff ?? defaults.backoff,
     timeoutMs: said.timeoutMs ?? defaults.timeoutMs,
+    keepForMs: said.keepForMs ?? defaults.keepForMs,
     batch,
     deadlineAtMs,
     startedAtMs: 0,
@@ -79,12 +93,18 @@ export function newRun(
   }
 }
 
+/** What the context of a handler is made of, besides the attempt. */
+export interface ContextTools {
+  log: Log
+  reports: Reports
+}
+
 /** Calls the handler, on behalf of whoever enqueued the task. What it throws, at once or later, comes back as a rejection. */
-export function callHandler(run: Run, log: Log): Promise<TaskResult | undefined> {
+export function callHandler(run: Run, tools: ContextTools): Promise<TaskResult | undefined> {
   const { work } = run.skill
   try {
     // A handler without types may return what is no promise.
-    return Promise.resolve(asCaller(callerOf(run), () => work(run.envelope.payload as never, contextOf(run, log)))) as Promise<
+    return Promise.resolve(asCaller(callerOf(run), () => work(run.envelope.payload as never, contextOf(run, tools)))) as Promise<
       TaskResult | undefined
     >
   } catch (thrown) {
@@ -118,16 +138,20 @@ function callerOf({ envelope: { headers } }: Run): Caller {
 }
 
 /** What is seldom looked at is made when it is. */
-function contextOf(run: Run, log: Log): TaskContext {
+function contextOf(run: Run, { log, reports }: ContextTools): TaskContext {
   let own: Log | undefined
+  let last: Promise<Progress | undefined> | undefined
   return {
     id: run.id,
     queue: run.queue,
     attempt: run.attempt,
     failures: run.failures,
-    progress: () => notYet(),
-    saveProgress: async () => notYet(),
-    lastProgress: async () => notYet(),
+    progress: progress => reports.note(run, progress),
+    saveProgress: () => reports.save(run),
+    lastProgress() {
+      last ??= reports.last(run)
+      return last
+    },
     before: async () => notYet(),
     headers: run.envelope.headers,
     get enqueuedAt() {

@@ -4,6 +4,7 @@ import { type AbortReason, TaskAborted } from '@/core/queue/task'
 import type { Finish, Held } from '../driver'
 import { leaseTrustMs, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
+import type { Reports } from './progress'
 import { type Ended, failed, returned } from './outcome'
 import { abort, callHandler, logFields, type Run } from './run'
 
@@ -53,6 +54,7 @@ export interface RunsOptions {
   log: Log
   clock: Clock
   random: () => number
+  reports: Reports
   /** Takes what the queue is to be told. */
   tell(finish: Finish): void
   /** A slot is free, though nothing is to be told. */
@@ -61,13 +63,16 @@ export interface RunsOptions {
   batchOver(nonce: string): void
 }
 
+const isAnythingLeft = (finish: Finish) => (finish.outcome === 'done' ? Boolean(finish.keepForMs) : finish.outcome !== 'cancelled')
+
 /** Messages of the heartbeats that came while this thread was blocked are read within this, before a lease is given up for lost. */
 const doubtMs = 20
 
-export function createRuns({ leaseMs, limits, meters, log, clock, random, tell, freed, batchOver }: RunsOptions): Runs {
+export function createRuns({ leaseMs, limits, meters, log, clock, random, reports, tell, freed, batchOver }: RunsOptions): Runs {
   const running = new Map<string, Run>()
   const trustMs = leaseTrustMs(leaseMs)
   const isDebug = log.enabled('debug')
+  const tools = { log, reports }
   let stuck = 0
   let settling: (() => void)[] = []
   // One timer for all: when it rings everybody is looked at, which is seldom. A timer for each would cost more than a short task.
@@ -149,6 +154,13 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, tell, 
     else if (isDebug) log.debug('a task ended', { ...fields(), ...why, outcome: finish.outcome })
   }
 
+  /** The next attempt, or whoever looks at what is kept, is to find what it said last: so that is told first. */
+  function over(run: Run, how: Ended): void {
+    const told = reports.ended(run, isAnythingLeft(how.finish))
+    if (told) void told.then(() => ended(run, how))
+    else ended(run, how)
+  }
+
   function ended(run: Run, how: Ended): void {
     running.delete(run.id)
     if (--run.batch.left === 0) batchOver(run.batch.nonce)
@@ -191,9 +203,9 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, tell, 
       run.isAtDeadline = run.limitAtMs === run.deadlineAtMs
       ringAt(nextAtMs(run))
       if (run.attempt === 1) run.skill.meters.waitSeconds.observe(Math.max(0, clock.nowMs() - run.envelope.enqueuedAtMs) / 1000)
-      callHandler(run, log).then(
-        result => ended(run, returned(run, result, random)),
-        thrown => ended(run, failed(run, thrown, random)),
+      callHandler(run, tools).then(
+        result => over(run, returned(run, result, random)),
+        thrown => over(run, failed(run, thrown, random)),
       )
     },
     cancel(id) {

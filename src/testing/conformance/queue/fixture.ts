@@ -98,12 +98,13 @@ export function testQueue(store: QueueStore): TestQueue {
       return finished[0] as FinishStatus
     },
     show: id => driver.show(name, id),
-    all: async () => ({
-      waiting: await ids('waiting'),
-      scheduled: await ids('scheduled'),
-      active: await ids('active'),
-      dead: await ids('dead'),
-    }),
+    async all() {
+      const done = await ids('done')
+      return {
+        ...{ waiting: await ids('waiting'), scheduled: await ids('scheduled'), active: await ids('active'), dead: await ids('dead') },
+        ...(done.length > 0 && { done }),
+      }
+    },
     async trust() {
       await reap()
       await store.advance(5)

@@ -11,12 +11,18 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     for (let i = 0; i < each; i++) {
       await enqueue({ priority: 0 })
       await finish(await claimOne(), { outcome: 'dead', error: 'no', isFailure: true })
+      await enqueue({ priority: 0 })
+      await finish(await claimOne(), { outcome: 'done', keepForMs: longMs })
       await store.advance(2)
     }
     await enqueue(...Array.from({ length: each }, () => ({ priority: 0 })))
     await claim(each)
     await enqueue(...Array.from({ length: each }, (_, i) => ({ delayMs: longMs + i * 1000 })))
     await enqueue(...Array.from({ length: each }, (_, i) => ({ priority: (i * 7) % 10 })))
+    for (let i = 0; i < each; i++) {
+      await enqueue({ priority: (i * 7) % 10, after: { count: 1, isDoneNeeded: false } })
+      await store.advance(2)
+    }
     return queue
   }
 
@@ -93,12 +99,11 @@ export function inspectSuite(newQueue: () => TestQueue): void {
     })
 
     test('agree with the lists', async () => {
-      const { driver, name, all } = await filled(7)
+      const { driver, name, ids } = await filled(7)
       const { total, oldestWaitingMs, ...counts } = await driver.stats(name)
-      const lists = await all()
-      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 0, active: 7, done: 0, dead: 7, isPaused: false })
-      for (const state of ['waiting', 'scheduled', 'active', 'dead'] as const) expect(lists[state]).toHaveLength(counts[state])
-      expect(total).toMatchObject({ enqueued: 28, failed: 7, dead: 7, done: 0 })
+      expect(counts).toEqual({ waiting: 7, scheduled: 7, held: 7, active: 7, done: 7, dead: 7, isPaused: false })
+      for (const state of taskStates) expect(await ids(state)).toHaveLength(counts[state])
+      expect(total).toMatchObject({ enqueued: 42, failed: 7, dead: 7, done: 7 })
     })
 
     test('count what has ended, and how', async () => {

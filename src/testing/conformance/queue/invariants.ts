@@ -1,5 +1,6 @@
 import { type TaskState, taskStates } from '@/core/queue/admin'
-import type { EnqueueReply, ExchangeReply, Finish, Held, NewTask, QueueDriver, StoredTask } from '@/infra/queue/driver'
+import type { EnqueueReply, ExchangeReply, Finish, Held, NewTask, QueueDriver, ReapReply, StoredTask } from '@/infra/queue/driver'
+import { theDeadStay, theDoneStay, whatExpiresIsCounted } from './kept-invariants'
 import type { Call } from './trace'
 
 /**
@@ -44,10 +45,11 @@ export interface Ledger {
 export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map(), uniques: new Map() })
 
 export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
-  const listed = (['waiting', 'scheduled', 'active', 'dead'] as const).map(async state => (await driver.list(queue, state, 1000)).tasks)
-  const [waiting, scheduled, active, dead] = await Promise.all(listed)
-  if (!waiting || !scheduled || !active || !dead) throw new Error('a list is missing')
-  return { tasks: { waiting, scheduled, held: [], active, done: [], dead }, stats: await driver.stats(queue) }
+  const states = ['waiting', 'scheduled', 'held', 'active', 'done', 'dead'] as const
+  const listed = states.map(async state => (await driver.list(queue, state, 1000)).tasks)
+  const [waiting, scheduled, held, active, done, dead] = await Promise.all(listed)
+  if (!waiting || !scheduled || !held || !active || !done || !dead) throw new Error('a list is missing')
+  return { tasks: { waiting, scheduled, held, active, done, dead }, stats: await driver.stats(queue) }
 }
 
 /** What does not depend on when it was done. */
@@ -61,7 +63,7 @@ export const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapsh
 
 const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
 const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
-const alive = ['waiting', 'scheduled', 'active'] as const
+const alive = ['waiting', 'scheduled', 'held', 'active'] as const
 const attemptOf = ({ id, attempt, nonce }: Held) => `${id} ${attempt} ${nonce}`
 
 /** Each end that was said in a call, with the answer. */
@@ -84,8 +86,8 @@ function givenOf({ call, reply, before }: Moment) {
 
 /** I1 */
 function nothingIsLost({ after, ledger }: Moment): string[] {
-  const { total, waiting, scheduled, active, dead } = after.stats
-  const known = waiting + scheduled + active + dead + total.done + total.cancelled + ledger.removed
+  const { total, waiting, scheduled, held, active, dead } = after.stats
+  const known = waiting + scheduled + held + active + dead + total.done + total.cancelled + ledger.removed
   return known === total.enqueued ? [] : [`${total.enqueued} were accepted, and ${known} are known of`]
 }
 
@@ -141,7 +143,8 @@ function theStaleChangeNothing(moment: Moment): string[] {
   const said = saidOf(moment)
   const isStale =
     (call.is === 'exchange' && !call.exchange.claim && said.every(({ status }) => status !== 'ok')) ||
-    (call.is === 'beat' && (reply as { lost: string[] }).lost.length === call.held.length)
+    (call.is === 'beat' && (reply as { lost: string[] }).lost.length === call.held.length) ||
+    (call.is === 'report' && (reply as boolean[]).every(isOwn => !isOwn))
   const { oldestWaitingMs: _, ...was } = before.stats
   const { oldestWaitingMs: __, ...is } = after.stats
   return isStale && !Bun.deepEquals([before.tasks, was], [after.tasks, is]) ? [`${JSON.stringify(call)} changed something`] : []
@@ -164,13 +167,6 @@ function aKeyHasOneHolder(moment: Moment): string[] {
   })
 }
 
-/** I14 */
-function theDeadStay({ call, before, after }: Moment): string[] {
-  const still = new Set(idsIn(after, ['dead']))
-  const mayGo = call.is === 'retry' || call.is === 'remove' ? call.ids : []
-  return idsIn(before, ['dead']).filter(id => !still.has(id) && !mayGo.includes(id))
-}
-
 function attemptsGrow(moment: Moment): string[] {
   return givenOf(moment).flatMap(({ id, attempt }) => (attempt > (moment.ledger.attempts.get(id) ?? 0) ? [] : [`${id} ${attempt}`]))
 }
@@ -185,13 +181,19 @@ export const invariants: readonly Invariant[] = [
   { name: 'I6', says: 'who is stale changes nothing', broken: theStaleChangeNothing },
   { name: 'I7', says: 'no task starts before its time', broken: noneStartsBeforeItsTime },
   { name: 'I9', says: 'a unique key has one holder', broken: aKeyHasOneHolder },
-  { name: 'I14', says: 'dead letters go only when they are told to', broken: theDeadStay },
+  { name: 'I14', says: 'dead letters go only when they are told to, or when they are older than they may be', broken: theDeadStay },
+  {
+    name: 'kept',
+    says: 'what is done and kept goes when its time is over or somebody removes it, and keeps its result',
+    broken: theDoneStay,
+  },
+  { name: 'expired', says: 'what is removed since its time was over is counted', broken: whatExpiresIsCounted },
   { name: 'attempts', says: 'each start of a task has a higher number than all before it', broken: attemptsGrow },
 ]
 
 /** @throws Error when one does not hold */
 export function check(moment: Moment): void {
-  moment.ledger.removed += answered(moment, 'remove', 'removed').length
+  moment.ledger.removed += uncountedOf(moment)
   for (const { name, says, broken } of invariants) {
     const wrong = broken(moment)
     if (wrong.length > 0) throw new Error(`${name} does not hold: ${says}. ${wrong.join('; ')}`)
@@ -202,6 +204,14 @@ export function check(moment: Moment): void {
 /** Ids that an operator's call was about and that were answered so. */
 const answered = ({ call, reply }: Moment, is: 'retry' | 'remove', answer: string): string[] =>
   call.is === is ? call.ids.filter((_, i) => (reply as string[])[i] === answer) : []
+
+/** How many went that were not counted when they ended: one that is done and kept was. */
+function uncountedOf(moment: Moment): number {
+  const { call, reply, before } = moment
+  if (call.is === 'reap') return (reply as ReapReply).expired?.dead ?? 0
+  const done = new Set(idsIn(before, ['done']))
+  return answered(moment, 'remove', 'removed').filter(id => !done.has(id)).length
+}
 
 /** Writes the call down. */
 function enter(moment: Moment): void {

@@ -1,5 +1,6 @@
 import type { QueueStats, TaskError, TaskState } from '@/core/queue/admin'
-import type { Claimed, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import type { Claimed, EndListener, Finish, Held, NewTask, StoredTask } from '@/infra/queue/driver'
+import { heldForOf, type Marks } from './model-held'
 
 /** A task as the model remembers it. */
 export interface ModelTask {
@@ -8,8 +9,12 @@ export interface ModelTask {
   priority: number
   envelope: string
   unique: NewTask['unique']
+  delayMs: number
+  /** Also when it is held no more. */
+  after: NewTask['after']
+  follower: NewTask['follower']
   state: TaskState
-  /** When it may start, until when it is held, when it ended; of a waiting one since when it waits. */
+  /** When it may start, until when its worker has it, when it ended; of a waiting or held one since when it is. */
   atMs: number
   attempt: number
   failures: number
@@ -21,6 +26,8 @@ export interface ModelTask {
   /** What was said last of how an attempt ended, and by whom. */
   ended: (Held & { outcome: Finish['outcome'] }) | undefined
   errors: TaskError[]
+  progress?: string
+  result?: string
 }
 
 export interface ModelQueue {
@@ -30,17 +37,21 @@ export interface ModelQueue {
   /** Until when an id is remembered. */
   kept: Map<string, number>
   keys: Map<string, { id: string; untilMs: number }>
+  /** How tasks have ended, by the id of the one that waits for them. */
+  marks: Map<string, Marks>
   /** What each claim got. */
   claims: Map<string, string[]>
   total: QueueStats['total']
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
+  endListeners: Set<EndListener>
 }
 
 const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
-  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, listeners: new Set() },
+  ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 } },
+  ...{ marks: new Map(), listeners: new Set(), endListeners: new Set() },
 })
 
 export const isHolder = (task: ModelTask | undefined, { attempt, nonce }: Held) =>
@@ -69,20 +80,51 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
   return [{ id, attempt, failures, crashes, envelope }]
 }
 
-export function storedOf(task: ModelTask | undefined): StoredTask | undefined {
+export function storedOf(queue: ModelQueue, task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, progress, result } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
+    ...(state === 'held' ? { heldFor: heldForOf(queue, task) } : {}),
+    ...(progress === undefined ? {} : { progress }),
+    ...(result === undefined ? {} : { result }),
   }
 }
 
-export function page(tasks: readonly ModelTask[], count: number, from: number) {
+export function page(queue: ModelQueue, state: TaskState, count: number, from: number) {
+  const tasks = inOrder(queue, state)
   const next = from + count
   return {
-    tasks: tasks.slice(from, next).flatMap(task => storedOf(task) ?? []),
+    tasks: tasks.slice(from, next).flatMap(task => storedOf(queue, task) ?? []),
     ...(next < tasks.length ? { cursor: String(next) } : {}),
+  }
+}
+
+export function statsOf(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'queue'> {
+  const count = (state: TaskState) => inOrder(queue, state).length
+  const first = inOrder(queue, 'waiting')[0]
+  return {
+    ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), done: count('done') },
+    ...{ held: count('held'), isPaused: false, total: { ...queue.total } },
+    ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
+  }
+}
+
+/** How long until something may be claimed; undefined when nothing comes by itself. */
+export function nextDue(queue: ModelQueue, nowMs: number): number | undefined {
+  if (inOrder(queue, 'waiting').length > 0) return 0
+  const next = inOrder(queue, 'scheduled')[0]
+  return next && Math.max(0, next.atMs - nowMs)
+}
+
+export function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[], nowMs: number) {
+  const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
+  const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
+  for (const task of mine) task.atMs = Math.max(task.atMs, nowMs + leaseMs)
+  return {
+    lost: held.filter(each => !isMine(each)).map(({ id }) => id),
+    cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
   }
 }

@@ -1,5 +1,4 @@
 import { type Clock, toTimestamp } from '@/core/clock'
-import type { QueueStats, TaskState } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
@@ -19,7 +18,10 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
+import { drop, type Mark, modelRelations } from './model-held'
+import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
 import {
+  beat,
   claimedOf,
   inOrder,
   isHolder,
@@ -28,7 +30,9 @@ import {
   type ModelQueue,
   type ModelTask,
   newQueue,
+  nextDue,
   page,
+  statsOf,
   storedOf,
   wake,
 } from './model-state'
@@ -48,6 +52,7 @@ const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
+  const relations = modelRelations(clock, { release: start, endCancelled })
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -59,20 +64,26 @@ export function modelStore(clock: Clock): ModelStore {
     return tasks.map(task => enqueueOne(queue, task))
   }
 
-  function enqueueOne(queue: ModelQueue, { id, isIdKept, priority, delayMs, unique, envelope }: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
+    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
     const other = takeKey(queue, id, unique)
     if (other !== undefined) return { id: other, status: 'unique' }
     const task: ModelTask = {
-      ...{ id, isIdKept, priority, envelope, unique, state: 'waiting', atMs: nowMs, attempt: 0, failures: 0, crashes: 0 },
-      ...{ isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
+      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
+      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
     }
     queue.tasks.set(id, task)
-    if (delayMs > 0) schedule(task, delayMs)
-    else wait(queue, task, 'tail')
     queue.total.enqueued++
+    if (after) relations.arrived(queue, task, after)
+    else start(queue, task)
     return { id, status: 'enqueued' }
+  }
+
+  function start(queue: ModelQueue, task: ModelTask) {
+    if (task.delayMs > 0) schedule(task, task.delayMs)
+    else wait(queue, task, 'tail')
   }
 
   /** @returns the id of the task that has the key, when that is another */
@@ -86,7 +97,7 @@ export function modelStore(clock: Clock): ModelStore {
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue)
+    const nextDueMs = nextDue(queue, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -97,7 +108,11 @@ export function modelStore(clock: Clock): ModelStore {
     task.ended = said
     if (said.outcome === 'done') {
       queue.total.done++
-      end(queue, task)
+      const how: Mark = { outcome: 'done', ...(said.result !== undefined && { result: said.result }) }
+      if (keep(queue, task, said, clock.nowMs())) {
+        forget(queue, task)
+        relations.tell(queue, task, how)
+      } else end(queue, task, how)
       return 'ok'
     }
     if (task.isCancelled || said.outcome === 'cancelled') {
@@ -136,28 +151,15 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function nextDue(queue: ModelQueue): number | undefined {
-    if (inOrder(queue, 'waiting').length > 0) return 0
-    const next = inOrder(queue, 'scheduled')[0]
-    return next && Math.max(0, next.atMs - clock.nowMs())
-  }
-
-  function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[]) {
-    const isMine = (each: Held) => isHolder(queue.tasks.get(each.id), each)
-    const mine = held.filter(isMine).map(({ id }) => queue.tasks.get(id) as ModelTask)
-    for (const task of mine) task.atMs = Math.max(task.atMs, clock.nowMs() + leaseMs)
-    return {
-      lost: held.filter(each => !isMine(each)).map(({ id }) => id),
-      cancelled: mine.filter(({ isCancelled }) => isCancelled).map(({ id }) => id),
-    }
-  }
-
-  function reap(queue: ModelQueue, { crashesMax }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
     const nowMs = clock.nowMs()
-    const over = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
+    const { done, dead } = over(queue, keepDeadMs, nowMs)
+    for (const task of done) drop(queue, task)
+    for (const task of dead) end(queue, task, { outcome: 'cancelled' })
+    const late = inOrder(queue, 'active').filter(({ atMs }) => atMs <= nowMs)
     const again: string[] = []
     const poisoned: string[] = []
-    for (const task of over.slice(0, reapMax)) {
+    for (const task of late.slice(0, reapMax)) {
       if (task.isCancelled) {
         endCancelled(queue, task)
         continue
@@ -174,13 +176,16 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
-    return { again, poisoned, more: over.length > reapMax }
+    return {
+      ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
+      ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
+    }
   }
 
   function cancel(queue: ModelQueue, id: string) {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
-    if (task.state === 'dead') return 'dead'
+    if (task.state === 'dead' || task.state === 'done') return task.state
     if (task.state !== 'active') {
       endCancelled(queue, task)
       return 'cancelled'
@@ -204,7 +209,9 @@ export function modelStore(clock: Clock): ModelStore {
     const task = queue.tasks.get(id)
     if (!task) return 'absent'
     if (task.state === 'active') return 'active'
-    end(queue, task)
+    // One that is done was remembered when it ended.
+    if (task.state === 'done') drop(queue, task)
+    else end(queue, task, { outcome: 'cancelled' })
     return 'removed'
   }
 
@@ -230,32 +237,25 @@ export function modelStore(clock: Clock): ModelStore {
     Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
     queue.total.dead++
     forget(queue, task)
+    tellEnd(queue, task)
+    relations.tell(queue, task, { outcome: 'dead' })
   }
 
   function endCancelled(queue: ModelQueue, task: ModelTask) {
     queue.total.cancelled++
-    end(queue, task)
+    end(queue, task, { outcome: 'cancelled' })
   }
 
-  function end(queue: ModelQueue, task: ModelTask) {
+  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
     leaveLine(queue, task)
-    queue.tasks.delete(task.id)
+    drop(queue, task)
     forget(queue, task)
+    relations.tell(queue, task, how)
   }
 
   function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
     if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
     if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
-  }
-
-  function stats({ tasks, total, ...queue }: ModelQueue): Omit<QueueStats, 'queue'> {
-    const count = (state: TaskState) => [...tasks.values()].filter(task => task.state === state).length
-    const first = inOrder({ tasks, total, ...queue }, 'waiting')[0]
-    return {
-      ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), total: { ...total } },
-      ...{ held: 0, done: 0, isPaused: false },
-      ...(first ? { oldestWaitingMs: clock.nowMs() - first.atMs } : {}),
-    }
   }
 
   function open(): QueueDriver {
@@ -276,18 +276,23 @@ export function modelStore(clock: Clock): ModelStore {
         return on(name, queue => enqueue(queue, tasks))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
-      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held)),
+      beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
       reap: (name, rule) => on(name, queue => reap(queue, rule)),
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
-      show: (name, id) => on(name, ({ tasks }) => storedOf(tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(inOrder(queue, state), count, Number(cursor))),
-      stats: name => on(name, stats),
+      show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
+      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
-      report: async () => notYet(),
-      before: async () => notYet(),
-      watchEnds: () => notYet(),
+      report: (name, reports) => on(name, queue => report(queue, reports)),
+      peek: (name, ids) => on(name, queue => peek(queue, ids)),
+      before: (name, id) => on(name, queue => relations.before(queue, id)),
+      watchEnds(name, listener) {
+        const end = watchEnds(queueOf(name), listener)
+        mine.push(end)
+        return end
+      },
       pause: async () => notYet(),
       resume: async () => notYet(),
       watch(name, listener) {

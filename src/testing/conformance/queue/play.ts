@@ -1,10 +1,10 @@
 import { expect } from 'bun:test'
-import type { ExchangeReply, Held, QueueDriver, ReapReply } from '@/infra/queue/driver'
+import type { ExchangeReply, Held, QueueDriver, ReapReply, ReapRule } from '@/infra/queue/driver'
 import { findingsOf, heldOf, longMs } from './fixture'
 import { check, newLedger, type Snapshot, snapshot, timeless } from './invariants'
 import { modelStore } from './model'
 import type { QueueStore } from './stores'
-import { type Call, callOf, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'
+import { type Call, callOf, followers, forget, forgetCalls, make, newMemory, remember, type Step } from './trace'
 
 /** Where time is real, what the store says of it may be so far from what the model says. */
 const realToleranceMs = 30_000
@@ -44,6 +44,7 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     const after = await snapshot(clients[1 - call.by] as QueueDriver, queue)
     nowMs = await store.nowMs()
     expectSameState(after, await snapshot(model, queue), toleranceMs)
+    for (const id of followers) expect([id, await real.before(queue, id)]).toEqual([id, await model.before(queue, id)])
     check({ call, reply, before, after, beganMs, endedMs, ledger })
     last = after
     remember(memory, call, reply)
@@ -53,9 +54,11 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
   }
 
   /** A reaper that does not trust the clock yet takes nothing for the time of one lease. */
-  async function reapTrusting(driver: QueueDriver, rule: { leaseMs: number; crashesMax: number }): Promise<ReapReply> {
+  async function reapTrusting(driver: QueueDriver, rule: ReapRule): Promise<ReapReply> {
+    const cancelled = async () => (await driver.stats(queue)).total.cancelled
+    const before = await cancelled()
     const reply = await driver.reap(queue, rule)
-    if (reply.again.length + reply.poisoned.length > 0) return reply
+    if (reply.again.length + reply.poisoned.length > 0 || reply.expired || (await cancelled()) > before) return reply
     await store.advance(rule.leaseMs + 1)
     return driver.reap(queue, rule)
   }
@@ -94,13 +97,15 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
     const there = async () => (await snapshot(clients[0], queue)).tasks
     for (let round = 0; round < roundsMax; round++) {
       const tasks = await there()
+      for (const { id } of tasks.held) await callBoth({ is: 'cancel', by: 0, ids: [id] })
       if (tasks.waiting.length + tasks.scheduled.length + tasks.active.length === 0) break
       await letTimePass(tasks)
       const claim = { worker: 'one:1', nonce: `last-${String(round).padStart(11, '0')}`, count: 100, leaseMs: longMs }
       await callBoth({ is: 'exchange', by: 0, exchange: { claim } })
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
-    for (const { id } of (await there()).dead) await callBoth({ is: 'remove', by: 0, ids: [id] })
+    const { dead, done } = await there()
+    for (const { id } of [...dead, ...done]) await callBoth({ is: 'remove', by: 0, ids: [id] })
     expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
     expect(await findingsOf(clients[0], queue, false)).toEqual([])
     if (!store.isTimeReal) await store.advance(longMs)

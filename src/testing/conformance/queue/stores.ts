@@ -136,11 +136,11 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     const replies = await connection.callEach(redisTimeoutMs, 'KEYS', `${prefix}:{${queue}}:*`)
     return (replies as string[][]).flat()
   }
-  /** Counters, the word that something waits, and what expires by itself: ids that are remembered, and claims. */
+  /** Counters, the word that something waits, and what expires by itself: ids that are remembered, claims, and ends of which nobody has heard. */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
     if (suffix === 'm' || suffix === 'w') return false
-    return !/^(d|cl):/.test(suffix) || Number(await say('PTTL', key)) === -1
+    return !/^(b|d|cl):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 
   const [driver, rival] = [await openProcess(), await openProcess()]

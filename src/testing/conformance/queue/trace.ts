@@ -11,7 +11,8 @@ export type Step =
   | { is: 'enqueue'; tasks: readonly StepTask[] }
   | { is: 'exchange'; finish: readonly StepFinish[]; claim: StepClaim | undefined }
   | { is: 'beat'; leaseMs: number; who: readonly Who[] }
-  | { is: 'reap'; crashesMax: number }
+  | { is: 'reap'; crashesMax: number; keepDeadMs: number | undefined }
+  | { is: 'report'; reports: readonly { who: Who; progress: string }[] }
   | { is: 'cancel' | 'retry' | 'remove'; which: readonly Which[] }
   /** The last call but so many is made again, as when its answer was lost. */
   | { is: 'resend'; back: number }
@@ -28,6 +29,7 @@ export type Call = {
   | { is: 'exchange'; exchange: Exchange }
   | { is: 'beat'; leaseMs: number; held: Held[] }
   | { is: 'reap'; rule: ReapRule }
+  | { is: 'report'; reports: (Held & { progress: string })[] }
   | { is: 'cancel' | 'retry' | 'remove'; ids: string[] }
 )
 
@@ -59,20 +61,30 @@ interface Which {
 /** Which times a step may name, in milliseconds: those of a store whose clock can be moved, or none that ends between two steps. */
 export interface Times {
   delays: readonly number[]
+  /** How long what has ended is kept. */
+  keeps: readonly number[]
   leases: readonly number[]
   passes: readonly number[]
 }
 export const movedTimes: Times = {
   delays: [0, 0, 1, 50, 4000, 3_600_000],
+  keeps: [0, 1, 4000, 3_600_000],
   leases: [1, 1000, 30_000],
   passes: [1, 50, 1000, 4000, 8000, 30_000, 3_600_000, 86_400_000],
 }
-export const realTimes: Times = { delays: [0, 0, 1, 3_600_000], leases: [1, 3_600_000], passes: [3] }
+export const realTimes: Times = { delays: [0, 0, 1, 3_600_000], keeps: [0, 1, 3_600_000], leases: [1, 3_600_000], passes: [3] }
 
 const workers = ['one:1', 'one:2', 'other:1']
 const keys = ['k', 'l'].map(letter => letter.repeat(22))
 /** So few that some are used again. */
 const id = fc.integer({ min: 0, max: 11 }).map(n => `task-${String(n).padStart(2, '0')}`)
+/** Those that wait for others, and for how many; the last needs them done. None waits for one with a higher id, so none for itself. */
+const afters: Readonly<Record<string, NonNullable<NewTask['after']>>> = {
+  'task-09': { count: 1, isDoneNeeded: false },
+  'task-10': { count: 2, isDoneNeeded: false },
+  'task-11': { count: 1, isDoneNeeded: true },
+}
+export const followers = Object.keys(afters)
 /** Whoever uses an id that is kept says so each time. */
 const isKept = (id: string) => Number(id.slice(-2)) % 3 === 0
 const priority = fc.constantFrom(5, 5, 0, 9)
@@ -93,12 +105,20 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
     nil: undefined,
     freq: 2,
   })
+  const follower = fc.option(fc.record({ id: fc.constantFrom(...followers), wantsResult: fc.boolean() }), { nil: undefined })
   const task = fc
-    .record({ id, priority, delayMs, unique, text: fc.constantFrom('', 'text', '\n"é世') })
-    .map(({ unique: said, ...rest }): StepTask => ({ ...rest, isIdKept: isKept(rest.id), ...(said ? { unique: said } : {}) }))
+    .record({ id, priority, delayMs, unique, follower, text: fc.constantFrom('', 'text', '\n"é世') })
+    .map(({ unique: said, follower: next, ...rest }): StepTask => {
+      const after = afters[rest.id]
+      const follower = next && next.id > rest.id ? next : undefined
+      return { ...rest, isIdKept: isKept(rest.id), ...(follower && { follower }), ...(after ? { after } : said && { unique: said }) }
+    })
   const error = fc.constantFrom('no', tooLong)
   const how: fc.Arbitrary<HowItEnded> = fc.oneof(
     fc.record({ outcome: fc.constantFrom('done' as const, 'release' as const, 'cancelled' as const) }),
+    fc
+      .record({ keepForMs: pick(times.keeps), result: fc.option(fc.constantFrom('1', '{"a":"\\n é世"}'), { nil: undefined }) })
+      .map(({ keepForMs, result }) => ({ outcome: 'done' as const, keepForMs, ...(result !== undefined && { result }) })),
     fc.record({ outcome: fc.constant('retry' as const), delayMs, error }),
     fc.record({ outcome: fc.constant('snooze' as const), delayMs }),
     fc.record({ outcome: fc.constant('dead' as const), error, isFailure: fc.boolean() }),
@@ -122,7 +142,21 @@ export function steps(times: Times, most: number, least = 1): fc.Arbitrary<Step[
       weight: 2,
       arbitrary: fc.record({ is: fc.constant('beat' as const), leaseMs: pick(times.leases), who: fc.array(who, { maxLength: 4 }) }),
     },
-    { weight: 4, arbitrary: fc.record({ is: fc.constant('reap' as const), crashesMax: fc.constantFrom(3, 1, 0) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        is: fc.constant('reap' as const),
+        crashesMax: fc.constantFrom(3, 1, 0),
+        keepDeadMs: fc.option(pick(times.keeps), { nil: undefined }),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        is: fc.constant('report' as const),
+        reports: fc.array(fc.record({ who, progress: fc.constantFrom('{"done":1}', '{"message":"é世"}') }), { minLength: 1, maxLength: 3 }),
+      }),
+    },
     {
       weight: 6,
       arbitrary: fc.record({
@@ -173,7 +207,17 @@ export function callOf(memory: Memory, step: Step, there: Record<TaskState, read
     case 'beat':
       return { is: 'beat', by, leaseMs: step.leaseMs, held: step.who.flatMap(each => attemptOf(memory, each)) }
     case 'reap':
-      return { is: 'reap', by, rule: { leaseMs: 1, crashesMax: step.crashesMax } }
+      return {
+        is: 'reap',
+        by,
+        rule: { leaseMs: 1, crashesMax: step.crashesMax, ...(step.keepDeadMs !== undefined && { keepDeadMs: step.keepDeadMs }) },
+      }
+    case 'report':
+      return {
+        is: 'report',
+        by,
+        reports: step.reports.flatMap(({ who, progress }) => attemptOf(memory, who).map(held => ({ ...held, progress }))),
+      }
     case 'cancel':
     case 'retry':
     case 'remove':
@@ -240,6 +284,8 @@ export function make(driver: QueueDriver, queue: string, call: Call): Promise<un
       return driver.beat(queue, call.leaseMs, call.held)
     case 'reap':
       return driver.reap(queue, call.rule)
+    case 'report':
+      return driver.report(queue, call.reports)
     default:
       return driver[call.is](queue, call.ids)
   }

@@ -10,7 +10,7 @@ export const orders = defineTable('order', { title: Type.String({ maxLength: 100
 export const ship = defineTask('order.ship', Type.Object({ orderId: Type.String() }, { additionalProperties: false }))
 
 /** @returns the id of both */
-export async function placeOrder(tx: Database, queue: Queue): Promise<string> {
+export async function placeOrder(tx: Database, queue: Pick<Queue, 'enqueue'>): Promise<string> {
   const { id } = await createStore(tx, orders).create({ title: 'A lamp' })
   await queue.enqueue(ship, { orderId: id }, { id, tx })
   return id

@@ -24,7 +24,7 @@ import { type RunningRelay, type Standstill, startRelay } from './relay-process'
 /** Callers that place orders, their outbox in MySQL, a worker on Redis that ships them, and relays as processes of their own. */
 export interface OutboxScene {
   db: OpenDatabase
-  queue: Queue
+  queue: Pick<Queue, 'enqueue'>
   driver: QueueDriver
   /** How often each order was shipped. */
   runs: ReadonlyMap<string, number>

@@ -1,6 +1,7 @@
 import { redisScript } from '../../../redis'
+import { arrivals, relations } from './held'
 import { laneMoves } from './lanes'
-import { lines, shared, whenThereIsRoom } from './shared'
+import { lines, moves, shared, whenThereIsRoom } from './shared'
 
 /**
  * ARGV: a name for what the call has done, the number of the call, how long it is remembered in ms, and the most that may wait, be scheduled
@@ -8,14 +9,15 @@ import { lines, shared, whenThereIsRoom } from './shared'
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
- * And of each task: id; priority and flags, and a `d` when it is delayed; the rest of its entry after the time; the delay in ms when it
- * is delayed. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of the
- * other with its unique key.
+ * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held; the rest of its entry after the time;
+ * the delay in ms when it is delayed, and for how many, 1 for those that must be done, and delay when it is held. Returns 0 when all were
+ * enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of the other with its unique key.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
-export const enqueueScript = redisScript(`${whenThereIsRoom}${shared}${lines}${laneMoves}
+const enqueuing = (hasHeld: boolean) =>
+  redisScript(`${whenThereIsRoom}${shared}${lines}${hasHeld ? moves + relations : laneMoves}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -47,6 +49,7 @@ local function kind_of(head)
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
+    is_held = sub(head, 3, 3) == 'h',
     is_unique = bits % 4 > 1,
     is_kept = bits % 2 == 1,
   }
@@ -59,7 +62,7 @@ while at <= argc do
   local kind, key = known_kinds[head] or kind_of(head), B .. 'e:' .. id
   ids[n], keys[n], kinds[n], rests[n] = id, key, kind, ARGV[at + 2]
   at = at + 3
-  if kind.is_delayed then
+  if kind.is_delayed or kind.is_held then
     delays[n] = ARGV[at]
     at = at + 1
   end
@@ -72,7 +75,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
+local later, unique, entries, taken, seen, hold, last = {}, {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -111,17 +114,21 @@ for i = 1, n do
     refuse(i, kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22)) or 2)
   elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    entries[last + 1] = keys[i]
-    if kind.is_delayed then
-      local run = now + delays[i]
-      later[#later + 1] = run
-      later[#later + 1] = id
-      entries[last + 2] = kind.start .. hex(run) .. rests[i]
+    if kind.is_held then
+      hold[#hold + 1] = i
     else
-      if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
-      entries[last + 2] = kind.ready .. rests[i]
+      entries[last + 1] = keys[i]
+      if kind.is_delayed then
+        local run = now + delays[i]
+        later[#later + 1] = run
+        later[#later + 1] = id
+        entries[last + 2] = kind.start .. hex(run) .. rests[i]
+      else
+        if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        entries[last + 2] = kind.ready .. rests[i]
+      end
+      last = last + 2
     end
-    last = last + 2
   end
 end
 
@@ -133,17 +140,20 @@ if last > 0 then
   local laned, names = 0, {}
   for _, list in ipairs(lists) do
     local length = 0
-    many(list, function(...) length = call('LPUSH', B .. 'l' .. list.priority .. ':' .. list.lane, ...) end, 200)
+    many(list, function(...) length = call('LPUSH', line_of(list.lane, list.priority), ...) end, 200)
     if length == #list then
       names[#names + 1] = 0
       names[#names + 1] = list.priority .. list.lane
+      enter(list.lane, list.priority)
     end
     laned = laned + #list
-    enter(list.lane, list.priority)
   end
   many(names, function(...) call('ZADD', LNS, ...) end, 200)
   line_up()
-  if laned > 0 then call('HINCRBY', META, 'laned', laned) end
+  if laned > 0 then
+    call('HINCRBY', META, 'laned', laned)
+    is_waiting = is_waiting or has_turns()
+  end
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)
@@ -151,8 +161,13 @@ if last > 0 then
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
+${hasHeld ? arrivals : ''}
 local words = { ARGV[2] }
 for i, reply in ipairs(replies or {}) do words[i + 1] = type(reply) == 'string' and '=' .. reply or reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])
 return replies or 0
 `)
+
+export const enqueueScript = enqueuing(false)
+/** The same where some are held, so that the others need not pay for it. */
+export const enqueueHeldScript = enqueuing(true)

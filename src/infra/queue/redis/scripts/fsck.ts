@@ -1,11 +1,12 @@
 import { redisScript } from '../../../redis'
+import { heldFault, relations } from './held'
 import { moves, shared, whenFull } from './shared'
 
 /**
  * The check of one queue, in steps of some milliseconds. Each step is atomic, so what a queue at work looks like between two calls is
  * never taken for damage. All take ARGV[1]: 1 to mend; and return findings as pairs of what and id.
  */
-const base = `${whenFull}${shared}${moves}
+const base = `${whenFull}${shared}${moves}${relations}
 local fixes, findings = ARGV[1] == '1', {}
 local function found(what, id)
   findings[#findings + 1] = what
@@ -13,10 +14,21 @@ local function found(what, id)
   return fixes
 end
 local function exists(id) return call('EXISTS', B .. 'e:' .. id) == 1 end
+-- @returns whether the nth of these is in a set
+local function places_of(ids, first, last)
+  local all = {}
+  for i, set in ipairs({ ACT, SCH, DEAD, DONE, HLD }) do all[i] = call('ZMSCORE', set, unpack(ids, first, last)) end
+  return function(n)
+    for _, scores in ipairs(all) do
+      if scores[n] then return true end
+    end
+    return false
+  end
+end
 `
 
-/** ARGV: fix, `act`, `sch`, `dead` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
-export const checkSetScript = redisScript(`${base}
+/** ARGV: fix, `act`, `sch`, `dead`, `done`, `hld` or `own`, where to go on. Returns where to go on, `0` at the end, and findings. */
+export const checkSetScript = redisScript(`${base}${heldFault}
 local name = ARGV[2]
 local set = B .. name
 local page = call(name == 'own' and 'HSCAN' or 'ZSCAN', set, ARGV[3], 'COUNT', 200)
@@ -29,7 +41,7 @@ for i = 1, #page[2], 2 do
   if not exists(id) then
     if found('void', id) then
       drop(id)
-      call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
+      call('UNLINK', traces(id))
       if name == 'act' then call('HDEL', OWN, id) end
     end
   elseif name == 'act' then
@@ -43,13 +55,19 @@ for i = 1, #page[2], 2 do
     else
       drop_elsewhere(id, SCH)
       drop_elsewhere(id, DEAD)
+      drop_elsewhere(id, DONE)
     end
-  elseif name == 'dead' then
+  elseif name == 'dead' or name == 'done' then
     drop_elsewhere(id, SCH)
+    if name == 'dead' then drop_elsewhere(id, DONE) end
+  elseif name == 'hld' then
+    local fault, mend = held_fault(id)
+    if fault and found(fault, id) then mend() end
   end
 end
 flush()
 if is_waiting then wake() end
+tell_next()
 return { page[1], findings }
 `)
 
@@ -68,13 +86,13 @@ for first = 1, #ids, 200 do
   local last, keys = math.min(first + 199, #ids), {}
   for i = first, last do keys[i - first + 1] = B .. 'e:' .. ids[i] end
   local are_all_there = call('EXISTS', unpack(keys)) == #keys
-  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  local scores = places_of(ids, first, last)
   for i = first, last do
     local id, at = ids[i], i - first + 1
     if id ~= '' then
       if not are_all_there and not exists(id) then
         if found('void', id) then blank(i) end
-      elseif seen[id] or act[at] or sch[at] or dead[at] then
+      elseif seen[id] or scores(at) then
         if found('twice', id) then blank(i) end
       end
       seen[id] = true
@@ -106,19 +124,21 @@ for _, key in ipairs(page[2]) do
   local kind, id = string.match(sub(key, #B + 1), '^(%l):(.*)$')
   if kind == 'e' then
     ids[#ids + 1] = id
-  elseif (kind == 's' or kind == 'x') and not exists(id) then
+  elseif (kind == 's' or kind == 'x' or kind == 'r' or kind == 'v') and not exists(id) then
+    if found('leftover', id) then call('UNLINK', key) end
+  elseif kind == 'b' and not exists(id) and call('PTTL', key) == -1 then
     if found('leftover', id) then call('UNLINK', key) end
   elseif kind == 'u' then
     local holder = call('GET', key)
-    local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder))
+    local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder) or call('ZSCORE', DONE, holder))
     if is_void and found('unique', holder) then call('DEL', key) end
   end
 end
 for first = 1, #ids, 200 do
   local last, missing = math.min(first + 199, #ids), {}
-  local act, sch, dead = call('ZMSCORE', ACT, unpack(ids, first, last)), call('ZMSCORE', SCH, unpack(ids, first, last)), call('ZMSCORE', DEAD, unpack(ids, first, last))
+  local scores = places_of(ids, first, last)
   for i = 1, last - first + 1 do
-    if not (act[i] or sch[i] or dead[i]) then missing[#missing + 1] = ids[first + i - 1] end
+    if not scores(i) then missing[#missing + 1] = ids[first + i - 1] end
   end
   if #missing > 0 then call('SADD', search, unpack(missing)) end
 end
@@ -142,13 +162,13 @@ return { #ids == 5000 and from + 5000 or -1, call('SCARD', search) }
 const stepSearchedMax = 100_000
 
 /** ARGV: fix, the name of the search, lease in ms. What no line had is an orphan, if it still has no place. Returns how many are left, and findings. */
-export const mendOrphansScript = redisScript(`${base}
+export const mendOrphansScript = redisScript(`${base}${heldFault}
 local search, searched = B .. 'f:' .. ARGV[2], 0
 for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
   if searched > ${stepSearchedMax} then break end
   call('SREM', search, id)
   local head = head_of(id)
-  local has_place = head == '' or call('ZSCORE', ACT, id) or call('ZSCORE', SCH, id) or call('ZSCORE', DEAD, id)
+  local has_place = head == '' or places_of({ id }, 1, 1)(1)
   if not has_place then
     local line = B .. 'p' .. sub(head, 1, 1)
     searched = searched + call('LLEN', line)
@@ -156,7 +176,8 @@ for _, id in ipairs(call('SRANDMEMBER', search, 20)) do
       local held = string.match(call('HGET', OWN, id) or '', '^%S+')
       local h = call('HMGET', B .. 's:' .. id, 'z', 'r', 'l', 'y')
       -- Its owner may well be there; if not, the lease ends.
-      if held and held ~= h[3] and held ~= h[4] then call('ZADD', ACT, now + ARGV[3], id)
+      if is_unreleased(id) then call('ZADD', HLD, now, id)
+      elseif held and held ~= h[3] and held ~= h[4] then call('ZADD', ACT, now + ARGV[3], id)
       else settle(id, head, h[1], h[2]) end
     end
   end

@@ -2,10 +2,15 @@ import { redisScript } from '../../../redis'
 import { laneKeys } from './lanes'
 import { lines, readOnly, shared, whenThereIsRoom } from './shared'
 
-/** Everything of one task: id, state, its place in time, entry, owner, hash and errors. */
+/** Everything of one task: id, state, its place in time, entry, owner, hash, errors, how far it is, result, and how many have ended that it waits for. */
 const tell = `
 local function tell(id, state, at, entry)
-  return { id, state, at or '', entry or '', state == 'active' and call('HGET', OWN, id) or '', call('HGETALL', B .. 's:' .. id), call('LRANGE', B .. 'x:' .. id, 0, -1) }
+  local hash, errors, result, progress = traces(id)
+  local fields = call('HGETALL', hash)
+  return {
+    id, state, at or '', entry or '', state == 'active' and call('HGET', OWN, id) or '', fields, call('LRANGE', errors, 0, -1),
+    #fields > 0 and call('GET', progress) or '', state == 'done' and call('GET', result) or '', state == 'held' and call('HLEN', B .. 'b:' .. id) or 0,
+  }
 end
 `
 
@@ -13,7 +18,7 @@ end
 export const showScript = redisScript(`${readOnly}${shared}${tell}
 local id = ARGV[1]
 local entry = call('GET', B .. 'e:' .. id)
-for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD }) do
+for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD }) do
   local at = call('ZSCORE', set, id)
   -- One that is in two sets is being worked on.
   if at and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
@@ -79,7 +84,7 @@ if state == 'waiting' then
       local names = call('ZRANGE', LNS, from, '(' .. string.char(49 + priority), 'BYLEX', 'LIMIT', 0, 100)
       for _, name in ipairs(names) do
         local lane = sub(name, 2)
-        place = take_line(B .. 'l' .. priority .. ':' .. lane, priority, lane)
+        place = take_line(line_of(lane, priority), priority, lane)
         if place then return ended(place, lane) end
       end
       if #names < 100 then break end
@@ -90,7 +95,7 @@ if state == 'waiting' then
   return { tasks }
 end
 
-local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD })[state], state == 'dead'
+local set, is_newest_first = ({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD })[state], state == 'dead'
 local from = 0
 if p ~= '' then
   local rank = call(is_newest_first and 'ZREVRANK' or 'ZRANK', set, last)
@@ -103,7 +108,7 @@ while true do
   if #ids == 0 then return { tasks } end
   for i = 1, #ids, 2 do
     from = from + 1
-    take(ids[i], ids[i + 1], state == 'scheduled')
+    take(ids[i], ids[i + 1], state == 'scheduled' or state == 'held')
     if is_full() then return call('ZCARD', set) <= from and { tasks } or { tasks, ids[i + 1], '0', ids[i] } end
   end
 end
@@ -111,7 +116,7 @@ end
 
 /**
  * Returns how many wait, are scheduled, active and dead; since when the first in line could have been started, or the first in one of a hundred
- * lanes, when that is longer; the counters, and 1 when it is paused.
+ * lanes, when that is longer; the counters, how many are kept, and held, and 1 when it is paused.
  */
 export const statsScript = redisScript(`${readOnly}${shared}${lines}${laneKeys}
 local m = call('HMGET', META, 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled', 'paused', 'laned')
@@ -134,9 +139,9 @@ for _, line in ipairs(LINES) do
   if since < 0 then since = since_of(line, length) end
 end
 if m[8] and m[8] ~= '0' then
-  for _, name in ipairs(call('ZRANGE', LNS, 0, 99)) do since = math.max(since, since_of(B .. 'l' .. sub(name, 1, 1) .. ':' .. sub(name, 2), 3)) end
+  for _, name in ipairs(call('ZRANGE', LNS, 0, 99)) do since = math.max(since, since_of(line_of(sub(name, 2), sub(name, 1, 1)), 3)) end
 end
-return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, m[7] and 1 or 0 }
+return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, call('ZCARD', DONE), call('ZCARD', HLD), m[7] and 1 or 0 }
 `)
 
 /** Writes nothing, but is refused when writing would be. */

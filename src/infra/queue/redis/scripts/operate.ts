@@ -1,5 +1,5 @@
 import { redisScript } from '../../../redis'
-import { turnsMax } from './lanes'
+import { relations } from './held'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -12,12 +12,12 @@ const searchedMax = 100_000
  * What it is in one set is not looked for in a line, where it would be void.
  */
 const operating = (operate: string) =>
-  redisScript(`${whenFull}${shared}${moves}
+  redisScript(`${whenFull}${shared}${moves}${relations}
 local searched = 0
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function leave_line(id, head)
   local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
-  local line = lane and B .. 'l' .. priority .. ':' .. lane or B .. 'p' .. priority
+  local line = lane and line_of(lane, priority) or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   searched = searched + 2 * (place and length - place or math.min(length, ${lineSearchedMax}))
@@ -27,17 +27,18 @@ local function leave_line(id, head)
   call('HINCRBY', META, 'laned', -1)
   if length > 1 then return end
   call('ZREM', LNS, priority .. lane)
-  local score = call('ZSCORE', RDY, lane)
-  if not score or math.floor(score / ${turnsMax}) ~= tonumber(priority) then return end
-  local best = best_of(lane, priority + 1)
-  if best then call('ZADD', RDY, best * ${turnsMax} + score % ${turnsMax}, lane) else call('ZREM', RDY, lane) end
+  call('LREM', turns_of(priority), 0, lane)
 end
 -- Of a task that nobody works on.
 local function take_out(id, head)
-  forget(id, marks_of(head), true)
+  -- One that is done was remembered, and told of, when it ended.
+  local marks = is_in(DONE, id) and '0' or marks_of(head)
+  tell_follower(id, marks, 'c')
+  forget(id, marks, true)
   leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) == 0 then leave_line(id, head) end
+  tell_next()
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, head) end
 end
 local function operate(id, head)
 ${operate}
@@ -60,6 +61,7 @@ export const cancelScript = operating(`
     return 'cancelling'
   end
   if is_in(DEAD, id) then return 'dead' end
+  if is_in(DONE, id) then return 'done' end
   count('cancelled')
   take_out(id, head)
   return 'cancelled'
@@ -68,8 +70,8 @@ export const cancelScript = operating(`
 export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
-    call('UNLINK', B .. 's:' .. id, B .. 'x:' .. id)
-    return call('ZREM', DEAD, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    call('UNLINK', traces(id))
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'

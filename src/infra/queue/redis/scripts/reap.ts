@@ -1,5 +1,7 @@
 import { redisScript } from '../../../redis'
 import { poisonError, reapMax } from '../../driver'
+import { relations } from './held'
+import { expire } from './kept'
 import { lines, moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -13,8 +15,9 @@ const checkAgainMs = 600_000
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * ARGV: lease in ms, how many crashes make a dead letter. Returns the ids that wait again, those that are dead, 1 when there may be
- * more, and 1 when the queue is to be checked.
+ * ARGV: lease in ms, how many crashes make a dead letter, and for how many ms those are kept, or nothing. Returns the ids that wait again,
+ * those that are dead, 1 when there may be more, 1 when the queue is to be checked, and how many done ones and dead ones were removed
+ * since their time was over.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
@@ -24,7 +27,7 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${lines}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
@@ -45,8 +48,9 @@ if is_back or m[4] then
   for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
   if #far == 0 then call('HDEL', META, 'isSetBack') end
 end
-if now < after then return { {}, {}, 0, is_check_due and 1 or 0 } end
+if now < after then return { {}, {}, 0, is_check_due and 1 or 0, 0, 0 } end
 
+local done, dead, is_more = expire(tonumber(ARGV[3]))
 local again, poisoned = {}, {}
 local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
 local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
@@ -60,6 +64,7 @@ for i, id in ipairs(ids) do
     local held = string.match(owners[i] or '', '^%S+')
     local h = call('HMGET', s, 'x', 'c', 'z', 'r', 'l', 'y')
     if h[2] then
+      tell_follower(id, marks_of(head), 'c')
       forget(id, marks_of(head), true)
       count('cancelled')
     elseif not held or held == h[5] or held == h[6] then
@@ -71,6 +76,7 @@ for i, id in ipairs(ids) do
       count('crashed')
       if crashes > crashes_max then
         note(id, attempt, string.format('${poisonErrorFormat}', crashes))
+        tell_follower(id, marks_of(head), 'x')
         call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'z', string.format('%.0f', now))
         add(dying, now, id)
         free(id, marks_of(head))
@@ -86,8 +92,9 @@ for i, id in ipairs(ids) do
   end
 end
 flush()
+drop_expired(done, dead)
 -- Who has ended may have held up all others, when no more than so many may be active.
-if is_waiting or (#ids > 0 and call('EXISTS', RDY, unpack(LINES)) > 0) then wake() end
+if is_waiting or (#ids > 0 and (call('EXISTS', unpack(LINES)) > 0 or has_turns())) then wake() end
 tell_next()
-return { again, poisoned, #ids == ${reapMax} and 1 or 0, is_check_due and 1 or 0 }
+return { again, poisoned, (is_more or #ids == ${reapMax}) and 1 or 0, is_check_due and 1 or 0, #done, #dead }
 `)

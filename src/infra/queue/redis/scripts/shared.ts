@@ -12,16 +12,20 @@ import { laneMoves } from './lanes'
  *     act      zset    id → ms until when its worker has it
  *     own      hash    id → `<attempt>:<nonce> <marks> <worker>` of each that is in act
  *     dead     zset    id → ms when it ended
+ *     done     zset    id → ms until when it is kept
  *     e:<id>   string  the head, and the envelope: a task exists as long as this does
  *     s:<id>   hash    what its attempts have left, once one has ended without success; fields below
  *     x:<id>   list    the last errors
+ *     r:<id>   string  its result, of a done one
+ *     v:<id>   string  how far it is; whoever has one has a hash, too
  *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
- *     l…, lns, rdy, blk, park, run, tat: those of lanes, see lanes.ts
+ *     l…, q…, lns, blk, park, run, tat: those of lanes, see lanes.ts
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
+ *     n        channel ids of tasks that are dead, or done and kept
  *
  * The head of an envelope: a digit for the priority, a hexadecimal digit of flags (1 the id is kept, 2 it has a unique key, 4 it has a
  * lane, 8 it has a follower), and from when it could first start in ms as 11 hexadecimal digits. Then what the flags name: the unique key
@@ -31,7 +35,7 @@ import { laneMoves } from './lanes'
  * The marks of a task are what is to be known of it when it leaves a place: the flags and what they name, without for how long the key is unique.
  *
  * Fields of s: `a` attempts, `f` failures, `x` crashes, `c` cancelled, `r` from when it may start, as in the head, `z` since when it
- * is dead, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
+ * is dead, or `d` and until when it is kept, `l` the `<attempt>:<nonce>` whose owner said last how it ended, `o` the
  * letter of how, `y` that which crashed last.
  *
  * Redis logs what a script writes, but a log that was torn in the midst of one, and that twice, may be replayed half. So each prefix of
@@ -45,14 +49,17 @@ export const shared = `
 local call, sub = redis.call, string.sub
 local B = sub(KEYS[1], 1, -2)
 local META, ACT, OWN, SCH, DEAD, WAKE, CHANNEL = KEYS[1], B .. 'act', B .. 'own', B .. 'sch', B .. 'dead', B .. 'w', B .. 'c'
+local DONE, HLD, ENDS = B .. 'done', B .. 'hld', B .. 'n'
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function hex(ms) return string.format('%011x', ms) end
 -- The id that has a unique key.
 local function holder_of(key)
   local holder = call('GET', key)
-  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and not call('ZSCORE', DEAD, holder) and holder
+  return holder and call('EXISTS', B .. 'e:' .. holder) == 1 and not call('ZSCORE', DEAD, holder) and not call('ZSCORE', DONE, holder) and holder
 end
+-- What a task has besides its envelope.
+local function traces(id) return B .. 's:' .. id, B .. 'x:' .. id, B .. 'r:' .. id, B .. 'v:' .. id end
 -- Lua's stack is short, so many arguments go in portions.
 local function many(list, each, portion)
   for i = 1, #list, portion do each(unpack(list, i, math.min(i + portion - 1, #list))) end
@@ -64,7 +71,9 @@ const headMax = 13 + 33 + 130 + 131
 
 /** What a task leaves where it was and where it goes, gathered by a script and written at its end, in this order. */
 export const moves = `${laneMoves}
-local trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+local trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
+-- For tasks that wait for others, see held.ts: which of them end here, what they are told after that, and which are held no more.
+local gone, strays, unheld = {}, {}, {}
 -- Most are short.
 local function head_of(id)
   local head = call('GETRANGE', B .. 'e:' .. id, 0, 45)
@@ -125,8 +134,9 @@ local function forget(id, marks, has_hash)
   end
   trash[#trash + 1] = B .. 'e:' .. id
   if has_hash then
-    trash[#trash + 1] = B .. 's:' .. id
-    trash[#trash + 1] = B .. 'x:' .. id
+    for _, key in ipairs({ traces(id) }) do trash[#trash + 1] = key end
+    trash[#trash + 1] = B .. 'b:' .. id
+    gone[id] = true
   end
 end
 local function add(list, score, id)
@@ -140,15 +150,13 @@ end
 -- Of an attempt that has ended: its task has no owner any more, and does not count in its lane.
 local function leave(id, lane)
   leaving[#leaving + 1] = id
-  if lane then
-    local t = touch(lane)
-    t.left = t.left + 1
-  end
+  if lane then leave_lane(lane) end
 end
 local function wait(push, id, priority, lane)
   if lane then
-    if call(push, B .. 'l' .. priority .. ':' .. lane, id) == 1 then call('ZADD', LNS, 0, priority .. lane) end
     count('laned')
+    if call(push, line_of(lane, priority), id) > 1 then return nil end
+    call('ZADD', LNS, 0, priority .. lane)
     return enter(lane, priority)
   end
   call(push, B .. 'p' .. priority, id)
@@ -161,6 +169,7 @@ local function wait_last(id, priority, lane) wait('LPUSH', id, priority, lane) e
 local function settle(id, head, z, r)
   if z and z ~= '' then
     free(id, marks_of(head))
+    if sub(z, 1, 1) == 'd' then return add(keeping, sub(z, 2), id) end
     return add(dying, z, id)
   end
   local ready = r and r ~= '' and r or sub(head, 3, 13)
@@ -171,16 +180,25 @@ local function flush()
   many(trash, function(...) call('UNLINK', ...) end, 200)
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   many(dying, function(...) call('ZADD', DEAD, ...) end, 200)
+  many(keeping, function(...) call('ZADD', DONE, ...) end, 200)
   many(leaving, function(...) call('HDEL', OWN, ...) end, 200)
   many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
   count_down()
+  many(unheld, function(...) call('ZREM', HLD, ...) end, 200)
+  for _, each in ipairs(strays) do
+    call('HSET', each[1], each[2], each[3])
+    call('PEXPIRE', each[1], ${keptIdMs})
+  end
+  unheld, strays = {}, {}
   for _, each in ipairs(freed) do
     if call('GET', each[2]) == each[1] then call('DEL', each[2]) end
   end
   for what, by in pairs(counts) do call('HINCRBY', META, what, by) end
+  for i = 2, #dying, 2 do call('PUBLISH', ENDS, dying[i]) end
+  for i = 2, #keeping, 2 do call('PUBLISH', ENDS, keeping[i]) end
 end
 local function begin_anew()
-  trash, freed, later, dying, leaving, counts, touched, touches = {}, {}, {}, {}, {}, {}, {}, {}
+  trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
 end
 -- One token is enough: who takes it and leaves something puts another.
 local function wake()
