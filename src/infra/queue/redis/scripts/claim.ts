@@ -47,10 +47,10 @@ local function promote()
 end
 
 local function take(lease, life, keeps_nothing_too)
-  local now_hex, first_owner, first_in_lane = hex(now), '1:' .. nonce .. ' 0 ' .. worker, {}
+  local now_hex, first_owner, first_in_lane, by_worker = hex(now), '1:' .. nonce .. ' 0 ' .. worker, '1:' .. nonce .. ' 4', ' ' .. worker
   local seen, record, owners, leases, trims, cancelled, void, revived = {}, {}, {}, {}, {}, {}, {}, {}
   local left, looks, bytes, portion = room, room + 1000, 0, 50
-  local function consider(id, entry, has_hashes)
+  local function consider(id, entry, has_hashes, lane)
     if not entry then
       void[#void + 1] = id
       return
@@ -85,11 +85,17 @@ local function take(lease, life, keeps_nothing_too)
     local flags = sub(entry, 2, 2)
     if attempt == 1 and flags == '0' then
       owners[2 * n] = first_owner
+    elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane.name) == lane.name then
+      owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane.name) .. by_worker
     else
       local marks = marks_of(entry)
       owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks, worker)
-      local lane = flags > '3' and lane_of(marks)
-      if lane then starts[lane] = (starts[lane] or 0) + 1 end
+      local own, other = flags > '3' and lane_of(marks) or nil, lane and lane.name
+      -- A hand may have put it into another line.
+      if own ~= other then
+        if own then elsewhere[own] = (elsewhere[own] or 0) + 1 end
+        if other then elsewhere[other] = (elsewhere[other] or 0) - 1 end
+      end
     end
     left, bytes = left - 1, bytes + #entry
     return true
@@ -138,7 +144,7 @@ local function take(lease, life, keeps_nothing_too)
         local id, is_taken = named[i], false
         if not seen[id] and not leased[i - at + 1] then
           seen[id] = true
-          is_taken = consider(id, entries[i - at + 1], has_hashes)
+          is_taken = consider(id, entries[i - at + 1], has_hashes, from[i])
         end
         saw(from[i], is_taken)
       end
@@ -146,10 +152,9 @@ local function take(lease, life, keeps_nothing_too)
       at = last + 1
     end
   end
-  local put_back
   if left > 0 then
     if has_lanes then
-      put_back = take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
+      take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
     elseif call('EXISTS', unpack(LINES)) > 0 then
       -- Who is idle finds them all empty, with one look.
       for priority = 1, 10 do
@@ -159,7 +164,7 @@ local function take(lease, life, keeps_nothing_too)
     end
   end
 
-  if next(starts) then count_up() end
+  if has_lanes or next(elsewhere) then count_up() end
   many(owners, function(...) call('HSET', OWN, ...) end, 200)
   many(leases, function(...) call('ZADD', ACT, ...) end, 200)
   if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
@@ -173,7 +178,7 @@ local function take(lease, life, keeps_nothing_too)
   for _, id in ipairs(void) do forget(id, '0', true) end
   flush()
   for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
-  if put_back then put_back() end
+  if has_lanes then leave_lines(#cancelled > 0) end
   taken = #record
 end
 
@@ -192,10 +197,11 @@ if wanted > 0 then
     if interval then room = math.min(room, tokens_of(queue_tat, interval, burst)) end
     if room > 0 then
       promote()
-      has_lanes = call('EXISTS', RDY, BLK) > 0
+      has_lanes = call('EXISTS', LNS) == 1
       if has_lanes then let_go_in_time(m[3]) end
     end
-    take(now + ARGV[at + 3], ARGV[at + 4], ARGV[at + 5] == '1')
+    -- As text, since each number that is said to Redis is made into one.
+    take(string.format('%.0f', now + ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5] == '1')
     tell_next()
     if interval and taken > 0 then
       queue_tat = arrival_after(queue_tat, interval, burst, taken)
@@ -212,7 +218,7 @@ local due = -1
 local function is_any()
   if call('EXISTS', unpack(LINES)) > 0 then return true end
   if wanted > 0 then return is_any_lane_ready() end
-  return call('EXISTS', RDY) == 1
+  return has_turns()
 end
 -- @returns in how many ms something may start as far as its own time and lane go
 local function next_due()

@@ -155,17 +155,20 @@ if last > 0${areAlone ? '' : ' or #collected > 0'} then
   local laned, names = 0, {}
   for _, list in ipairs(lists) do
     local length = 0
-    many(list, function(...) length = call('LPUSH', B .. 'l' .. list.priority .. ':' .. list.lane, ...) end, 200)
+    many(list, function(...) length = call('LPUSH', line_of(list.lane, list.priority), ...) end, 200)
     if length == #list then
       names[#names + 1] = 0
       names[#names + 1] = list.priority .. list.lane
+      enter(list.lane, list.priority)
     end
     laned = laned + #list
-    enter(list.lane, list.priority)
   end
   many(names, function(...) call('ZADD', LNS, ...) end, 200)
   line_up()
-  if laned > 0 then call('HINCRBY', META, 'laned', laned) end
+  if laned > 0 then
+    call('HINCRBY', META, 'laned', laned)
+    is_waiting = is_waiting or has_turns()
+  end
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)

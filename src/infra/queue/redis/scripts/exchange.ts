@@ -51,11 +51,16 @@ local function finish(i)
     return call('EXISTS', B .. 'e:' .. id) == 1 and 's' or 'g'
   end
   ended[id] = 'gone'
-  local marks = sub(owner, length + 2, length + 2)
-  if marks > '1' then marks = string.match(owner, '^%S+', length + 2) end
-  if outcome == 'k' and delay == 0 then outcome = 'd' end
-  local lane = marks > '3' and lane_of(marks) or nil
+  local marks, lane = sub(owner, length + 2, length + 2), nil
+  if marks == '4' then
+    -- Those that have nothing but a lane are many.
+    lane = sub(owner, length + 5, length + 4 + number_of(sub(owner, length + 3, length + 4)))
+  elseif marks > '1' then
+    marks = string.match(owner, '^%S+', length + 2)
+    lane = lane_of(marks)
+  end
   leave(id, lane)
+  if outcome == 'k' and delay == 0 then outcome = 'd' end
   if hashes == 0 and outcome == 'd' then
     count('done')
     if marks > '7' then tell_follower(id, marks, 'd', why) end

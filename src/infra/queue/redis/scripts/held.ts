@@ -27,6 +27,7 @@ local function release(id, head, delay)
   else
     local _, lane = parts_of(marks_of(head))
     wait_last(id, sub(head, 1, 1), lane)
+    if lane then line_up() end
   end
   unheld[#unheld + 1], released[id] = id, true
 end

@@ -86,7 +86,7 @@ if state == 'waiting' then
       local names = call('ZRANGE', LNS, from, '(' .. string.char(49 + priority), 'BYLEX', 'LIMIT', 0, 100)
       for _, name in ipairs(names) do
         local lane = sub(name, 2)
-        place = take_line(B .. 'l' .. priority .. ':' .. lane, priority, lane)
+        place = take_line(line_of(lane, priority), priority, lane)
         if place then return ended(place, lane) end
       end
       if #names < 100 then break end
@@ -141,7 +141,7 @@ for _, line in ipairs(LINES) do
   if since < 0 then since = since_of(line, length) end
 end
 if m[8] and m[8] ~= '0' then
-  for _, name in ipairs(call('ZRANGE', LNS, 0, 99)) do since = math.max(since, since_of(B .. 'l' .. sub(name, 1, 1) .. ':' .. sub(name, 2), 3)) end
+  for _, name in ipairs(call('ZRANGE', LNS, 0, 99)) do since = math.max(since, since_of(line_of(sub(name, 2), sub(name, 1, 1)), 3)) end
 end
 return {
   waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, call('ZCARD', DONE), call('ZCARD', HLD),

@@ -1,6 +1,5 @@
 import { redisScript } from '../../../redis'
 import { relations } from './held'
-import { turnsMax } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -22,7 +21,7 @@ local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(D
 local function find(id, head)
   if places[id] or head == '' or not waits(id) then return end
   local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
-  local line = lane and B .. 'l' .. priority .. ':' .. lane or B .. 'p' .. priority
+  local line = lane and line_of(lane, priority) or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   -- The same again is searched to remove the blanks.
@@ -39,10 +38,7 @@ end
 -- A lane that is empty takes no turns.
 local function leave_lane(lane, priority)
   call('ZREM', LNS, priority .. lane)
-  local score = call('ZSCORE', RDY, lane)
-  if not score or math.floor(score / ${turnsMax}) ~= tonumber(priority) then return end
-  local best = best_of(lane, priority + 1)
-  if best then call('ZADD', RDY, best * ${turnsMax} + score % ${turnsMax}, lane) else call('ZREM', RDY, lane) end
+  call('LREM', turns_of(priority), 0, lane)
 end
 local function leave_lines()
   local left = {}

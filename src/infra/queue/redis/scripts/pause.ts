@@ -6,7 +6,7 @@ import { lines, shared, whenFull } from './shared'
 export const pauseScript = redisScript(`${whenFull}${shared}${lines}${laneKeys}
 if ARGV[1] == '1' then return call('HSET', META, 'paused', 1) end
 if call('HDEL', META, 'paused') == 0 then return 0 end
-if call('EXISTS', RDY, unpack(LINES)) > 0 and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
+if (call('EXISTS', unpack(LINES)) > 0 or has_turns()) and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
 call('PUBLISH', CHANNEL, '')
 return 1
 `)

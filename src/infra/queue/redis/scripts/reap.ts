@@ -96,7 +96,7 @@ end
 flush()
 drop_expired(done, dead)
 -- Who has ended may have held up all others, when no more than so many may be active.
-if is_waiting or (#ids > 0 and call('EXISTS', RDY, unpack(LINES)) > 0) then wake() end
+if is_waiting or (#ids > 0 and (call('EXISTS', unpack(LINES)) > 0 or has_turns())) then wake() end
 tell_next()
 return { again, poisoned, (is_more or #ids == ${reapMax}) and 1 or 0, is_check_due and 1 or 0, #done, #dead }
 `)

@@ -23,7 +23,7 @@ import { laneMoves } from './lanes'
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
- *     l…, lns, rdy, blk, park, run, tat: those of lanes, see lanes.ts
+ *     l…, q…, lns, blk, park, run, tat: those of lanes, see lanes.ts
  *     hist     list    what was counted, each ten seconds of an hour, and what was seen since; expires
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
@@ -152,15 +152,13 @@ end
 -- Of an attempt that has ended: its task has no owner any more, and does not count in its lane.
 local function leave(id, lane)
   leaving[#leaving + 1] = id
-  if lane then
-    local t = touch(lane)
-    t.left = t.left + 1
-  end
+  if lane then leave_lane(lane) end
 end
 local function wait(push, id, priority, lane)
   if lane then
-    if call(push, B .. 'l' .. priority .. ':' .. lane, id) == 1 then call('ZADD', LNS, 0, priority .. lane) end
     count('laned')
+    if call(push, line_of(lane, priority), id) > 1 then return nil end
+    call('ZADD', LNS, 0, priority .. lane)
     return enter(lane, priority)
   end
   call(push, B .. 'p' .. priority, id)
@@ -202,7 +200,7 @@ local function flush()
   for i = 2, #keeping, 2 do call('PUBLISH', ENDS, keeping[i]) end
 end
 local function begin_anew()
-  trash, freed, later, dying, keeping, leaving, counts, touched, touches = {}, {}, {}, {}, {}, {}, {}, {}, {}
+  trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
 end
 -- One token is enough: who takes it and leaves something puts another.
 local function wake()

@@ -1,4 +1,4 @@
-import { turnsMax } from './lanes'
+import { runFiller } from './lanes'
 
 /** So many lanes one claim looks at. What their limits hold back it puts aside, so that who has more asks again and finds others. */
 const looksMax = 1000
@@ -8,217 +8,258 @@ const letGoMax = 200
 const endless = 1e9
 
 /**
- * Lanes of one priority take turns, one task each, those without a lane among them as one more; who was served is behind all others then. A lane
- * that may not start any is put aside (`blk`).
- *
- * A lane here: name, place (its score in `rdy`), priority, line, run (how many are active), rule and tat, room (how many it may start), seen
- * (names of its line), starts, turn (when it was served last, of this claim); and of a round: ids, got (those that are wanted of them), is_last
- * (the line has no more).
+ * What a claim knows of a lane: name, run (how many are active), room (how many it may start yet), starts (those of this claim), and its rule and
+ * tat, if any; of the priority that is its turn: at (which), line, seen (names of it), rest (how many it has yet, as far as that is
+ * known; -1 before it was asked).
+ * It is as small as can be, since there are as many as tasks are claimed.
  */
-export const laneClaim = `
-local lanes, starts, turns = {}, {}, 0
-local emptied, trimmed, aside = {}, {}, {}
--- @returns those that may start some
-local function look(page)
-  local names, open = {}, {}
-  for i = 1, #page, 2 do names[(i + 1) / 2] = page[i] end
-  if #names == 0 then return open end
-  local runs = call('HMGET', RUN, unpack(names))
-  rule_of('')
-  local tats = has_rates and call('ZMSCORE', TAT, unpack(names)) or {}
-  for i, name in ipairs(names) do
-    local rule, run, tat, room = rule_of(name), tonumber(runs[i] or 0), tonumber(tats[i] or nil), ${endless}
-    if rule and rule.cap then room = rule.cap - run end
-    if rule and rule.interval then room = math.min(room, tokens_of(tat, rule.interval, rule.burst)) end
-    local place = tonumber(page[2 * i])
-    local priority = math.floor(place / ${turnsMax})
-    local lane = { name = name, place = place, priority = priority, rule = rule, run = run, tat = tat, room = room, seen = 0, starts = 0 }
-    lanes[name] = lane
-    if room > 0 then open[#open + 1] = lane else aside[#aside + 1] = lane end
+const looking = `
+local lanes, aside, elsewhere, has_more = {}, {}, {}, false
+-- Numbers that are said to Redis often are made into text once.
+local texts = {}
+local function text_of(number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%d', number)
+    texts[number] = text
   end
-  return open
+  return text
 end
-local function is_full(lane) return lane.rule and lane.rule.cap and lane.run + lane.starts >= lane.rule.cap end
--- Those that may start none leave rdy for blk.
-local function put_aside()
-  local held, parked, gone = {}, {}, {}
-  for i, lane in ipairs(aside) do
-    held[2 * i - 1], held[2 * i] = lane.name, (lane.priority or '-') .. version
-    gone[i] = lane.name
-    if not is_full(lane) then
-      parked[#parked + 1] = next_start_of(lane.tat, lane.rule.interval, lane.rule.burst)
-      parked[#parked + 1] = lane.name
+-- @param names in the order of their turns. @returns their lanes, false for one that is there twice
+local function look(names, priority)
+  local some, lines = {}, line_of('', priority)
+  rule_of('')
+  local runs = call('HMGET', RUN, unpack(names))
+  local tats = has_rates and call('ZMSCORE', TAT, unpack(names))
+  for i, name in ipairs(names) do
+    local lane = lanes[name]
+    if not lane then
+      lane = { name = name, run = tonumber(runs[i] or 0), room = ${endless}, starts = 0, at = priority, line = lines .. name, seen = 0, rest = -1 }
+      local rule = rules_said ~= '' and rule_of(name)
+      if rule then
+        lane.rule = rule
+        if rule.cap then lane.room = rule.cap - lane.run end
+        if rule.interval then
+          lane.tat = tonumber(tats[i] or nil)
+          lane.room = math.min(lane.room, tokens_of(lane.tat, rule.interval, rule.burst))
+        end
+      end
+      lanes[name] = lane
+    elseif lane.at ~= priority then
+      lane.at, lane.line, lane.seen, lane.rest = priority, lines .. name, 0, -1
+    else
+      -- A torn log has left two of them.
+      lane = false
+    end
+    some[i] = lane
+  end
+  return some
+end
+local function reversed(names)
+  local some = {}
+  for i = #names, 1, -1 do some[#some + 1] = names[i] end
+  return some
+end
+local function put_aside(lane, priority)
+  aside[lane] = (aside[lane] or '') .. priority
+end
+-- Before they leave their queues.
+local function write_aside()
+  local names, digits, parked, held = {}, {}, {}, {}
+  for lane, priorities in pairs(aside) do
+    names[#names + 1], digits[#digits + 1] = lane.name, priorities
+    if not (lane.rule.cap and lane.run + lane.starts >= lane.rule.cap) then
+      local tat = lane.starts > 0 and arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts) or lane.tat
+      parked[#parked + 1], parked[#parked + 2] = next_start_of(tat, lane.rule.interval, lane.rule.burst), lane.name
+    end
+  end
+  if #names == 0 then return end
+  local is_any = call('EXISTS', BLK) == 1
+  for from = 1, #names, 200 do
+    local to = math.min(from + 199, #names)
+    local before = is_any and call('HMGET', BLK, unpack(names, from, to)) or {}
+    for i = from, to do
+      held[2 * i - 1], held[2 * i] = names[i], version .. ' ' .. string.match(before[i - from + 1] or '', '%d*$') .. digits[i]
     end
   end
   many(parked, function(...) call('ZADD', PARK, ...) end, 200)
   many(held, function(...) call('HSET', BLK, ...) end, 200)
-  many(gone, function(...) call('ZREM', RDY, ...) end, 200)
   aside = {}
 end
+`
 
+/**
+ * Lanes of one priority take turns, one task each, those without a lane among them as one more; who was served is behind all others then. A lane
+ * that may not start any is put aside (`blk`).
+ */
+const taking = `
+local trimmed, emptied, returned, passed, others = {}, {}, {}, {}, {}
 local function take_turns(take_line, take_named, left_of)
-  local offset, is_whole, last_priority, at_priority, moved, used = 0, false, -1, {}, {}, {}
-  for priority = 0, 9 do at_priority[priority], moved[priority] = {}, {} end
-  local function read(count)
-    local page = call('ZRANGE', RDY, offset, offset + count - 1, 'WITHSCORES')
-    offset = offset + #page / 2
-    is_whole = #page < 2 * count
-    for _, lane in ipairs(look(page)) do
-      lane.line = B .. 'l' .. lane.priority .. ':' .. lane.name
-      table.insert(at_priority[lane.priority], lane)
-    end
-    if #page > 0 then last_priority = math.floor(page[#page] / ${turnsMax}) end
-  end
-  local has_any = {}
-  local function next_priority(name, after)
-    for priority = after + 1, 9 do
-      if has_any[priority] == nil then
-        has_any[priority] = #call('ZRANGE', LNS, '[' .. priority, '(' .. string.char(49 + priority), 'BYLEX', 'LIMIT', 0, 1) > 0
-      end
-      if has_any[priority] and call('EXISTS', B .. 'l' .. priority .. ':' .. name) == 1 then return priority end
-    end
-  end
-  local going_on
+  local looked, turns, has_others = 0, 0, call('EXISTS', unpack(LINES)) > 0
   local function saw(lane, is_taken)
-    lane.seen, lane.got = lane.seen + 1, lane.got - 1
-    if is_taken then
-      lane.room, lane.starts = lane.room - 1, lane.starts + 1
-      -- Who has nobody to take turns with has none.
-      if lane.name or going_on > 0 then
-        turns = turns + 1
-        lane.turn = turns
-      end
-    end
-    if lane.name and (lane.room <= 0 or (lane.is_last and lane.got == 0)) then going_on = going_on - 1 end
-  end
-  -- It has no more of this priority. @param lane which may have some of another
-  local function leave_priority(lane)
-    emptied[#emptied + 1] = lane.priority .. lane.name
-    trimmed[#trimmed + 1] = { lane.line, lane.seen }
-    lane.priority, lane.seen = next_priority(lane.name, lane.priority), 0
-    if lane.priority and lane.room > 0 then
-      lane.line = B .. 'l' .. lane.priority .. ':' .. lane.name
-      table.insert(moved[lane.priority], lane)
+    lane.seen, lane.rest = lane.seen + 1, lane.rest - 1
+    if not lane.name then
+      if is_taken then lane.turn = turns end
+    elseif is_taken then
+      lane.room, lane.starts, turns = lane.room - 1, lane.starts + 1, turns + 1
     end
   end
-  local function one_round(line)
-    local left, following = left_of(), {}
-    local served, portion = math.min(#line, left), math.max(1, math.floor(left / #line))
-    local named, from, deepest = {}, {}, 0
-    going_on = #line - served
-    for i = 1, served do
-      local lane = line[i]
-      local most = math.min(portion, lane.room)
-      -- One more shows whether it has more.
-      lane.ids = call('LRANGE', lane.line, -lane.seen - most - 1, -lane.seen - 1)
-      lane.is_last, lane.got = #lane.ids <= most, math.min(#lane.ids, most)
-      deepest = math.max(deepest, lane.got)
-      if lane.name and lane.got > 0 then going_on = going_on + 1 end
-    end
-    for depth = 1, deepest do
+  -- Those of its lanes that go on, who was not served first.
+  local function one_round(line, priority)
+    local left, length = left_of(), #line
+    local served, portion = math.min(length, left), math.max(1, math.floor(left / length))
+    local named, from, count = {}, {}, 0
+    if portion == 1 then
       for i = 1, served do
         local lane = line[i]
-        if depth <= lane.got then
-          named[#named + 1] = lane.ids[#lane.ids - depth + 1]
-          from[#from + 1] = lane
+        local seen = lane.seen
+        local id = call('LINDEX', lane.line, seen == 0 and '-1' or text_of(-seen - 1))
+        lane.rest = id and call('LLEN', lane.line) - seen or 0
+        if id then
+          count = count + 1
+          named[count], from[count] = id, lane
+        end
+      end
+    else
+      local lists, most, deepest = {}, {}, 0
+      for i = 1, served do
+        local lane = line[i]
+        local wanted = math.min(portion, lane.room)
+        -- One more shows whether there are more.
+        local ids = call('LRANGE', lane.line, text_of(-lane.seen - wanted - 1), text_of(-lane.seen - 1))
+        lists[i], most[i], lane.rest = ids, math.min(#ids, wanted), #ids
+        if most[i] > deepest then deepest = most[i] end
+      end
+      for depth = 1, deepest do
+        for i = 1, served do
+          if depth <= most[i] then
+            count = count + 1
+            named[count], from[count] = lists[i][#lists[i] - depth + 1], line[i]
+          end
         end
       end
     end
     take_named(named, from, saw)
-    for i = served + 1, #line do following[#following + 1] = line[i] end
+    local following, n = {}, length - served
+    for i = 1, n do following[i] = line[served + i] end
     for i = 1, served do
       local lane = line[i]
-      used[lane] = true
-      if lane.is_last and lane.got == 0 then
-        if lane.name then leave_priority(lane) end
+      if lane.rest == 0 then
+        if lane.name then emptied[#emptied + 1] = priority .. lane.name end
       elseif lane.room > 0 then
-        following[#following + 1] = lane
+        n = n + 1
+        following[n] = lane
+      else
+        put_aside(lane, priority)
       end
     end
     return following
   end
-  -- Those without a lane, as one more. Its last turn is remembered apart.
-  local others, has_others = {}, call('EXISTS', unpack(LINES)) > 0
-  local function put_among(line, priority)
-    if not has_others or call('EXISTS', LINES[priority + 1]) == 0 then return end
-    local turn, place = tonumber(call('HGET', META, 't' .. priority) or 0), 1
-    while line[place] and not line[place].turn and line[place].place % ${turnsMax} < turn do place = place + 1 end
-    local other = { line = LINES[priority + 1], priority = priority, room = ${endless}, seen = 0, starts = 0 }
-    table.insert(line, place, other)
+  -- Those without a lane are next when each lane had a turn since they had theirs.
+  local function put_among(line, priority, queue)
+    if not has_others or call('EXISTS', LINES[priority + 1]) == 0 then return nil end
+    local since = tonumber(call('HGET', META, 't' .. priority) or nil)
+    local other = { at = priority, line = LINES[priority + 1], room = ${endless}, seen = 0, turns = turns, since = since or 0, rest = -1 }
     others[#others + 1] = other
+    table.insert(line, math.min(#line + 1, since and math.max(1, call('LLEN', queue) - since + 1) or 1), other)
   end
-  for priority = 0, 9 do
-    local line, is_begun = at_priority[priority], false
+  local function take_priority(priority)
+    local digit, line, all, offset, is_whole, is_begun = text_of(priority), {}, {}, 0, false, false
+    local queue = turns_of(digit)
     while left_of() > 0 do
-      while not is_whole and last_priority <= priority and #line < left_of() and offset < ${looksMax} do
-        read(math.min(200, left_of() - #line + 8))
+      while #line < left_of() and not is_whole and looked < ${looksMax} do
+        local count = math.min(200, left_of() - #line)
+        local names = reversed(call('LRANGE', queue, -offset - count, -offset - 1))
+        is_whole = #names < count
+        for i, lane in ipairs(#names > 0 and look(names, digit) or {}) do
+          all[offset + i] = lane
+          if lane and lane.room > 0 then line[#line + 1] = lane end
+        end
+        offset, looked = offset + #names, looked + #names
       end
-      table.sort(moved[priority], function(one, other) return (one.turn or 0) < (other.turn or 0) end)
-      for _, lane in ipairs(moved[priority]) do line[#line + 1] = lane end
-      moved[priority] = {}
       if #line == 0 then
         if not is_begun and has_others then take_line(LINES[priority + 1]) end
         break
       end
-      if not is_begun then put_among(line, priority) end
+      if not is_begun then put_among(line, priority, queue) end
       is_begun = true
-      while #line > 0 and left_of() > 0 do line = one_round(line) end
-      at_priority[priority] = line
+      while #line > 0 and left_of() > 0 do line = one_round(line, digit) end
     end
-  end
-
-  return function()
-    local names, turn = 0, 0
-    if turns > 0 then turn = call('HINCRBY', META, 'turn', turns) - turns end
+    if offset == 0 then return end
+    -- Those that had no turn are where they were, and so are all behind them.
+    local ready, passing = {}, 0
+    for i = 1, offset do
+      local lane = all[i]
+      if lane and lane.seen == 0 and lane.room > 0 and lane.rest ~= 0 then break end
+      passing = i
+      if lane and lane.seen > 0 then trimmed[#trimmed + 1], trimmed[#trimmed + 2] = lane.line, lane.seen
+      elseif lane and lane.room <= 0 then put_aside(lane, digit) end
+    end
+    for _, lane in ipairs(line) do
+      if lane.name and lane.seen > 0 then ready[#ready + 1] = lane.name end
+      if lane.name then has_more = true end
+    end
     for _, other in ipairs(others) do
-      if other.seen > 0 then call('LTRIM', other.line, 0, -other.seen - 1) end
-      if other.turn then call('HSET', META, 't' .. other.priority, string.format('%.0f', turn + other.turn)) end
+      if other.at == priority then other.since = other.turn and turns - other.turn or other.since + turns - other.turns end
     end
-    local places, gone = {}, {}
-    for lane in pairs(used) do
-      if lane.name then
-        if lane.seen > 0 then trimmed[#trimmed + 1] = { lane.line, lane.seen } end
-        if is_full(lane) or (lane.priority and lane.room <= 0) then
-          if lane.starts > 0 and lane.rule.interval then lane.tat = arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts) end
-          aside[#aside + 1] = lane
-        elseif not lane.priority then
-          gone[#gone + 1] = lane.name
-        elseif lane.turn then
-          places[#places + 1] = lane.priority * ${turnsMax} + turn + lane.turn
-          places[#places + 1] = lane.name
-        end
-      end
-    end
-    many(places, function(...) call('ZADD', RDY, ...) end, 200)
-    put_aside()
-    many(gone, function(...) call('ZREM', RDY, ...) end, 200)
-    for _, each in ipairs(trimmed) do
-      call('LTRIM', each[1], 0, -each[2] - 1)
-      names = names + each[2]
-    end
-    many(emptied, function(...) call('ZREM', LNS, ...) end, 200)
-    if names > 0 then call('HINCRBY', META, 'laned', -names) end
+    returned[#returned + 1] = { queue, ready }
+    passed[#passed + 1] = { queue, passing }
+  end
+  for priority = 0, 9 do
+    if left_of() <= 0 then break end
+    take_priority(priority)
   end
 end
 -- Before the attempts have owners.
 local function count_up()
-  local runs, tats = {}, {}
-  for name, count in pairs(starts) do
-    local lane = lanes[name]
-    local rule = lane and lane.rule
-    runs[#runs + 1] = name
-    runs[#runs + 1] = (lane and lane.run or call('HGET', RUN, name) or 0) + count
-    if rule and rule.interval then
-      tats[#tats + 1] = arrival_after(lane.tat, rule.interval, rule.burst, count)
-      tats[#tats + 1] = name
+  local runs, tats = { '${runFiller}', 0 }, {}
+  for name, lane in pairs(lanes) do
+    if lane.starts > 0 then
+      runs[#runs + 1], runs[#runs + 2] = name, text_of(lane.run + lane.starts)
+      if lane.rule and lane.rule.interval then
+        tats[#tats + 1], tats[#tats + 2] = arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts), name
+      end
     end
   end
-  many(runs, function(...) call('HSET', RUN, ...) end, 200)
+  if #runs > 2 or next(elsewhere) then many(runs, function(...) call('HSET', RUN, ...) end, 200) end
+  for name, count in pairs(elsewhere) do call('HINCRBY', RUN, name, count) end
   if #tats == 0 then return end
   many(tats, function(...) call('ZADD', TAT, ...) end, 200)
   call('PEXPIREAT', TAT, string.format('%.0f', math.ceil(call('ZRANGE', TAT, -1, -1, 'WITHSCORES')[2])))
 end
+-- After that. @param is_uncertain something may have come into a lane since it was looked at
+local function leave_lines(is_uncertain)
+  local names = 0
+  for _, other in ipairs(others) do
+    if other.seen > 0 then call('LTRIM', other.line, 0, -other.seen - 1) end
+    call('HSET', META, 't' .. other.at, string.format('%.0f', other.since))
+  end
+  for i = 1, #trimmed, 2 do
+    call('LTRIM', trimmed[i], '0', text_of(-trimmed[i + 1] - 1))
+    names = names + trimmed[i + 1]
+  end
+  for _, each in ipairs(returned) do
+    many(each[2], function(...) call('LPUSH', each[1], ...) end, 200)
+  end
+  if is_uncertain then
+    local still = {}
+    for _, name in ipairs(emptied) do
+      local lane, priority = sub(name, 2), sub(name, 1, 1)
+      if call('EXISTS', line_of(lane, priority)) == 0 then still[#still + 1] = name
+      else call('LPUSH', turns_of(priority), lane) end
+    end
+    emptied = still
+  end
+  write_aside()
+  for _, each in ipairs(passed) do
+    if each[2] > 0 then call('LTRIM', each[1], 0, -each[2] - 1) end
+  end
+  many(emptied, function(...) call('ZREM', LNS, ...) end, 200)
+  if names > 0 then call('HINCRBY', META, 'laned', -names) end
+end
+`
 
+const lettingGo = `
 -- Those whose time has come; and, when the limits are others than those by which lanes were put aside, these, some with each claim.
 local function let_go_in_time(known)
   local due = call('ZRANGE', PARK, '-inf', exact, 'BYSCORE', 'LIMIT', 0, ${letGoMax})
@@ -231,7 +272,7 @@ local function let_go_in_time(known)
   local page = call('HSCAN', BLK, before == version and cursor or 0, 'COUNT', ${letGoMax})
   local some, values = {}, {}
   for i = 1, #page[2], 2 do
-    if sub(page[2][i + 1], 2) ~= version then
+    if sub(page[2][i + 1], 1, #version + 1) ~= version .. ' ' then
       some[#some + 1], values[#values + 1] = page[2][i], page[2][i + 1]
     end
   end
@@ -239,7 +280,6 @@ local function let_go_in_time(known)
   many(some, function(...) call('ZREM', PARK, ...) end, 200)
   call('HSET', META, 'limits', page[1] == '0' and version or version .. ' ' .. page[1])
 end
-
 -- Nothing is active, so none can be full: a count was torn.
 local function let_go_idle()
   if taken > 0 or call('EXISTS', ACT) == 1 or call('HLEN', BLK) <= call('ZCARD', PARK) then return end
@@ -253,17 +293,30 @@ end
 
 -- Whether a claim now would get something from a lane. Those of which it would not are put aside.
 local function is_any_lane_ready()
-  if room > 0 and not has_lanes then return false end
-  if call('EXISTS', RDY) == 0 then let_go_idle() end
-  if rules_said == '' then return call('EXISTS', RDY) == 1 end
-  local looked, count = 0, 4
-  while looked < ${looksMax} do
-    local page = call('ZRANGE', RDY, 0, count - 1, 'WITHSCORES')
-    local is_any = #look(page) > 0
-    put_aside()
-    if is_any or #page == 0 then return is_any end
-    looked, count = looked + count, 200
+  if has_more then return true end
+  if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
+  if not has_turns() then let_go_idle() end
+  if rules_said == '' then return has_turns() end
+  local looked = 0
+  for priority = 0, 9 do
+    local count = 4
+    while true do
+      local digit = text_of(priority)
+      local queue = turns_of(digit)
+      local names = reversed(call('LRANGE', queue, -count, -1))
+      if #names == 0 then break end
+      for _, lane in ipairs(look(names, 'again' .. digit)) do
+        if lane and lane.room > 0 then return true end
+        if lane then put_aside(lane, digit) end
+      end
+      write_aside()
+      call('LTRIM', queue, 0, -#names - 1)
+      looked, count = looked + count, 200
+      if looked >= ${looksMax} then return true end
+    end
   end
-  return true
+  return false
 end
 `
+
+export const laneClaim = looking + taking + lettingGo
