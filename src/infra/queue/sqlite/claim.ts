@@ -20,10 +20,10 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
     [queue, nonce],
   )
   if (isKnown || before.length > 0) return before.map(row => claimedOf(row, 0))
-  await promote(session, summary)
-  if (summary.lanes > 0) await release(session, summary)
   const room = summary.isPaused ? 0 : await roomFor(session, summary, said)
   if (room === 0) return []
+  await promote(session, summary)
+  if (summary.lanes > 0) await release(session, summary)
 
   const start = async (row: SqlRow): Promise<void> => {
     await tx.run(

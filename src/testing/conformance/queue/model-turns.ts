@@ -87,7 +87,8 @@ function takeTurn(turns: Map<string, number>, candidates: readonly ModelTask[], 
 const isAtMost = (queue: ModelQueue, { concurrency }: ClaimLimits): boolean =>
   concurrency !== undefined && inOrder(queue, 'active').length >= concurrency
 
-const mayStartAny = (queue: ModelQueue, limits: ClaimLimits, nowMs: number): boolean =>
+/** Whether the queue itself lets anything start. */
+export const mayStartAny = (queue: ModelQueue, limits: ClaimLimits = noLimits, nowMs: number): boolean =>
   !queue.isPaused && !isAtMost(queue, limits) && freeMs(queue, queueItself, limits.rate) <= nowMs
 
 /** When a claim with these limits would get something, if nothing happens but that time passes; 0 when it would now. */

@@ -37,7 +37,7 @@ import {
   storedOf,
   wake,
 } from './model-state'
-import { nextDue, takeTurns } from './model-turns'
+import { mayStartAny, nextDue, takeTurns } from './model-turns'
 
 /**
  * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
@@ -146,7 +146,8 @@ export function modelStore(clock: Clock): ModelStore {
     const before = queue.claims.get(nonce)
     if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
     const nowMs = clock.nowMs()
-    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
+    if (mayStartAny(queue, claim.limits, nowMs))
+      for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
     const taken = takeTurns(queue, claim, nowMs, given)
     if (taken.length > 0)
       queue.claims.set(

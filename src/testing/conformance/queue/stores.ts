@@ -149,7 +149,7 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
    */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
-    if (suffix === 'm' || suffix === 'w' || suffix === 'hist') return false
+    if (['m', 'w', 'hist', 'tat'].includes(suffix)) return false
     return !/^(b|d|cl|g):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 
