@@ -15,7 +15,7 @@ import { sharedServer } from '@/testing/servers'
 import type { NewTask, QueueDriver } from '../driver'
 import { createQueue } from '../queue'
 import { openRedisQueue } from '../redis/open'
-import { createRelay } from './relay'
+import { createRelay, type RelayOptions } from './relay'
 import { createOutboxRows, type OutboxRows } from './rows'
 import { outboxView } from './view'
 
@@ -53,8 +53,8 @@ onEachServer('what is said of few tasks', open => {
 
   const steps = (many: number) => Array.from({ length: many }, (_, n) => step(count, { n }))
   const enqueueBatch = (many: number) => db.tx(tx => queue.enqueueBatch(steps(many), step(count, { n: 99 }), { tx, queue: queueName }))
-  const relayed = async () => {
-    const relay = createRelay({ rows: outbox, driver, bell: { listen: () => () => {} }, log: fakeLog(), metrics: fakeMetrics() })
+  const relayed = async (over: Partial<RelayOptions> = {}) => {
+    const relay = createRelay({ rows: outbox, driver, bell: { listen: () => () => {} }, log: fakeLog(), metrics: fakeMetrics(), ...over })
     await relay.start()
     await until(async () => !(await outbox.hasSome()))
     await relay.stop()
@@ -109,6 +109,13 @@ onEachServer('what is said of few tasks', open => {
     await relayed()
     expect(await work()).toEqual([last.id])
     expect(await driver.stats(queueName)).toMatchObject({ held: 0, waiting: 0, total: { done: 4 } })
+  }, 30_000)
+
+  test('those that one waits for are let into a queue that is full because of it', async () => {
+    const { tasks, last } = await enqueueBatch(3)
+    await relayed({ rules: { [queueName]: { backlogMax: 1 } } })
+    expect(await work()).toEqual(tasks.map(({ id }) => id))
+    expect(await work()).toEqual([last.id])
   }, 30_000)
 
   test('a chain commits with a transaction, and goes on with the results', async () => {

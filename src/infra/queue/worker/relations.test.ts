@@ -9,8 +9,9 @@ import { createQueue } from '../queue'
 const add = defineTask('number.add', Type.Object({ n: Type.Integer() }), { maxRetries: 0 })
 const sum = defineTask('number.sum', Type.Object({}))
 
-const queueOn = ({ driver, queue }: Scene): Queue =>
+const queueOn = ({ driver, queue }: Scene, backlogMax?: number): Queue =>
   createQueue({
+    ...(backlogMax !== undefined && { rules: { [queue]: { backlogMax } } }),
     ...{ driver, tasks: [add, sum], queues: [queue], clock: { nowMs: Date.now }, payloadMaxBytes: 65_536 },
   }) as Queue
 
@@ -62,6 +63,22 @@ onEachStore('tasks that wait for others', newScene => {
     )
     const { dead, held, waiting, total } = await scene.driver.stats(scene.queue)
     expect({ dead, held, waiting, enqueued: total.enqueued }).toEqual({ dead: 1, held: 0, waiting: 0, enqueued: 51 })
+  })
+
+  test('a chain and a batch are let in whole, or not at all, where no more than so many may wait', async () => {
+    const scene = newScene()
+    const bounded = queueOn(scene, 2)
+    const members = Array.from({ length: 20 }, (_, n) => step(add, { n }))
+    await bounded.enqueueBatch(members, step(sum, {}), { queue: scene.queue })
+    expect(await scene.driver.stats(scene.queue)).toMatchObject({ held: 1, waiting: 20 })
+    await expect(bounded.enqueueBatch(members, step(sum, {}), { queue: scene.queue })).rejects.toMatchObject({
+      code: 'Unavailable.QueueFull',
+    })
+    await expect(bounded.enqueueChain(members, { queue: scene.queue })).rejects.toMatchObject({ code: 'Unavailable.QueueFull' })
+    expect(await scene.driver.stats(scene.queue)).toMatchObject({ held: 1, waiting: 20, total: { enqueued: 21 } })
+    let done = 0
+    await using _ = await scene.work([handle(add, async () => void done++), handle(sum, async () => void done++)])
+    await until(() => done === 21)
   })
 
   test('a batch that needs all done waits for a dead letter, and goes on when it is retried', async () => {

@@ -53,6 +53,8 @@ local function tell_one(id, marks, letter, result)
 end
 -- Tells the one that waits for it, if any, how a task ends. To be called before anything else says that it has ended.
 local function tell_follower(id, marks, letter, result)
+  -- Most tell nobody.
+  if marks < '8' then return end
   local cancelled = {}
   local next_marks, next = tell_one(id, marks, letter, result)
   while next_marks do
