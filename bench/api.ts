@@ -40,7 +40,7 @@ const queues = ['default', 'mail']
 const queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks: tasksOf([role]), queues })
 const ports = { db, log, metrics, passwords, clock: systemClock, queue: queue.queue, mailer: openMailer(config) }
 const checks = [{ name: 'database', check: db.ping }]
-const { services } = createApp([role], ports, checks, { config, log, metrics, readiness, version, queue, queues })
+const { services } = createApp([role], ports, checks, { config, log, metrics, readiness, version, queue, allRoles: [role] })
 await runServices(services, readiness, config.shutdown, stop.signal, log)
 await queue.close()
 await db.close()

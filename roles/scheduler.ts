@@ -1,10 +1,11 @@
 import { defineRole } from '@/core/role'
 import { user } from '@/modules/user'
+import { userExport } from '@/modules/user-export'
 
 export const scheduler = defineRole({
   name: 'scheduler',
   summary: 'Works the task queue.',
-  modules: [user],
+  modules: [user, userExport],
   serves: [],
-  works: { default: { concurrency: 32 }, mail: { concurrency: 8 } },
+  works: { default: { concurrency: 32 }, mail: { concurrency: 8 }, bulk: { concurrency: 2 } },
 })

@@ -7,10 +7,10 @@ import { type AnyModule, buildModules, defineModule } from '@/core/module'
 import { StartError } from '@/core/error'
 import type { Ports } from '@/core/ports'
 import { defineTask, handle } from '@/core/queue/task'
-import { defineRole, refuseIdleTasks, type Role, withConcurrency, worksOf } from '@/core/role'
+import { defineRole, refuseIdleTasks, type Role } from '@/core/role'
 import { secret, Type } from '@/core/schema'
 import { type AnyTable, defineTable } from '@/core/table'
-import { modulesOf, tablesOf, tasksOf } from './app'
+import { modulesOf, queuesOf, tablesOf, tasksOf } from './app'
 
 /** What a route must say for itself; an empty list when it says it all. */
 function faults(controllers: readonly Controller[]): string[] {
@@ -104,17 +104,6 @@ test('every table that a module defines is one of its tables, so that it is migr
   expect(tablesIn({ things: defineTable('thing', {}), Thing: Type.Object({}), name: 'thing' })).toHaveLength(1)
 })
 
-/** What is wrong with the queues that roles work; an empty list when nothing is. */
-const oddQueues = (roles: readonly Role[]): string[] =>
-  roles.flatMap(({ name, works = {} }) =>
-    Object.entries(works as Record<string, { concurrency: number }>).flatMap(([queue, { concurrency }]) => [
-      ...(/^[a-z][a-z0-9-]{0,63}$/.test(queue) ? [] : [`${name} works a queue that cannot be named ${JSON.stringify(queue)}`]),
-      ...(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 9999
-        ? []
-        : [`${name} works ${concurrency} of ${queue} at a time`]),
-    ]),
-  )
-
 const task = defineTask('a.do', Type.Object({}), { queue: 'slow' })
 const doer = defineModule({
   name: 'a',
@@ -127,10 +116,8 @@ const role = (name: string, works: Role['works'], modules: AnyModule[]) =>
 
 test('every task of every module waits in a queue that some role with its handler works', () => {
   expect(tasksOf(roles).length).toBeGreaterThan(0)
-  expect(oddQueues(roles)).toEqual([])
+  expect(queuesOf(roles)).toContain('default')
   refuseIdleTasks(roles)
-  expect(oddQueues([role('r', { slow: { concurrency: 0 } }, [])])).toHaveLength(1)
-  expect(oddQueues([role('r', { 'A b': { concurrency: 1 } }, [])])).toHaveLength(1)
 })
 
 test('a task that nobody would do is refused with the file that lacks its module or its queue', () => {
@@ -158,21 +145,4 @@ test('a task that its module does not both list and handle is said as what its a
     expect(() => buildModules([module], unopened)).toThrow(StartError)
     expect(() => buildModules([module], unopened)).toThrow('the module a must both list the task a.do')
   }
-})
-
-test('a process works the queues of its roles, as many tasks at a time as they say or its settings', () => {
-  const one = defineRole({
-    name: 'one',
-    summary: '',
-    modules: [],
-    serves: [],
-    works: { mail: { concurrency: 2 }, slow: { concurrency: 3 } },
-  })
-  const two = defineRole({ name: 'two', summary: '', modules: [], serves: [], works: { mail: { concurrency: 8 } } })
-  const works = worksOf([one, two])
-  expect(works).toEqual({ mail: { concurrency: 8 }, slow: { concurrency: 3 } })
-  const queues = ['mail', 'slow', 'bot']
-  expect(withConcurrency(works, queues, ['slow:16', 'bot:4'])).toEqual({ mail: { concurrency: 8 }, slow: { concurrency: 16 } })
-  for (const said of [['mial:4'], ['mail:1', 'mail:2']])
-    expect(() => withConcurrency(works, queues, said)).toThrow(expect.objectContaining({ exitCode: 78 }))
 })

@@ -3,15 +3,18 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared, tasksDeclared } from '@/core/module'
 import type { PortName, Ports } from '@/core/ports'
-import { type Role, withConcurrency, worksOf } from '@/core/role'
+import { type Limit, limitsOf } from '@/core/queue/limit'
+import type { Role } from '@/core/role'
 import { type Readiness, type Service, together } from '@/core/service'
+import { type AllWorks, withConcurrency, worksOf } from '@/core/works'
 import { httpApp } from './infra/http/app'
 import { docsRoutes, type OpenApiDocument, openApiDocument } from './infra/http/docs'
 import { createHealth, type Health, type ReadinessCheck } from './infra/http/health'
 import { opsServer } from './infra/http/ops'
 import { lastResort } from './infra/http/problem'
 import type { OpenQueue } from './infra/queue/open'
-import { createWorker, graceMsOf } from './infra/queue/worker'
+import { createWorker, graceMsOf, type WorkedQueue } from './infra/queue/worker'
+import { claimLimitsOf } from './infra/queue/worker/claim-limits'
 import { bunBodyLimitBytes, idleTimeoutSeconds, type ListeningService, type ListenOptions, listeningService } from './infra/http/server'
 
 /** The HTTP face of a role: where it listens, what its paths begin with, and whether it documents itself. */
@@ -47,8 +50,8 @@ export interface Surroundings {
   version: string
   /** The queue that was opened, when some module or role needs one. */
   queue?: OpenQueue | undefined
-  /** All queues that some role works, whether one of this process does or not. */
-  queues: readonly string[]
+  /** All that there are, whether this process runs them or not: queues and limits are the same for all. */
+  allRoles: readonly Role[]
 }
 
 /**
@@ -60,23 +63,22 @@ export interface App {
   ops: ListeningService
   servers: Partial<Record<FaceName, ListeningService>>
   /** Queues that it works, and how many of their tasks at a time. */
-  works: Works
+  works: AllWorks
 }
-
-type Works = Readonly<Record<string, { concurrency: number }>>
 
 export const modulesOf = (roles: readonly Role[]): AnyModule[] => [...new Set(roles.flatMap(role => role.modules))]
 export const tablesOf = (roles: readonly Role[]) => tablesDeclared(modulesOf(roles))
 export const tasksOf = (roles: readonly Role[]) => tasksDeclared(modulesOf(roles))
 /** @param roles all that there are: what one enqueues another works */
-export const queuesOf = (roles: readonly Role[]): string[] => Object.keys(worksOf(roles))
+export const queuesOf = (roles: readonly Role[]): string[] => Object.keys(worksOf(roles).queues)
 export const portsOf = (roles: readonly Role[]): Set<PortName> =>
-  new Set([...portsNeeded(modulesOf(roles)), ...(Object.keys(worksOf(roles)).length > 0 ? (['queue'] as const) : [])])
+  new Set([...portsNeeded(modulesOf(roles)), ...(queuesOf(roles).length > 0 ? (['queue'] as const) : [])])
 
 /** Roles + ports → services. The one place where a face meets its server. */
 export function createApp(roles: readonly Role[], ports: Ports, checks: readonly ReadinessCheck[], surroundings: Surroundings): App {
-  const works = withConcurrency(worksOf(roles), surroundings.queues, surroundings.config.queue.concurrency)
-  const { config, log, metrics, readiness, version, queue } = surroundings
+  const { config, log, metrics, readiness, version, queue, allRoles } = surroundings
+  const works = withConcurrency(worksOf(roles), worksOf(allRoles), config.queue.concurrency)
+  const limits = limitsOf(tasksOf(allRoles))
   const health = createHealth(readiness, checks, log)
   const ops = opsServer(
     { host: config.ops.host, port: opsPort(config, roles[0]?.name ?? ''), setting: 'ops.port' },
@@ -90,12 +92,13 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
     }
   }
   const listening = Object.values(servers)
-  if (!queue || Object.keys(works).length === 0) return { services: [ops, together(listening)], ops, servers, works }
+  if (!queue || Object.keys(works.queues).length === 0) return { services: [ops, together(listening)], ops, servers, works }
   const relays = queue.relay ? [queue.relay] : []
   const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
   const working = createWorker({
     driver: queue.driver,
-    queues: Object.fromEntries(Object.entries(works).map(([queue, work]) => [queue, { ...work, middleware: middlewareOf(roles, queue) }])),
+    queues: workedQueues(roles, works, limits),
+    pools: works.pools,
     handlers: [...new Set(handlers)],
     leaseMs: config.queue.leaseMs,
     graceMs: graceMsOf(config.shutdown.deadlineMs),
@@ -105,6 +108,14 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   })
   return { services: [ops, ...relays, together([...listening, working])], ops, servers, works }
 }
+
+const workedQueues = (roles: readonly Role[], { queues }: AllWorks, limits: readonly Limit[]): Record<string, WorkedQueue> =>
+  Object.fromEntries(
+    Object.entries(queues).map(([queue, rule]) => {
+      const claimLimits = claimLimitsOf(rule, limits)
+      return [queue, { ...rule, ...(claimLimits && { claimLimits }), middleware: middlewareOf(roles, queue) }]
+    }),
+  )
 
 /** Around each attempt of a queue: what the roles that work it say, each once. */
 const middlewareOf = (roles: readonly Role[], queue: string) => [

@@ -1,5 +1,5 @@
 import { roles as allRoles } from '@roles'
-import { createApp, httpFaces, portsOf, queuesOf, tablesOf, tasksOf } from '@/app'
+import { createApp, httpFaces, portsOf, tablesOf, tasksOf } from '@/app'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
@@ -7,6 +7,7 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { refuseIdleTasks, type Role } from '@/core/role'
 import { Readiness, runServices, type Service } from '@/core/service'
+import { poolOf, worksOf } from '@/core/works'
 import type { ReadinessCheck } from '@/infra/http/health'
 import { isEmbedded } from '@/infra/database/open'
 import { migrateUp, needsMigrating } from '@/infra/database/migrate'
@@ -36,12 +37,13 @@ export async function serve(args: Arguments): Promise<number> {
   const readiness = new Readiness()
   const stop = stopOnSignals()
 
-  const queues = queuesOf(allRoles)
-  const opened = await openPorts(config, portsOf(roles), { log, metrics, tasks: tasksOf(roles), queues })
+  const works = worksOf(allRoles)
+  const tools = { log, metrics, tasks: tasksOf(roles), queues: Object.keys(works.queues), rules: works.queues }
+  const opened = await openPorts(config, portsOf(roles), tools)
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
     const { queue } = opened
-    const app = createApp(roles, opened.ports, checksOf(roles, opened), { config, log, metrics, readiness, version, queue, queues })
+    const app = createApp(roles, opened.ports, checksOf(roles, opened), { config, log, metrics, readiness, version, queue, allRoles })
     const announcement: Service = {
       name: 'announcement',
       start: async () => announce(roles, config, app, log),
@@ -142,7 +144,7 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   for (const role of roles) {
     const listens = role.serves.flatMap(face => servers[face]?.url ?? [])
     const queues = Object.keys(role.works ?? {})
-    const worked = queues.map(queue => `${queue} (${works[queue]?.concurrency} at a time)`)
+    const worked = queues.map(queue => `${queue} (${slotsSaid(works, queue)})`)
     const says = [...listens.map(url => `serves ${url}`), ...(worked.length > 0 ? [`works the queues ${worked.join(', ')}`] : [])]
     const what = says.length > 0 ? says.join(', ') : 'has no work yet besides health and metrics'
     log.info(`${role.name} ${what}`, { listens, ...(queues.length > 0 && { queues }), ops: ops.url })
@@ -153,7 +155,7 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   const pages = roles.flatMap(role =>
     role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )
-  const queues = Object.keys(works)
+  const queues = Object.keys(works.queues)
   const lines = [
     ...pages,
     ['health', `${ops.url}/readyz?verbose`],
@@ -167,4 +169,12 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   console.error(
     `\nbingo ${version}: ${roles.map(role => role.name).join(', ')}\n\n${lines.map(([name = '', where]) => `  ${name.padEnd(width)}  ${where}`).join('\n')}\n\nCtrl-C stops it.\n`,
   )
+}
+
+function slotsSaid({ queues, pools }: RunningApp['works'], queue: string): string {
+  const slots = queues[queue]
+  const pool = slots && poolOf(slots)
+  return pool === undefined
+    ? `${slots && 'concurrency' in slots ? slots.concurrency : 0} at a time`
+    : `${pools[pool]?.concurrency} at a time with all of ${pool}`
 }

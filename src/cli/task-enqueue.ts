@@ -70,8 +70,9 @@ export async function enqueueFrom(
   } finally {
     bar.end()
   }
-  const { enqueued, duplicate, unique } = counts
-  console.error(`bingo: ${enqueued} enqueued, ${duplicate} were there already, ${unique} not unique`)
+  const { enqueued, joined, duplicate, unique } = counts
+  const added = joined > 0 ? `, ${joined} joined groups` : ''
+  console.error(`bingo: ${enqueued} enqueued${added}, ${duplicate} were there already, ${unique} not unique`)
   return exitCodes.ok
 }
 
@@ -141,7 +142,7 @@ function itemOf(task: AnyTask, text: string, place: string, shared: EnqueueOptio
   return { ...shared, ...options, payload }
 }
 
-type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'headers' | 'runAt'>
+type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'groupSize' | 'headers' | 'runAt'>
 
 const isExported = (value: object): value is Exported => {
   const { id, queue, state, task } = value as Record<string, unknown>
@@ -151,6 +152,10 @@ const isExported = (value: object): value is Exported => {
 /** The same task under its own id, so that it is not there twice however often its line is read. */
 function exported(task: AnyTask, line: Exported, place: string): EnqueueItem<unknown> {
   const { id, queue, priority, payload, headers, runAt: at } = line
+  if (line.groupSize !== undefined)
+    throw new StartError(
+      `${place}: is a group of ${line.groupSize} tasks, which cannot be enqueued as one; write a line for each of its payloads, or let 'bingo task retry' do it`,
+    )
   if (line.task !== task.name) throw new StartError(`${place}: is of the task ${printable(String(line.task))}, not ${task.name}`)
   return { id, queue, payload, priority: priority as Priority, ...(headers && { headers }), ...(at !== undefined && { at }) }
 }

@@ -9,12 +9,14 @@ export type Controller = AnyElysia
  * Starts a controller: an Elysia instance whose routes also take
  * - `access`: who may call it; a route without it fails the build
  * - `fails`: the kinds of error that its biz throws, for the documents; what any route can answer is added by itself
+ * - `gives`: the media types that it answers with when it succeeds, where that is not JSON; it returns a `Response` then
  *
  * Paths are `''` and `'/:id'`, bodies say `parse: 'json'`.
  */
 export const controller = (options: { prefix: `/${string}`; tags: string[] }) =>
   new Elysia(options).macro({
     access: (rules: readonly Access[]) => ({ detail: documented({ 'x-access': rules.map(accessName) }) }),
+    gives: (mediaTypes: readonly string[]) => ({ detail: documented({ 'x-gives': [...mediaTypes] }) }),
     fails: (kinds: readonly Kind[]) => ({ detail: documented({ 'x-fails': [...kinds] }) }),
   })
 

@@ -7,10 +7,11 @@ export interface Metrics {
   counter<const L extends string>(spec: MetricSpec<L>): Counter<L>
   histogram<const L extends string>(spec: MetricSpec<L> & { buckets: readonly number[] }): Histogram<L>
   /**
-   * A value read when it is asked for. Asking twice for one name shows the sum of what both read.
+   * A value read when it is asked for; of undefined there is no series. Asking twice for one name and labels shows the sum of what both read.
    * @returns what ends this reading; the name stays
    */
-  gauge(spec: MetricSpec<never>, read: () => number): () => void
+  gauge(spec: MetricSpec<never>, read: () => number | undefined): () => void
+  gauge<const L extends string>(spec: MetricSpec<L>, read: () => number | undefined, labels: Record<L, string>): () => void
   /** The text that Prometheus scrapes, and its content type. */
   expose(): Promise<{ text: string; contentType: string }>
 }

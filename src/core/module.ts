@@ -98,4 +98,9 @@ function refuseUnhandled({ name, tasks = [] }: AnyModule, faces: Faces): void {
   const handled = (faces.tasks ?? []).map(({ task }) => task)
   const odd = [...tasks, ...handled].find(task => !(tasks.includes(task) && handled.includes(task)))
   if (odd) throw new StartError(`the module ${name} must both list the task ${odd.name} in \`tasks\` and handle it in its face \`tasks\``)
+  for (const { task, isOfGroups } of faces.tasks ?? []) {
+    if (isOfGroups === (task.rules.group !== undefined)) continue
+    const remedy = isOfGroups ? 'handle it with handle, or declare it with a rule for groups' : 'handle it with handleGroup'
+    throw new StartError(`the task ${task.name} of the module ${name} ${isOfGroups ? 'has no' : 'has a'} rule for groups: ${remedy}`)
+  }
 }

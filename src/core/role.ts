@@ -1,6 +1,7 @@
-import { exitCodes, StartError } from './error'
+import { StartError } from './error'
 import { type AnyModule, type FaceName, withUsed } from './module'
-import type { Rate, TaskMiddleware } from './queue/task'
+import type { Rate } from './queue/limit'
+import type { TaskMiddleware } from './queue/task'
 
 /** What a process can be started as. A role is a list: it names modules, and which of their faces it serves. */
 export interface Role {
@@ -19,44 +20,35 @@ export interface Role {
 
 export type Works = Readonly<Record<string, QueueRule>>
 
-/** How a queue is worked. All of it but the first two lines is the same in all processes. */
-export type QueueRule = QueueSlots & {
-  /** Over all processes. */
+export type QueueRule = QueueSlots & SharedRule
+
+/** What holds of a queue in all processes: roles that work the same queue say the same. */
+export interface SharedRule {
+  /** How many of its tasks at a time over all processes, 1–1,000,000. */
   readonly concurrencyMax?: number
   /** How many attempts are started, over all processes. */
   readonly rate?: Rate
-  /** While so many wait, are scheduled or held, `enqueue` throws QueueFull. */
+  /** While so many wait, are scheduled or held, `enqueue` throws QueueFull. 1–1,000,000,000. */
   readonly backlogMax?: number
-  /** Dead letters that are older are removed; never when absent. */
+  /** Dead letters that are older are removed, 1–31,536,000,000 ms (a year); never when absent. */
   readonly keepDeadMs?: number
 }
 
 /**
- * How many of its tasks at a time in each process: `concurrency` of its own, or slots of a pool. There the queues with work take turns by
+ * How many of its tasks at a time in each process: `concurrency` of its own, 1–9999, or slots of a pool. There the queues with work take turns by
  * their weights, 1–1000, 1 by default: of those that have work, one of weight 3 has three starts to one of weight 1. In a strict pool the
  * larger weight goes first, always.
  */
 export type QueueSlots = { readonly concurrency: number } | { readonly pool: string; readonly weight?: number }
 
 export interface PoolRule {
+  /** In each process, 1–9999. */
   readonly concurrency: number
   /** `weighted` by default. */
   readonly order?: 'weighted' | 'strict'
 }
 
 export const defineRole = (role: Role): Role => role
-
-/** The queues that roles work, each with how many tasks at a time; the larger number where two of one process do. */
-export function worksOf(roles: readonly Role[]): Record<string, { concurrency: number }> {
-  const works: Record<string, { concurrency: number }> = {}
-  for (const role of roles) {
-    for (const [queue, rule] of Object.entries(role.works ?? {})) {
-      const { concurrency } = rule as { concurrency: number }
-      works[queue] = { concurrency: Math.max(concurrency, works[queue]?.concurrency ?? 0) }
-    }
-  }
-  return works
-}
 
 /**
  * Refuses tasks that nobody would do: they would wait for ever, or die, and whoever has enqueued them would not know.
@@ -83,28 +75,5 @@ export function refuseIdleTasks(roles: readonly Role[]): void {
   }
 }
 
-const fileOf = ({ name }: Role) => `roles/${name}.ts`
-
-/**
- * The same with the numbers of the setting `queue.concurrency`, `mail:4`, in the place of the roles'. It may name queues that other
- * processes work, since all may share a file.
- * @param queues all that there are
- * @throws StartError with exit code 78 for one that there is not, or that is said twice
- */
-export function withConcurrency(
-  works: Record<string, { concurrency: number }>,
-  queues: readonly string[],
-  said: readonly string[] = [],
-): Record<string, { concurrency: number }> {
-  const refuse = (what: string) => new StartError(`queue.concurrency: ${what}; queues are ${queues.join(', ')}`, exitCodes.configuration)
-  const numbers = new Map<string, number>()
-  for (const one of said) {
-    const [queue = '', number = ''] = one.split(':')
-    if (!queues.includes(queue)) throw refuse(`no role works a queue ${JSON.stringify(queue)}`)
-    if (numbers.has(queue)) throw refuse(`${queue} is said twice`)
-    numbers.set(queue, Number(number))
-  }
-  return Object.fromEntries(
-    Object.entries(works).map(([queue, { concurrency }]) => [queue, { concurrency: numbers.get(queue) ?? concurrency }]),
-  )
-}
+/** Where a role is. */
+export const fileOf = ({ name }: Pick<Role, 'name'>): string => `roles/${name}.ts`

@@ -1,14 +1,19 @@
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
-import type { Metrics } from '@/core/metrics'
+import type { Metrics, MetricSpec } from '@/core/metrics'
 import { createCounter, type OwnCounter } from './counter'
 import { createHistogram, type OwnHistogram } from './histogram'
+
+interface Reading {
+  read(): number | undefined
+  labels: Record<string, string>
+}
 
 /** Metrics kept by prom-client, with those of the runtime itself: memory, garbage collection, event loop lag. */
 export function createMetrics(build: { version: string; roles: readonly string[] }): Metrics {
   const registry = new Registry()
   const counters = new Map<string, OwnCounter>()
   const histograms = new Map<string, OwnHistogram>()
-  const gauges = new Map<string, Set<() => number>>()
+  const gauges = new Map<string, Set<Reading>>()
   collectDefaultMetrics({ register: registry })
   new Gauge({
     name: 'bingo_build_info',
@@ -36,26 +41,30 @@ export function createMetrics(build: { version: string; roles: readonly string[]
       }
       return histogram
     },
-    gauge({ name, help }, read) {
+    gauge({ name, help, labels: labelNames = [] }: MetricSpec<string>, read: Reading['read'], labels: Reading['labels'] = {}) {
       const known = gauges.get(name)
-      const readers = known ?? new Set()
-      // A function of its own, so that one that is given twice counts twice.
-      const reader = () => read()
-      readers.add(reader)
+      const readings = known ?? new Set()
+      // An object of its own, so that a function that is given twice counts twice.
+      const reading: Reading = { read, labels }
+      readings.add(reading)
       if (!known) {
-        gauges.set(name, readers)
+        gauges.set(name, readings)
         new Gauge({
           name,
           help,
+          labelNames,
           registers: [registry],
           collect() {
-            let sum = 0
-            for (const each of readers) sum += each()
-            this.set(sum)
+            this.reset()
+            if (labelNames.length === 0) this.set(0)
+            for (const { labels: own, read: value } of readings) {
+              const now = value()
+              if (now !== undefined) this.inc(own, now)
+            }
           },
         })
       }
-      return () => void readers.delete(reader)
+      return () => void readings.delete(reading)
     },
     expose: async () => ({ text: await registry.metrics(), contentType: registry.contentType }),
   }

@@ -29,7 +29,7 @@ export interface OpenPorts {
 type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
 /** What a process with the port `queue` declares. */
-type Declared = Pick<QueueSurroundings, 'tasks' | 'queues'>
+type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'>
 
 /**
  * Opens what `needed` lists, and nothing else.
@@ -38,7 +38,7 @@ type Declared = Pick<QueueSurroundings, 'tasks' | 'queues'>
 export async function openPorts(
   config: Config,
   needed: ReadonlySet<PortName>,
-  { log, metrics, tasks = [], queues = [] }: Observers & Partial<Declared>,
+  { log, metrics, tasks = [], queues = [], rules }: Observers & Partial<Declared>,
 ): Promise<OpenPorts> {
   refuseMissing(config, needed)
   let db: OpenDatabase | undefined
@@ -60,7 +60,7 @@ export async function openPorts(
   try {
     if (needsDatabase) {
       db = await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
-      if (needed.has('queue')) queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks, queues })
+      if (needed.has('queue')) queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks, queues, rules })
     }
   } catch (thrown) {
     await close()

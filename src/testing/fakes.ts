@@ -32,24 +32,24 @@ export function fakeMetrics(): Metrics {
 /** Counts, and says how often: `count('bingo_reads_total', { level: 'memory' })`. */
 export interface CountingMetrics extends Metrics {
   count(name: string, labels?: Record<string, string>): number
-  gaugeOf(name: string): number | undefined
+  gaugeOf(name: string, labels?: Record<string, string>): number | undefined
 }
 
 export function countingMetrics(): CountingMetrics {
   const counts = new Map<string, number>()
-  const gauges = new Map<string, () => number>()
+  const gauges = new Map<string, () => number | undefined>()
   const series = (name: string, labels: Record<string, string>) => `${name} ${JSON.stringify(Object.entries(labels).toSorted())}`
   return {
     ...fakeMetrics(),
     counter: ({ name }) => ({
       with: labels => ({ add: (by = 1) => void counts.set(series(name, labels), (counts.get(series(name, labels)) ?? 0) + by) }),
     }),
-    gauge: ({ name }, read) => {
-      gauges.set(name, read)
-      return () => void gauges.delete(name)
+    gauge: ({ name }: { name: string }, read: () => number | undefined, labels: Record<string, string> = {}) => {
+      gauges.set(series(name, labels), read)
+      return () => void gauges.delete(series(name, labels))
     },
     count: (name, labels = {}) => counts.get(series(name, labels)) ?? 0,
-    gaugeOf: name => gauges.get(name)?.(),
+    gaugeOf: (name, labels = {}) => gauges.get(series(name, labels))?.(),
   }
 }
 

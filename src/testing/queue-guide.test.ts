@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Glob } from 'bun'
 import { onEachBacking } from './backings'
@@ -57,6 +57,20 @@ onEachBacking('the guide to the queue', (open, name) => {
     await backing.dispose()
   }, 60_000)
 })
+
+test('the tests that the guide shows pass', async () => {
+  using folder = temporaryFolder()
+  copyOfSources(folder.path)
+  const module = join(folder.path, 'src/modules/order')
+  mkdirSync(module)
+  const files = (await blocksOf(guide)).filter(({ language, title }) => language === 'ts' && /^[^/]+\.ts$/.test(title))
+  const tests = files.filter(({ title }) => title.endsWith('.test.ts'))
+  expect(tests.length).toBeGreaterThan(1)
+  for (const { title, text } of files) writeFileSync(join(module, title), text)
+  const [types, run] = await Promise.all([shell('bunx tsc --noEmit', folder.path), shell('bun test src/modules/order', folder.path)])
+  expect([types.code, types.stdout]).toEqual([0, ''])
+  expect([run.code, run.stderr]).toEqual([0, expect.stringContaining(`across ${tests.length} files`)])
+}, 60_000)
 
 test('what the guide shows of other files stands there', async () => {
   const elsewhere = (await blocksOf(guide)).filter(({ title }) => title.includes('/'))

@@ -126,7 +126,7 @@ export const settings = Type.Object(
         Type.Array(Type.String({ pattern: '^[a-z][a-z0-9-]*:[1-9][0-9]{0,3}$' }), {
           minItems: 1,
           maxItems: 64,
-          description: 'Tasks at a time in this process, other than the role says: queue:count, with commas between them.',
+          description: 'Tasks at a time in this process, other than the role says: queue:count or pool:count, with commas between them.',
         }),
       ),
     }),

@@ -1,3 +1,4 @@
+import type { Bulk, BulkProgress, ErrorGroups } from './bulk'
 import type { Progress } from './task'
 
 /** What operators do with tasks: the command line, and later the admin API. Every call may be repeated. */
@@ -13,10 +14,21 @@ export interface QueueAdmin {
   show(id: string, queue?: string): Promise<TaskView>
   /** A dead letter waits again, its failures and crashes forgotten, its errors kept. @throws TaskNotFound, TaskNotDead */
   retry(id: string, queue?: string): Promise<void>
+  /** To another queue, under the same id; of a dead letter that means that it waits again. @throws TaskNotFound, TaskNotMoved */
+  move(id: string, to: string, queue?: string): Promise<void>
   /** A waiting task is removed; a running one is told to end, and not retried. @throws TaskNotFound */
   cancel(id: string, queue?: string): Promise<'cancelled' | 'cancelling'>
   /** Removes a task that does not run. @throws TaskNotFound, TaskActive */
   remove(id: string, queue?: string): Promise<void>
+  /**
+   * Does the same with all tasks of a queue that fit, and says after each hundred, at most, how far it is. It begins when it is read, and ends
+   * when it is read no further. Broken off or killed it is run again, and goes on with what is left. What transactions have left in the outbox
+   * is not among them.
+   * @throws UnknownQueue, and Bulk for what makes no sense
+   */
+  bulk(queue: string, bulk: Bulk): AsyncIterable<BulkProgress>
+  /** What dead letters have died of. @param options `scannedMax`: at most so many are looked at, newest first; 10,000 by default, a million at most */
+  errors(queue: string, options?: { scannedMax?: number }): Promise<ErrorGroups>
   stats(queue: string): Promise<QueueStats>
   /** From when it resolves nothing of the queue is started, in any process; what runs goes on. What is enqueued waits. */
   pause(queue: string): Promise<void>
@@ -43,7 +55,10 @@ export interface TaskView {
   state: TaskState
   /** Absent, as `payload`, when what is stored cannot be read. */
   task?: string
+  /** Of a group a list of the first hundred. */
   payload?: unknown
+  /** How many payloads there are, of a group. */
+  groupSize?: number
   headers?: Readonly<Record<string, string>>
   priority: number
   enqueuedAt?: string
@@ -97,6 +112,23 @@ export interface QueueStats {
   outbox?: number
   /** Since the queue has been there. Counters are of use as rates; a crash of the server may lose the last second of them. */
   total: { enqueued: number; done: number; failed: number; crashed: number; dead: number; cancelled: number }
+  /**
+   * How many of `total` a second, over the last minute; over `overMs`, when the queue has been worked for less, or not for a while. Absent until
+   * it has been worked for some seconds.
+   */
+  rates?: QueueStats['total'] & { overMs: number }
+  /**
+   * Over the last hour, or `overMs`: how long tasks waited for their first start since they could have had it, by the clocks of who enqueued
+   * and who started them, and how long attempts ran. Off by a tenth at most. A worker that gets no answer hands in twice what it has seen in some seconds.
+   */
+  latencies?: { overMs: number; wait?: Percentiles; run?: Percentiles }
+}
+
+export interface Percentiles {
+  count: number
+  p50Ms: number
+  p95Ms: number
+  p99Ms: number
 }
 
 /** `fixed` says whether it was mended now; `remedy` what was done, or could be done. */

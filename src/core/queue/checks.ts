@@ -1,7 +1,7 @@
 import { dayMs, monthMs } from '../clock'
 import { nearest } from '../config/leaf'
 import type { FieldProblem } from '../error'
-import type { Backoff, TaskDefaults } from './task'
+import type { Backoff, GroupRule, TaskDefaults } from './task'
 
 /**
  * What may be said of tasks, in a declaration and when one is enqueued. The types are not trusted: a number may have been computed
@@ -14,6 +14,11 @@ export type Check = (value: unknown) => string | undefined
 const retriesMax = 1000
 const priorityMax = 9
 const factorMax = 10
+const groupCountMax = 1000
+const groupBytesMax = 1_048_576
+
+/** As names of tasks and limits are: letters and digits, and single `.`, `_` and `-` between them. */
+export const namePattern = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
 
 const isWhole = (value: unknown, min: number, max: number): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
@@ -38,6 +43,23 @@ export const defaultChecks: Record<keyof TaskDefaults, Check> = {
   keepForMs: whole(0, monthMs),
 }
 
+const groupChecks: Record<keyof GroupRule, Check> = {
+  countMax: whole(1, groupCountMax),
+  bytesMax: whole(1, groupBytesMax),
+  delayMs: whole(1, dayMs),
+  delayMaxMs: whole(1, dayMs),
+}
+export function groupFault(value: unknown): string | undefined {
+  const fault = faultWithin(value, groupChecks)
+  if (fault !== undefined) return fault
+  const { delayMs, delayMaxMs } = value as GroupRule
+  return delayMaxMs !== undefined && delayMaxMs < (delayMs ?? groupDefaults.delayMs)
+    ? `has a delayMaxMs below its delayMs, which is ${groupDefaults.delayMs} by default`
+    : undefined
+}
+
+export const groupDefaults: Required<GroupRule> = { countMax: 100, bytesMax: 262_144, delayMs: 1000, delayMaxMs: 10_000 }
+
 /** @param said by name; what is undefined is not said. @returns each that is wrong, and each that there is no check for */
 export function faultsAmong(said: object, checks: Readonly<Record<string, Check>>): FieldProblem[] {
   let faults: FieldProblem[] = none
@@ -49,6 +71,15 @@ export function faultsAmong(said: object, checks: Readonly<Record<string, Check>
     if (detail !== undefined) faults = [...faults, { pointer: name, detail }]
   }
   return faults
+}
+
+/** What is wrong with the fields of a value, in one sentence. */
+export function faultWithin(value: unknown, checks: Readonly<Record<string, Check>>, needed: readonly string[] = []): string | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `must be an object of ${Object.keys(checks).join(', ')}`
+  const missing = needed.filter(name => (value as Record<string, unknown>)[name] === undefined)
+  if (missing.length > 0) return `needs ${missing.join(' and ')}`
+  const faults = faultsAmong(value, checks).map(({ pointer, detail }) => `${pointer} ${detail}`)
+  return faults.length > 0 ? `is wrong: ${faults.join('; ')}` : undefined
 }
 
 const none: FieldProblem[] = []

@@ -9,13 +9,14 @@ import type { AnyTask, EndedTask, Task, TaskDefaults } from './task'
 export interface Queue {
   /**
    * @throws TaskRefused for what can never be enqueued, QueueUnavailable when the queue cannot be reached or refuses writes: then
-   * nothing was enqueued, or, when no answer came, the same call with the same `id` is safe to repeat
+   * nothing was enqueued, or, when no answer came, the same call with the same `id` is safe to repeat. QueueFull when it has its
+   * `backlogMax`: then nothing was enqueued; in a transaction on MySQL the task waits in the outbox instead
    */
   enqueue<P>(task: Task<P>, payload: P, options?: EnqueueOptions): Promise<Enqueued>
   /**
    * Many of one task, up to 10,000, with replies in their order. One that can never be enqueued refuses all of them. Without `tx` they go
    * to the queue in batches of up to 1,000: when it cannot be reached midway, those before are enqueued; give each an `id`, and the same
-   * call is safe to repeat. Throws like `enqueue`.
+   * call is safe to repeat. Throws like `enqueue`; when the queue is full midway, the cause of its QueueFull is a PartlyEnqueued that says which are enqueued.
    */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
   /**
@@ -41,7 +42,8 @@ export interface Queue {
 export interface Step {
   readonly task: AnyTask
   readonly payload: unknown
-  readonly options: Omit<EnqueueOptions, 'tx' | 'group'>
+  /** What says which task it is, or that it may not be there, is not for one of several: the others count on it. */
+  readonly options: Omit<EnqueueOptions, 'tx' | 'group' | 'id' | 'uniqueFor' | 'uniqueKey'>
 }
 
 /** A payload that does not fit the task is a compile error. */
@@ -97,7 +99,11 @@ export interface EnqueueOptions extends TaskDefaults {
   deadline?: string
   /** Of whom it is, under the limit of its task: a tenant, a host. 1–95 printable ASCII characters without spaces and braces. */
   key?: string
-  /** Which of the groups of its task it belongs to: see `GroupRule`. 1–1000 characters. */
+  /**
+   * Which of the groups of its task it belongs to: see `GroupRule`. 1–1000 characters. Another queue, priority or `key` makes it another group.
+   * Of the other options only `tx`, `id` and `headers` go with it: an id is enqueued once only, until 24 hours after it was added to a group,
+   * and the headers of a group are those of its first.
+   */
   group?: string
   /** Handed to the handler: at most 16, of 1 KiB together. Names in lower case. */
   headers?: Readonly<Record<string, string>>
@@ -136,6 +142,18 @@ export const refusals = {
 export type RefusalCode = keyof typeof refusals
 const problemsSaidMax = 10
 
+/** Of many that were to be enqueued some are, before the queue was full. */
+export class PartlyEnqueued extends Error {
+  override readonly name = 'PartlyEnqueued'
+  /** In the order of the items; undefined for each that is not enqueued. */
+  readonly replies: readonly (Enqueued | undefined)[]
+
+  constructor(replies: readonly (Enqueued | undefined)[]) {
+    super(`of ${replies.length} tasks ${replies.filter(reply => reply !== undefined).length} are enqueued, the others are not`)
+    this.replies = replies
+  }
+}
+
 export const queueErrors = defineErrors({
   QueueUnavailable: ['Unavailable', 'The queue cannot be reached, or takes no writes.'],
   UnknownQueue: ['InvalidArgument', 'No role works this queue.'],
@@ -143,6 +161,10 @@ export const queueErrors = defineErrors({
   TaskNotFound: ['NotFound', 'There is no such task.'],
   TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],
+  TaskNotMoved: [
+    'FailedPrecondition',
+    'The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue.',
+  ],
   TaskNotEnded: ['Timeout', 'The task has not ended yet.'],
   TooManyWaits: ['Unavailable', 'So many tasks are waited for already; try again later.'],
   QueueFull: ['Unavailable', 'The queue has as many tasks as it may have; try again later.'],

@@ -1,6 +1,7 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
-import { defaultChecks, faultsAmong } from './checks'
+import { type Check, defaultChecks, faultsAmong, groupDefaults, groupFault, namePattern } from './checks'
+import { type Limit, limitFault } from './limit'
 
 /**
  * A kind of work that is done later, elsewhere, and again when it fails: `email.send`. Declared once, beside its schema; whoever
@@ -42,31 +43,8 @@ export interface TaskDefaults {
 export interface TaskRules {
   /** The limit it is under, which it shares with every task that names the same. */
   limit?: Limit
-  /** Makes one task of many: see `handleGroup`. */
+  /** Makes one task of many: see `GroupRule` and `handleGroup`. */
   group?: GroupRule
-}
-
-/**
- * How much of something is done at a time, and how fast, over all processes. Each `key` that tasks are enqueued with is limited by itself,
- * and keys take turns, so that the backlog of one does not make the others wait; without a key it is one limit for all of its tasks.
- * With neither number it is fair, and no more. It holds within a queue.
- */
-export interface Limit {
-  /** 1–32 characters, as in the name of a task. Limits of one name are the same limit. */
-  readonly name: string
-  /** How many run at a time, 1–1,000,000. */
-  readonly concurrency?: number
-  readonly rate?: Rate
-}
-
-/** So many starts of attempts in so many milliseconds, evenly spread, with retries. */
-export interface Rate {
-  /** 1–1,000,000. */
-  count: number
-  /** 1–86,400,000. */
-  perMs: number
-  /** How many may start at once after a silence, 1–1,000,000; a tenth of a second's worth by default, and one at least. */
-  burst?: number
 }
 
 /**
@@ -76,12 +54,21 @@ export interface Rate {
 export interface GroupRule {
   /** 1–1,000. 100 by default. */
   countMax?: number
-  /** Of the payloads' JSON together, 1–1,048,576. 262,144 (256 KiB) by default. */
+  /** Of what is kept of them together, payloads with their headers, 1–1,048,576. 262,144 (256 KiB) by default. One that is larger is alone. */
   bytesMax?: number
   /** 1–86,400,000. 1,000 by default. */
   delayMs?: number
-  /** delayMs–86,400,000. 10,000 by default. */
+  /** delayMs–86,400,000. 10,000 by default, and `delayMs` when that is more. */
   delayMaxMs?: number
+}
+
+export function groupRuleOf({ countMax, bytesMax, delayMs = groupDefaults.delayMs, delayMaxMs }: GroupRule): Required<GroupRule> {
+  return {
+    countMax: countMax ?? groupDefaults.countMax,
+    bytesMax: bytesMax ?? groupDefaults.bytesMax,
+    delayMs,
+    delayMaxMs: delayMaxMs ?? Math.max(delayMs, groupDefaults.delayMaxMs),
+  }
 }
 
 /** The wait before retry n is `minMs × factor^(n−1)`, at most `maxMs`, and up to a fifth more or less, so that what failed together does not come back together. */
@@ -103,18 +90,19 @@ export const taskDefaults: Required<TaskDefaults> = {
   keepForMs: 0,
 }
 
-const taskName = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
 const nameMax = 64
+
+const ruleChecks: Record<keyof TaskRules, Check> = { limit: limitFault, group: groupFault }
 
 /**
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
- * default is out of range: it would be found out by each task, and by a store half-way
+ * default or a rule is out of range: it would be found out by each task, and by a store half-way
  */
 export function defineTask<S extends TSchema>(name: string, schema: S, said: TaskDefaults & TaskRules = {}): Task<Static<S>> {
   const { limit, group, ...defaults } = said
-  if (!taskName.test(name) || name.length > nameMax)
+  if (!namePattern.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
-  const faults = faultsAmong(defaults, defaultChecks).map(({ pointer, detail }) => `${pointer} ${detail}`)
+  const faults = faultsAmong(said, { ...defaultChecks, ...ruleChecks }).map(({ pointer, detail }) => `${pointer} ${detail}`)
   if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
   const own = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
   const rules = { ...(limit && { limit }), ...(group && { group }) }
@@ -140,11 +128,18 @@ export interface TaskContext {
   readonly signal: AbortSignal
   /** Writes the task's id, name and attempt with each line. */
   readonly log: Log
-  /** Says how far it is, for whoever looks, and what the next attempt is to go on from. Costs little: the last of each second is written. */
+  /**
+   * Says how far it is, for whoever looks, and what the next attempt is to go on from. Costs little: the last of each second is written, and the
+   * last before the attempt ends. A process that dies takes with it what was said since.
+   * @throws RangeError when it is more than 4 KiB of JSON, or JSON cannot say it
+   */
   progress(progress: Progress): void
-  /** Writes what `progress` was told last, now. @throws TaskAborted when the task is somebody else's by now */
+  /**
+   * Writes what `progress` was told last, now: when it has resolved, no crash loses it. While the queue is away it waits for it.
+   * @throws TaskAborted when the attempt is to end, or the task is somebody else's by now
+   */
   saveProgress(): Promise<void>
-  /** What an attempt before this one has said last; undefined when none has. */
+  /** What an attempt before this one has said last; undefined when none has. To be asked before this one says anything. Throws like `saveProgress`. */
   lastProgress(): Promise<Progress | undefined>
   /** How the tasks ended that this one was held for, of a chain or a batch; at most 100, with their results. Else an empty list. */
   before(): Promise<EndedTask[]>
@@ -217,7 +212,8 @@ export const handle = <P>(task: Task<P>, work: Work<P>): TaskHandler => ({ task,
 
 /**
  * Of a task with a rule for groups: `work` is given the payloads of one group, in the order in which they came; one enqueued without a group is
- * a group of one. What it throws has failed for all of them.
+ * a group of one. A group is one task: it has one id, and what the handler throws or returns holds for all of it. When one of the payloads
+ * does not fit the schema any more, the group becomes a dead letter as it is, which says which one.
  */
 export const handleGroup = <P>(task: Task<P>, work: Work<readonly P[]>): TaskHandler => ({
   task,

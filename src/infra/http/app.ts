@@ -48,8 +48,13 @@ export function httpApp(
   more?: AnyElysia,
 ): AnyElysia {
   const record = requestRecord(name, log, metrics)
-  const gate = requestGate(readiness, { prefix, bodyLimitBytes, hasCallers })
+  // Made when it is first asked: every route is there by then.
   let paths: ReturnType<typeof pathTable> | undefined
+  const knownPath = (path: string): KnownPath | undefined => {
+    paths ??= pathTable(app.routes)
+    return paths(path)
+  }
+  const gate = requestGate(readiness, { prefix, bodyLimitBytes, hasCallers, givesFiles: path => knownPath(path)?.givesFiles === true })
 
   function onRequest({ request, set, qi }: HookContext & { qi: number }) {
     gate(request, set.headers, qi)
@@ -71,8 +76,7 @@ export function httpApp(
 
   function onError({ request, set, route, code, error: thrown }: HookContext & { code: string | number; error: unknown }) {
     const path = pathOf(request.url)
-    paths ??= pathTable(app.routes)
-    const known = paths(path)
+    const known = knownPath(path)
     const error = code === 'NOT_FOUND' ? noRoute(known) : fromElysia(thrown)
     // What the gate refuses never reaches a route, but is told apart by it all the same.
     record(request, route || known?.template, error.httpStatus, error)

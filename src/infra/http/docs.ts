@@ -28,6 +28,7 @@ interface Operation extends Json {
   responses: Record<string, { description?: string; content?: Json; headers?: Json }>
   'x-access'?: string[]
   'x-fails'?: Kind[]
+  'x-gives'?: string[]
 }
 export interface OpenApiDocument extends Json {
   paths: Record<string, Record<string, Operation>>
@@ -88,7 +89,10 @@ function complete(method: string, operation: Operation): void {
   }
   for (const [status, response] of Object.entries(operation.responses)) {
     response.description ||= successes[status] ?? 'Answer.'
-    if (response.content) response.content = { 'application/json': response.content['application/json'] }
+    if (response.content) {
+      const { 'application/json': content } = response.content
+      response.content = Object.fromEntries((operation['x-gives'] ?? ['application/json']).map(mediaType => [mediaType, content]))
+    }
     if (status === '204') delete response.content
   }
   for (const [status, names] of failures(operation)) {
@@ -98,6 +102,7 @@ function complete(method: string, operation: Operation): void {
     }
   }
   delete operation['x-fails']
+  delete operation['x-gives']
 }
 
 /** Status → names of the errors that it stands for. */

@@ -13,8 +13,9 @@ export interface TrackedRequest extends Request {
 }
 
 export interface RequestLimits {
-  /** Paths that begin so answer JSON and nothing else. */
+  /** Paths that begin so answer JSON, and nothing else but where `givesFiles` says so. */
   prefix: string
+  givesFiles?: (path: string) => boolean
   bodyLimitBytes: number
   /** Whether each request is a caller of its own, which then knows its id. */
   hasCallers?: boolean | undefined
@@ -24,7 +25,8 @@ export interface RequestLimits {
  * Everything that is checked before a route is asked: what the caller accepts, the query, the headers of the body.
  * @returns a function that throws what the request is refused with
  */
-export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes, hasCallers }: RequestLimits) {
+export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes, hasCallers, givesFiles }: RequestLimits) {
+  const refusesOthers = (path: string) => path.startsWith(prefix) && !givesFiles?.(path)
   const nextId = requestIds()
   function readInChunks(this: Request) {
     return readCounted(this, bodyLimitBytes)
@@ -37,7 +39,7 @@ export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes, hasC
     if (hasCallers) introduce(request.requestId, headers)
     if (readiness.state === 'draining') own['connection'] = 'close'
     if (headers.get('x-forwarded-proto') === 'https') own['strict-transport-security'] = transportSecurity
-    if (!acceptsJson(headers) && pathOf(request.url).startsWith(prefix)) throw routeErrors.Accept()
+    if (!acceptsJson(headers) && refusesOthers(pathOf(request.url))) throw routeErrors.Accept()
     if (queryAt !== -1) checkQuery(request.url.slice(queryAt + 1))
     if (method === 'GET' || method === 'HEAD') return
     const hasLength = checkBodyHeaders(headers, bodyLimitBytes)

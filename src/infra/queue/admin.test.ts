@@ -13,6 +13,7 @@ import { fakeLog, fakeMetrics } from '@/testing/fakes'
 import { type OpenQueue, openQueue } from './open'
 
 const note = defineTask('note.write', Type.Object({ n: Type.Integer() }))
+const sum = defineTask('note.sum', Type.Object({ n: Type.Integer() }), { group: { countMax: 1000, delayMs: 600_000 } })
 
 onEachBacking('what operators do with tasks', (open, name) => {
   let backing: Backing
@@ -27,7 +28,7 @@ onEachBacking('what operators do with tasks', (open, name) => {
     db = await openConfiguredDatabase(config, tools)
     await migrateUp(db, migrations)
     const redis = await openConfiguredRedis(config, tools.log)
-    opened = await openQueue(config, { db, redis, ...tools, clock: systemClock, tasks: [note], queues: ['default', 'mail'] })
+    opened = await openQueue(config, { db, redis, ...tools, clock: systemClock, tasks: [note, sum], queues: ['default', 'mail'] })
     admin = opened.admin
     close = async () => {
       await opened.close()
@@ -127,6 +128,42 @@ onEachBacking('what operators do with tasks', (open, name) => {
     expect(await admin.show('fails')).toMatchObject({ state: 'waiting', failures: 0, errors: [{ message: 'why' }] })
     await admin.remove('fails')
     await admin.cancel('later')
+  })
+
+  test('of a group the first hundred payloads are shown, and how many there are', async () => {
+    const [first] = await opened.queue.enqueueMany(
+      sum,
+      Array.from({ length: 120 }, (_, n) => ({ payload: { n }, group: 'g', queue: 'mail' })),
+    )
+    const shown = await admin.show(first?.id ?? '')
+    expect(shown).toMatchObject({ state: 'scheduled', task: 'note.sum', groupSize: 120 })
+    expect(shown.payload).toEqual(Array.from({ length: 100 }, (_, n) => ({ n })))
+    const [{ payload: { length = 0 } = {} } = {}] = (await admin.list('mail', 'scheduled')).items as { payload?: { length?: number } }[]
+    expect(length).toBe(100)
+    await enqueue('no-group')
+    expect(await admin.show('no-group')).not.toHaveProperty('groupSize')
+    expect([await admin.cancel(first?.id ?? ''), await admin.cancel('no-group')]).toEqual(['cancelled', 'cancelled'])
+  })
+
+  test('one that is done and kept is shown with its result, until when it is, and how far it said to be', async () => {
+    await opened.queue.enqueue(note, { n: 1 }, { id: 'kept', queue: 'default', keepForMs: 60_000 })
+    const held = await claim('default')
+    await opened.driver.report('default', [{ ...held, progress: '{"done":2,"total":3,"message":"so far"}' }])
+    expect(await admin.show('kept')).toMatchObject({ state: 'active', progress: { done: 2, total: 3, message: 'so far' } })
+    const { finished } = await opened.driver.exchange('default', {
+      finish: [{ ...held, outcome: 'done', keepForMs: 60_000, result: '{"sum":[42]}' }],
+    })
+    expect(finished).toEqual(['ok'])
+    const shown = await admin.show('kept')
+    expect(shown).toMatchObject({ state: 'done', result: { sum: [42] }, progress: { done: 2 }, attempt: 1 })
+    expect(Math.abs(Date.parse(shown.keptUntil ?? '') - Date.now() - 60_000)).toBeLessThan(10_000)
+    expect((await admin.list('default', 'done')).items).toEqual([shown])
+    expect(await admin.stats('default')).toMatchObject({ done: 1 })
+    expect(await code(admin.retry('kept'))).toBe('FailedPrecondition.TaskNotDead')
+    expect(await admin.cancel('kept')).toBe('cancelled')
+    expect(await admin.show('kept')).toEqual(shown)
+    await admin.remove('kept')
+    expect(await code(admin.show('kept'))).toBe('NotFound.TaskNotFound')
   })
 
   test('fsck of a sound queue finds nothing', async () => {

@@ -1,12 +1,16 @@
-import { toTimestamp } from '@/core/clock'
+import { type Clock, systemClock, toTimestamp } from '@/core/clock'
 import { defineErrors } from '@/core/error'
 import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskStates } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import type { Progress } from '@/core/queue/task'
 import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
-import { readEnvelope } from './envelope'
+import { type Envelope, readEnvelope } from './envelope'
 import { readJson } from './json'
+import { bulkFaults, runBulk } from './operate/bulk'
+import { errorsOf } from './operate/errors'
+import { moveTasks } from './operate/move'
+import { paceOf } from './operate/rates'
 import { unknownQueue } from './queue'
 
 /** Tasks that transactions have left where they cannot be handed over any more; an operator decides. */
@@ -33,6 +37,7 @@ export interface QueueAdminOptions {
   /** Signs page tokens. */
   seal: Seal
   leaseMs: number
+  clock?: Clock
 }
 
 const pageSizeMax = 1000
@@ -40,14 +45,19 @@ const pageSizeDefault = 50
 /** Findings of the outbox that are told; more of one kind tell nothing more. */
 const givenUpMax = 1000
 
+const scannedDefault = 10_000
+const scannedMost = 1_000_000
+
 const pageErrors = defineErrors({
   PageSize: ['InvalidArgument', 'pageSize must be a whole number from 1; no page has more than 1000.'],
   PageToken: ['InvalidArgument', 'This page token does not belong to this list. Start again without one.'],
   State: ['InvalidArgument', `The state of tasks is one of ${taskStates.join(', ')}.`],
+  Bulk: ['InvalidArgument', 'That cannot be done with many tasks.'],
+  ScannedMax: ['InvalidArgument', 'scannedMax must be a whole number from 1 to 1,000,000.'],
 })
 
 /** What operators do, over any driver. An id is looked for in every queue, unless one is named: there are few, and operators are patient. */
-export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: QueueAdminOptions): QueueAdmin {
+export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock = systemClock }: QueueAdminOptions): QueueAdmin {
   function checked(queue: string): string {
     if (!queues.includes(queue)) throw queueErrors.UnknownQueue({ problems: [unknownQueue(queue, queues)] })
     return queue
@@ -104,6 +114,17 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       if (answer === 'alive') throw queueErrors.TaskNotDead()
     },
 
+    async move(id, to, queue) {
+      checked(to)
+      const hasMoved = await firstOf(queue, async name => {
+        const task = name === to ? undefined : await driver.show(name, id)
+        return task && (await moveTasks({ driver, clock }, name, to, [task])) === 1
+      })
+      if (hasMoved === false) throw queueErrors.TaskNotMoved()
+      // Where it is to go it may be already, when this was said before.
+      if (hasMoved === undefined && !(await driver.show(to, id))) throw queueErrors.TaskNotFound()
+    },
+
     async cancel(id, queue) {
       if (await outbox?.remove(id)) return 'cancelled'
       const answer = await inQueues(queue, async name => there(await driver.cancel(name, [id])))
@@ -117,9 +138,22 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs }: Queu
       if (answer === 'active') throw queueErrors.TaskActive()
     },
 
+    async *bulk(queue, bulk) {
+      checked(queue)
+      if (bulk.action === 'move') checked(bulk.to)
+      const problems = bulkFaults(queue, bulk)
+      if (problems.length > 0) throw pageErrors.Bulk({ problems })
+      yield* runBulk({ driver, clock }, queue, bulk)
+    },
+
+    async errors(queue, { scannedMax = scannedDefault } = {}) {
+      if (!Number.isInteger(scannedMax) || scannedMax < 1 || scannedMax > scannedMost) throw pageErrors.ScannedMax()
+      return errorsOf(driver, checked(queue), scannedMax)
+    },
+
     async stats(queue) {
-      const [stats, kept] = await Promise.all([driver.stats(checked(queue)), outbox?.count(queue)])
-      return { queue, ...stats, ...(kept !== undefined && { outbox: kept }) }
+      const [stats, history, kept] = await Promise.all([driver.stats(checked(queue)), driver.history(queue), outbox?.count(queue)])
+      return { queue, ...stats, ...paceOf(stats.total, history), ...(kept !== undefined && { outbox: kept }) }
     },
 
     pause: queue => driver.pause(checked(queue)),
@@ -151,14 +185,14 @@ const timeOf: Partial<Record<TaskState, 'runAt' | 'leaseUntil' | 'deadAt' | 'kep
 }
 
 function viewOf(queue: string, task: StoredTask): TaskView {
-  const { id, state, envelope, atMs, isCancelled, worker, progress, result, ...counts } = task
+  const { id, state, envelope, atMs, isCancelled, worker, progress, result, unique, ...counts } = task
   const read = envelope === undefined ? undefined : readEnvelope(envelope)
   const time = timeOf[state]
   return {
     id,
     queue,
     state,
-    ...(read && { task: read.task, payload: read.payload, headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
+    ...(read && { task: read.task, ...payloadOf(read), headers: read.headers, enqueuedAt: toTimestamp(read.enqueuedAtMs) }),
     ...(time && atMs !== undefined && { [time]: toTimestamp(atMs) }),
     ...(worker !== undefined && { worker }),
     ...(isCancelled && { isCancelled }),
@@ -166,4 +200,13 @@ function viewOf(queue: string, task: StoredTask): TaskView {
     ...(result !== undefined && { result: readJson(result) }),
     ...counts,
   }
+}
+
+/** So many of a group are shown; a page may have a thousand groups of a thousand. */
+const payloadsShownMax = 100
+
+function payloadOf({ payload, isGroup }: Envelope): Pick<TaskView, 'payload' | 'groupSize'> {
+  if (!isGroup) return { payload }
+  const payloads = payload as unknown[]
+  return { payload: payloads.slice(0, payloadsShownMax), groupSize: payloads.length }
 }

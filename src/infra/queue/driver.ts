@@ -3,6 +3,7 @@ import { dayMs } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
+import type { Seen } from './latency'
 
 /**
  * Where tasks are kept: Redis lists or SQLite, with the same calls and the same replies. A driver knows envelopes as text, and
@@ -38,16 +39,19 @@ export interface QueueDriver {
   pause(queue: string): Promise<void>
   resume(queue: string): Promise<void>
 
-  /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. */
-  /** `done` and `dead` have ended before, and stay as they are. */
+  /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. What is `done` or `dead` stays as it is. */
   cancel(queue: string, ids: readonly string[]): Promise<CancelAnswer[]>
   /** Dead → waiting, failures and crashes from 0, errors and progress kept. What is done and kept is `alive` here: it is no dead letter. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, ids: readonly string[]): Promise<RetryAnswer[]>
   remove(queue: string, ids: readonly string[]): Promise<RemoveAnswer[]>
+  /** Waiting or scheduled → dead, with an error noted and no failure counted. Its unique key is free. */
+  bury(queue: string, letters: readonly Letter[]): Promise<BuryAnswer[]>
   show(queue: string, id: string): Promise<StoredTask | undefined>
   /** In the order in which they would be worked, dead ones newest first. @param cursor what the page before said */
   list(queue: string, state: TaskState, count: number, cursor?: string): Promise<{ tasks: StoredTask[]; cursor?: string }>
   stats(queue: string): Promise<Omit<QueueStats, 'queue'>>
+  /** How it was in the last hour, newest first: reapers take note of it, at most each ten seconds. */
+  history(queue: string): Promise<Snapshot[]>
   /** One step of the check, bounded to some milliseconds of the server. @returns where to go on; absent when it is done */
   fsck(
     queue: string,
@@ -69,6 +73,15 @@ export type CancelAnswer = 'cancelled' | 'cancelling' | 'done' | 'dead' | 'absen
 export type RetryAnswer = 'retried' | 'alive' | 'absent'
 export type RemoveAnswer = 'removed' | 'active' | 'absent'
 
+/** `unfit`: it is done, or it is, or was, held for the end of others, or another for its end. */
+export type BuryAnswer = 'buried' | 'dead' | 'active' | 'unfit' | 'absent'
+
+/** What a task is to be buried with. */
+export interface Letter {
+  id: string
+  error: string
+}
+
 export interface NewTask {
   /** 1–128 printable ASCII characters without spaces and braces. */
   id: string
@@ -84,6 +97,9 @@ export interface NewTask {
   /**
    * Collects: while there is a task of this key that has never been started, is not full and not due, this one's envelope is added to that one's,
    * after a line feed, and that is the one there is. `bytesMax` is of the envelopes together. 22 characters of a digest.
+   * It starts `delayMs` after the last came and at most `delayMaxMs` after the first, as was said then; at once when it is full, or when one comes that
+   * would make it larger: that one opens another. Those that are kept are remembered from when they are added; others, said in another call,
+   * are added again. Goes with neither `delayMs` of its own, `unique`, `after` nor `follower`.
    */
   group?: { key: string; countMax: number; bytesMax: number; delayMs: number; delayMaxMs: number }
   /**
@@ -99,7 +115,11 @@ export interface NewTask {
 export interface EnqueueRule {
   /** On SQLite: makes it part of this transaction. Drivers that cannot, throw. */
   tx?: Database | undefined
-  /** While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. */
+  /**
+   * While so many wait, are scheduled or held, what comes is `full`, and not enqueued. Checked once for all that are enqueued in one call. One whose
+   * id, or unique key, is taken is replied to as ever, so that a call whose reply was lost may be repeated, and who hears `full` knows
+   * that its task is not there and has not been.
+   */
   backlogMax?: number | undefined
 }
 
@@ -204,6 +224,15 @@ export interface ReapRule {
   crashesMax: number
   /** Dead letters that are older are removed, as are done ones when their time is over, at most 100 of each a call; never when absent. */
   keepDeadMs?: number
+  /** What the caller's process has seen since it said so last; said twice it counts twice. */
+  seen?: Seen
+}
+
+/** What was counted so long ago, and what was seen from then until the snapshot after it. */
+export interface Snapshot {
+  agoMs: number
+  total: QueueStats['total']
+  seen: Seen
 }
 
 export interface ReapReply {
@@ -249,6 +278,7 @@ export interface StoredTask {
   /** Milliseconds since 1970: when it may start (scheduled), until when its worker has it (active), when it ended (dead), until when it is kept (done). */
   atMs?: number
   lane?: string
+  unique?: { key: string; forMs: number }
   progress?: string
   result?: string
   /** For how many others it is held still. */
@@ -265,10 +295,6 @@ export const poisonError = (crashes: number): string => `poison: ${crashes} work
 
 /** How many ids one line of the log names. */
 export const idsLoggedMax = 20
-/** @throws Error for what no caller of ours does */
-export function refuseMore(count: number, most: number): void {
-  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
-}
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500
@@ -285,5 +311,9 @@ export const operateMax = 100
 const errorMaxChars = 1000
 /** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
 export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
+/** Between two snapshots of a queue, at least; how far back they go; and how many there are at most. */
+export const snapshotEveryMs = 10_000
+export const historyMs = 3_600_000
+export const historyMax = 400
 /** For so long an id is remembered after its task has ended. */
 export const keptIdMs = dayMs

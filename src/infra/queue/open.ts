@@ -5,6 +5,7 @@ import type { Metrics } from '@/core/metrics'
 import type { QueueAdmin } from '@/core/queue/admin'
 import type { Queue } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
+import type { SharedRule } from '@/core/role'
 import type { Service } from '@/core/service'
 import type { OpenDatabase } from '../database/driver'
 import { isEmbedded } from '../database/open'
@@ -40,11 +41,13 @@ export interface QueueSurroundings {
   tasks: readonly AnyTask[]
   /** All queues that some role works. */
   queues: readonly string[]
+  /** What holds of them in all processes. */
+  rules?: Readonly<Record<string, SharedRule>> | undefined
 }
 
 /** The driver, and on MySQL the outbox before it. */
 export async function openQueue(config: Config, surroundings: QueueSurroundings): Promise<OpenQueue> {
-  const { db, redis, log, metrics, clock, tasks, queues } = surroundings
+  const { db, redis, log, metrics, clock, tasks, queues, rules = {} } = surroundings
   const { payloadMaxBytes, leaseMs } = config.queue
   const driver = await openDriver(config, { db, redis }, { log, metrics, clock })
   const bell = isEmbedded(config) || !redis ? undefined : createBell(redis, config.redis.prefix)
@@ -52,10 +55,10 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const view = outbox && outboxView(db)
   const waits = createWaits({ driver, outbox: view, db, queues })
   return {
-    queue: { ...createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }), wait: waits.wait },
+    queue: { ...createQueue({ driver, outbox, db, tasks, queues, rules, clock, payloadMaxBytes }), wait: waits.wait },
     admin: createQueueAdmin({ driver, outbox: outbox && view && { ...outbox, ...view }, queues, seal: db.seal, leaseMs }),
     driver,
-    relay: outbox && createRelay({ rows: outbox, driver, bell, log, metrics }),
+    relay: outbox && createRelay({ rows: outbox, driver, rules, bell, log, metrics }),
     close() {
       waits.close()
       return driver.close()

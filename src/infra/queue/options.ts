@@ -1,4 +1,5 @@
 import { type Clock, yearMs } from '@/core/clock'
+import type { FieldProblem } from '@/core/error'
 import { type Check, defaultChecks, faultsAmong, text, whole } from '@/core/queue/checks'
 import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
 import type { TaskDefaults } from '@/core/queue/task'
@@ -35,9 +36,10 @@ const checks: Record<keyof EnqueueOptions, Check> = {
   group: text(value => value.length >= 1 && value.length <= uniqueKeyMax, `1–${uniqueKeyMax} characters`),
 }
 
-/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. */
-export function checkOptions(options: EnqueueOptions): void {
+/** Throws TaskRefused with everything that is wrong. Whether there is such a queue is asked elsewhere. @param more what is wrong besides */
+export function checkOptions(options: EnqueueOptions, more: readonly FieldProblem[] = []): void {
   let problems = faultsAmong(options, checks)
+  if (more.length > 0) problems = [...problems, ...more]
   const { delayMs, at, uniqueFor, uniqueKey } = options
   if (delayMs !== undefined && at !== undefined) problems = [...problems, { pointer: 'at', detail: 'and delayMs: say one' }]
   if (uniqueKey !== undefined && uniqueFor === undefined)
@@ -81,15 +83,20 @@ export function delayOf({ delayMs, at }: EnqueueOptions, clock: Clock): number {
 const nothingSaid: EnvelopeOptions = Object.freeze({})
 
 /** What of it goes with the task: only what was said, so that the defaults of a newer version hold for what waits. */
-export function saidOf({ maxRetries, backoff, timeoutMs, keepForMs, deadline }: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+export function saidOf(options: EnqueueOptions & TaskDefaults): EnvelopeOptions {
+  const { maxRetries, backoff, timeoutMs, keepForMs, deadline, delayMs = 0, at } = options
   const isRetrySaid = maxRetries !== undefined || backoff !== undefined
-  if (!isRetrySaid && timeoutMs === undefined && keepForMs === undefined && deadline === undefined) return nothingSaid
+  const isTimeSaid = timeoutMs !== undefined || deadline !== undefined || delayMs > 0 || at !== undefined
+  if (!isRetrySaid && !isTimeSaid && keepForMs === undefined) return nothingSaid
   const deadlineMs = deadline === undefined ? undefined : instantMs(deadline)
+  const atMs = at === undefined ? undefined : instantMs(at)
   return {
     ...(maxRetries !== undefined && { maxRetries }),
     ...(backoff && { backoff }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(keepForMs !== undefined && { keepForMs }),
     ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(delayMs > 0 && { delayMs }),
+    ...(atMs !== undefined && { atMs }),
   }
 }

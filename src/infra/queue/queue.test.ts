@@ -172,6 +172,7 @@ describe('what is handed to the driver', () => {
     expect(readEnvelope(first().envelope)).toEqual({
       task: 'email.send',
       payload: { to: 'ada' },
+      isGroup: false,
       enqueuedAtMs: nowMs,
       headers: {},
       said: {},

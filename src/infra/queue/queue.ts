@@ -2,14 +2,26 @@ import { currentCaller } from '@/core/caller'
 import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { FieldProblem } from '@/core/error'
-import { type Enqueued, type EnqueueItem, type EnqueueOptions, type Queue, queueErrors, TaskRefused } from '@/core/queue/queue'
+import {
+  type Enqueued,
+  type EnqueueItem,
+  type EnqueueOptions,
+  PartlyEnqueued,
+  type Queue,
+  queueErrors,
+  TaskRefused,
+} from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
+import type { SharedRule } from '@/core/role'
 import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
-import { enqueueMax, type EnqueueReply, type NewTask, type QueueDriver } from './driver'
+import type { EnqueueReply, EnqueueRule, NewTask, QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
+import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
+import { batchesOf, placed } from './pieces'
+import { enqueueBatch, enqueueChain, type Relating } from './relations'
 
 /** Takes the tasks of transactions where the queue is not in the database. */
 export interface OutboxWriter {
@@ -27,6 +39,8 @@ export interface QueueOptions {
   tasks: readonly AnyTask[]
   /** Names of the queues that some role works. */
   queues: readonly string[]
+  /** What holds of them in all processes. */
+  rules?: Readonly<Record<string, Pick<SharedRule, 'backlogMax'>>>
   clock: Clock
   payloadMaxBytes: number
 }
@@ -34,13 +48,13 @@ export interface QueueOptions {
 const forgottenTx = 'pass its tx to enqueue: queue.enqueue(task, payload, { tx })'
 /** Most tasks of one `enqueueMany`. */
 const manyMax = 10_000
-/** Characters of the envelopes in one call of the driver, since it is one script or statement. */
-const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
+/** When a queue is full: nobody knows when it will not be, and it should not be asked all the time. */
+const fullRetryAfterSeconds = 5
 
 /** The queue as modules see it. Everything is checked before anything is enqueued; what follows is the driver's. */
-export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
+export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clock, payloadMaxBytes }: QueueOptions): Omit<Queue, 'wait'> {
   const known = new Set<AnyTask>(tasks)
   const knownQueues = new Set(queues)
 
@@ -60,23 +74,42 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     if (fault) throw new TaskRefused('PayloadInvalid', [fault])
     if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
-    const envelope = packEnvelope({ task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) })
+    const id = options.id ?? Bun.randomUUIDv7('base64url')
+    const group = groupOf(task, options)
+    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) }
+    const envelope = packEnvelope(group ? { ...parts, memberId: id } : parts)
     // The envelope is longer than the payload in it, so most are measured by their length alone.
     if (envelope.length * bytesPerUnitMax > payloadMaxBytes) refuseLarge(payload, payloadMaxBytes)
     const made: NewTask = {
-      id: options.id ?? Bun.randomUUIDv7('base64url'),
+      id,
       isIdKept: options.id !== undefined,
       priority: options.priority ?? task.defaults.priority,
       delayMs: options.at === undefined ? (options.delayMs ?? 0) : delayOf(options, clock),
       envelope,
     }
+    const { limit } = task.rules
+    if (limit) made.lane = options.key === undefined ? limit.name : `${limit.name}/${options.key}`
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
+    if (group) made.group = group
     return made
   }
 
-  async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<Enqueued[]> {
+  const relating: Relating = {
+    queueOf: (task, options) => target(task, options),
+    isBounded: queue => backlogMaxOf(queue) !== undefined,
+    prepare({ task, payload, options }) {
+      checkTask(task)
+      checkOptions(options, groupFaults(task, options))
+      return prepare(task, payload, options)
+    },
+    hand: async (queue, made, tx, isLetIn) => accepted(await hand(queue, made, tx, isLetIn)),
+  }
+
+  /** @param isLetIn whether there is room for it, however full the queue is */
+  async function hand(queue: string, made: NewTask[], tx: Database | undefined, isLetIn = false): Promise<EnqueueReply[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
-    if (!tx || !outbox) return refuseFull(await driver.enqueue(queue, made, tx && { tx }))
+    if (!tx || !outbox) return driver.enqueue(queue, made, ruleOf(queue, tx, isLetIn))
+    // Whether the queue is full is seen when it is handed over, and then it waits in the outbox.
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))
   }
@@ -85,8 +118,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options)
-      const [reply] = await hand(queue, [prepare(task, payload, options)], options.tx)
+      checkOptions(options, faultsFor(task, options))
+      const [reply] = accepted(await hand(queue, [prepare(task, payload, options)], options.tx))
       return reply as Enqueued
     },
 
@@ -94,28 +127,31 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
       checkTask(task)
       if (items.length > manyMax) throw new TaskRefused('TooMany')
       const batches = batchesOf(items.map((item, at) => one(task, item, at)))
-      const replies = new Array<Enqueued>(items.length)
+      const replies = new Array<EnqueueReply | undefined>(items.length).fill(undefined)
       for (const { queue, made, places } of batches) {
         const some = await hand(queue, made, tx)
-        for (const [i, place] of places.entries()) replies[place] = some[i] as Enqueued
+        for (const [i, place] of places.entries()) replies[place] = some[i]
+        if (some.some(isFull)) break
       }
-      return replies
+      return accepted(replies)
     },
 
-    enqueueChain: async () => notYet(),
-    enqueueBatch: async () => notYet(),
+    enqueueChain: (steps, options) => enqueueChain(relating, steps, options),
+    enqueueBatch: (steps, last, options) => enqueueBatch(relating, steps, last, options),
   }
 
-  function refuseFull(replies: EnqueueReply[]): Enqueued[] {
-    return replies.map(reply => {
-      if (reply.status === 'full') throw queueErrors.QueueFull({ retryAfterSeconds: 1 })
-      return reply
-    })
+  function backlogMaxOf(queue: string): number | undefined {
+    return Object.hasOwn(rules, queue) ? rules[queue]?.backlogMax : undefined
+  }
+
+  function ruleOf(queue: string, tx: Database | undefined, isLetIn: boolean): EnqueueRule | undefined {
+    const backlogMax = isLetIn ? undefined : backlogMaxOf(queue)
+    return tx || backlogMax !== undefined ? { tx, backlogMax } : undefined
   }
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options)
+      checkOptions(options, faultsFor(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)
@@ -123,44 +159,15 @@ export function createQueue({ driver, outbox, db, tasks, queues, clock, payloadM
   }
 }
 
-const notYet = (): never => {
-  throw new Error('not built yet')
-}
+const isFull = (reply: EnqueueReply): boolean => reply.status === 'full'
 
-/** What goes to the driver in one call. */
-interface Batch {
-  queue: string
-  made: NewTask[]
-  /** Which of the items they are. */
-  places: number[]
-  chars: number
-}
-
-/** In the order of the items, and cut where one call would be too large. */
-function batchesOf(prepared: readonly [string, NewTask][]): Batch[] {
-  const full: Batch[] = []
-  const open = new Map<string, Batch>()
-  for (const [place, [queue, task]] of prepared.entries()) {
-    let batch = open.get(queue)
-    if (!batch || batch.made.length === enqueueMax || batch.chars + task.envelope.length > batchCharsMax) {
-      batch = { queue, made: [], places: [], chars: 0 }
-      open.set(queue, batch)
-      full.push(batch)
-    }
-    batch.made.push(task)
-    batch.places.push(place)
-    batch.chars += task.envelope.length
-  }
-  return full
-}
-
-/** Says of which item it is. */
-function placed(thrown: unknown, at: number): unknown {
-  if (!(thrown instanceof TaskRefused)) return thrown
-  // Places in the payload begin with a slash, and options have names.
-  const here = (pointer: string) => (pointer === '' || pointer.startsWith('/') ? `/${at}/payload${pointer}` : `/${at}/${pointer}`)
-  const problems = thrown.problems.map(({ pointer, detail }) => ({ pointer: here(pointer), detail }))
-  return new TaskRefused(thrown.code, problems, { cause: thrown })
+/** @throws QueueFull when one of them is not enqueued, with what became of each when others are */
+function accepted(replies: readonly (EnqueueReply | undefined)[]): Enqueued[] {
+  const kept = replies.map(reply => (reply && reply.status !== 'full' ? reply : undefined))
+  const all = kept.filter(reply => reply !== undefined)
+  if (all.length === replies.length) return all
+  const cause = all.length > 0 ? new PartlyEnqueued(kept) : undefined
+  throw queueErrors.QueueFull({ cause, retryAfterSeconds: fullRetryAfterSeconds })
 }
 
 function refuseLarge(payload: unknown, maxBytes: number): void {
@@ -185,6 +192,15 @@ function headersWith(said: Readonly<Record<string, string>> | undefined): Readon
   const { requestId, traceparent } = caller
   return { ...(requestId !== undefined && { 'x-request-id': requestId }), ...(traceparent !== undefined && { traceparent }), ...said }
 }
+
+/** What is wrong with options beside this task. */
+const faultsFor = (task: AnyTask, options: EnqueueOptions): readonly FieldProblem[] =>
+  options.key === undefined || task.rules.limit ? groupFaults(task, options) : [...groupFaults(task, options), keyWithoutLimit(task)]
+
+const keyWithoutLimit = ({ name }: AnyTask): FieldProblem => ({
+  pointer: 'key',
+  detail: `is of a limit, and ${name} is under none; declare it with one: defineTask('${name}', schema, { limit: defineLimit('…', { concurrency: 4 }) })`,
+})
 
 const unknownTask = (name: string, tasks: readonly AnyTask[]): FieldProblem => ({
   pointer: 'task',

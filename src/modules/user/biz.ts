@@ -44,6 +44,22 @@ export function userBiz({
     return { items: items.map(view), nextPageToken }
   }
 
+  /**
+   * For going over all of them, a page at a time: by id, which is about by age.
+   * @param options at most `limit`, 1–1,000, behind the id `after`
+   */
+  async function listById({ after, status, limit }: { after?: string; status?: User['status']; limit: number }): Promise<User[]> {
+    const where = { ...(after !== undefined && { id: { gt: after } }), ...(status && { status }) }
+    const found: User[] = []
+    for await (const row of users(db).iterate({ where, batchSize: limit, select: shown })) {
+      found.push(view(row))
+      if (found.length === limit) break
+    }
+    return found
+  }
+
+  const count = ({ status }: { status?: User['status'] }): Promise<number> => users(db).count(status ? { status } : {})
+
   /** @param expected the versions that the caller has seen */
   async function change(id: string, input: UserPatch, expected: Expected): Promise<User> {
     const patch: Patch<UserRow> = input.email === undefined ? input : { ...input, email: canonical(input.email) }
@@ -72,7 +88,7 @@ export function userBiz({
     }
   }
 
-  return { signUp, get, list, change, remove, sendMessage }
+  return { signUp, get, list, listById, count, change, remove, sendMessage }
 }
 
 /** One spelling for one account. Both are ASCII by their schemas, so lower case means the same everywhere. */
@@ -83,7 +99,10 @@ function found(row: UserRow | undefined): UserRow {
   return row
 }
 
-function view({ id, username, email, nickname, status, createdAt, updatedAt, version }: UserRow): User {
+/** What leaves the process of a user. */
+const shown = ['id', 'username', 'email', 'nickname', 'status', 'createdAt', 'updatedAt', 'version'] as const
+
+function view({ id, username, email, nickname, status, createdAt, updatedAt, version }: Pick<UserRow, (typeof shown)[number]>): User {
   const shown = { id, username, email, status, createdAt, updatedAt, version }
   return nickname === undefined ? shown : { ...shown, nickname }
 }

@@ -100,7 +100,7 @@ test('each role starts, is healthy, and says in one line what it serves', async 
     ['api', /^api serves http:\/\/127\.0\.0\.1:\d+$/],
     ['admin', /^admin serves http:\/\/127\.0\.0\.1:\d+$/],
     ['bot', /^bot serves http:\/\/127\.0\.0\.1:\d+$/],
-    ['scheduler', /^scheduler works the queues default \(32 at a time\), mail \(8 at a time\)$/],
+    ['scheduler', /^scheduler works the queues default \(32 at a time\), mail \(8 at a time\), bulk \(2 at a time\)$/],
   ] as const) {
     const bingo = await startBingo({ roles: role, env: inFolder(folder.path) })
     expect(bingo.log.filter(({ msg }) => line.test(msg))).toHaveLength(1)
@@ -139,7 +139,7 @@ test('the first start on SQLite says in one line what it has migrated, and to pe
     { level: 'info', applied: expect.arrayContaining(['0001_user']) },
   ])
   expect(bingo.stderr()).toMatch(new RegExp(`^  mail +${folder.path}/mail$`, 'm'))
-  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail$/m)
+  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail, bulk$/m)
 })
 
 test('the admin server listens on loopback whatever the configuration says', async () => {

@@ -176,7 +176,9 @@ onEachBacking('bingo task', open => {
     expect([retried.stdout, retried.code]).toEqual(['late  retried\n', 0])
     const mixed = await task('retry', 'late', 'nobody')
     expect([mixed.stdout, mixed.code]).toEqual(['', 1])
-    expect(mixed.stderr).toContain("bingo: late: The task is no dead letter. It is on its way by itself; 'bingo task show' says where.")
+    expect(mixed.stderr).toContain(
+      "bingo: late: The task is no dead letter. It is on its way by itself, or done; 'bingo task show' says where.",
+    )
     expect(mixed.stderr).toContain("bingo: nobody: There is no such task. It is done, or was never there; 'bingo task list' shows what is.")
     const unasked = await task('delete', 'late')
     expect([unasked.code, unasked.stderr]).toEqual([64, expect.stringContaining('--yes')])
@@ -198,10 +200,10 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     for (const word of words) expect(stderr).toContain(word)
   }
   test('words, flags and values: 64', async () => {
-    await refused([], 'enqueue, list, show, retry, cancel, delete, stats or fsck')
+    await refused([], 'enqueue, list, show, retry, cancel, delete, move, errors, stats, pause, resume or fsck')
     await refused(['lsit'], 'enqueue, list, show')
     await refused(['list', '--quue=mail'], 'there is no flag --quue; did you mean --queue?')
-    await refused(['list', '--nothing=1'], 'flags of task are --queue, --state')
+    await refused(['list', '--nothing=1'], 'flags of task are --queue, --all, --state')
     await refused(['list', '--queue'], '--queue needs a value')
     await refused(['list', '--queue=a', '--queue=b'], '--queue is given twice')
     await refused(['fsck', '--fix=yes'], '--fix takes no value')
@@ -220,7 +222,7 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     await runBingo(['migrate', 'up'], { env })
     const cases: [string[], number, string][] = [
       [['list', '--queue=mial'], 64, 'there is no queue "mial"; queues are default, mail'],
-      [['list', '--state=deed'], 64, 'states are waiting, scheduled, active, dead'],
+      [['list', '--state=deed'], 64, 'states are waiting, scheduled, held, active, done, dead'],
       [['enqueue', 'email.sned', '--payload={}'], 64, 'there is no task "email.sned"; tasks are email.send'],
       [['enqueue', 'email.send'], 64, 'either --payload=JSON or --from=FILE'],
       [['enqueue', 'email.send', '--payload={}', '--from=-'], 64, 'either --payload=JSON or --from=FILE'],
@@ -258,6 +260,8 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     const { stdout, code } = await runBingo(['task', '--help'])
     expect(code).toBe(0)
     for (const word of ['Examples', 'bingo task enqueue email.send', '--delay-ms COUNT', '--fix', '--json']) expect(stdout).toContain(word)
-    expect((await runBingo(['--help'])).stdout).toContain('bingo task enqueue|list|show|retry|cancel|delete|stats|fsck')
+    expect((await runBingo(['--help'])).stdout).toContain(
+      'bingo task enqueue|list|show|retry|cancel|delete|move|errors|stats|pause|resume|fsck',
+    )
   })
 })

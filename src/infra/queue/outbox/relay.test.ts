@@ -85,6 +85,23 @@ onEachServer('a relay', open => {
   const isEmpty = async () => !(await db.first('select "seq" from "outbox" limit 1'))
   const warnings = () => log.lines.filter(({ level }) => level === 'warn' || level === 'error').map(({ message }) => message)
 
+  test('adds members of groups to them, each once, though it hands them over again', async () => {
+    const group = { key: 'g'.repeat(22), countMax: 10, bytesMax: 10_000, delayMs: 60_000, delayMaxMs: 60_000 }
+    const members = ['first', 'second', 'third'].map(envelope => task({ envelope, group }))
+    await add(...members.slice(0, 2))
+    await relay()
+    await until(isEmpty)
+    // As after a relay that was killed before it had dropped its rows.
+    await add(...members)
+    await until(isEmpty)
+    expect((await driver.stats('mail')).scheduled).toBe(1)
+    expect((await driver.show('mail', members[0]?.id ?? ''))?.envelope).toBe('first\nsecond\nthird')
+    expect([
+      metrics.count('bingo_outbox_relayed_total', { status: 'joined' }),
+      metrics.count('bingo_outbox_relayed_total', { status: 'duplicate' }),
+    ]).toEqual([2, 2])
+  })
+
   test('hands over what commits as soon as it does, though another process enqueues it, and in its order', async () => {
     await relay()
     const asking = enqueuing.connect('asking')
@@ -221,5 +238,66 @@ onEachServer('a relay', open => {
     await until(() => metrics.gaugeOf('bingo_outbox_rows') === 2)
     expect(metrics.gaugeOf('bingo_outbox_oldest_seconds')).toBeGreaterThanOrEqual(89)
     expect(metrics.gaugeOf('bingo_outbox_given_up_rows')).toBe(0)
+  })
+
+  test('keeps what a full queue has no room for, in its order, and asks seldom; other queues go on', async () => {
+    let asked = 0
+    let isFull = true
+    const bounded: RelayOptions['driver'] = {
+      ping: driver.ping,
+      enqueue(queue, tasks, rule) {
+        if (queue !== 'mail') return driver.enqueue(queue, tasks, rule)
+        asked++
+        expect(rule?.backlogMax).toBe(7)
+        return isFull ? Promise.resolve(tasks.map(({ id }) => ({ id, status: 'full' }))) : driver.enqueue(queue, tasks)
+      },
+    }
+    const many = Array.from({ length: 500 }, () => task())
+    await add(...many)
+    await relay({ driver: bounded, rules: { mail: { backlogMax: 7 } } })
+    await until(() => asked > 0)
+    const beganMs = performance.now()
+    const others: NewTask[] = []
+    while (performance.now() - beganMs < 1500) {
+      const [own, waiting] = [task(), task()]
+      others.push(own)
+      many.push(waiting)
+      await db.tx(async tx => {
+        await outbox.add(tx, 'other', [own])
+        await outbox.add(tx, 'mail', [waiting])
+      })
+      await until(async () => (await driver.stats('other')).total.enqueued === others.length)
+    }
+    expect(others.length).toBeGreaterThan(5)
+    expect(asked).toBeLessThanOrEqual(6)
+    await until(async () => (await outbox.look()).rows === many.length)
+    // Nobody knows of a task that was marked too long ago whether it was handed over; of these everybody does.
+    await until(async () => !(await db.first('select "seq" from "outbox" where "claimedAt" is not null limit 1')))
+    expect(metrics.count('bingo_outbox_full_total', { queue: 'mail' })).toBeGreaterThan(0)
+    expect(metrics.count('bingo_outbox_failures_total')).toBe(0)
+    expect(warnings()).toEqual(['the queue is full; tasks of the outbox wait until it has room'])
+
+    isFull = false
+    await until(isEmpty, 20_000)
+    expect((await claim()).map(({ id }) => id)).toEqual(many.map(({ id }) => id))
+    expect(log.lines.map(({ message }) => message)).toContain('the queue has room again')
+  }, 30_000)
+
+  test('hands over what there is room for, and keeps the rest', async () => {
+    const bounded: RelayOptions['driver'] = {
+      ping: driver.ping,
+      async enqueue(queue, tasks) {
+        const [first, ...others] = tasks
+        const replies = first ? await driver.enqueue(queue, [first]) : []
+        return [...replies, ...others.map(({ id }) => ({ id, status: 'full' as const }))]
+      },
+    }
+    const [first, second] = [task(), task()]
+    await add(first, second)
+    await relay({ driver: bounded })
+    await until(async () => (await outbox.look()).rows === 1)
+    expect((await claim()).map(({ id }) => id)).toEqual([first.id])
+    await until(isEmpty)
+    expect((await claim()).map(({ id }) => id)).toEqual([second.id])
   })
 })

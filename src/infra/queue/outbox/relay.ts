@@ -1,14 +1,18 @@
 import { backoffMs } from '@/core/backoff'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
+import type { SharedRule } from '@/core/role'
 import type { Service } from '@/core/service'
 import { type EnqueueReply, idsLoggedMax, isPassing, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
+import { createFullQueues } from './full'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
 export interface RelayOptions {
   rows: OutboxRows
   driver: Pick<QueueDriver, 'enqueue' | 'ping'>
+  /** What holds of the queues in all processes. */
+  rules?: Readonly<Record<string, Pick<SharedRule, 'backlogMax'>>>
   bell: Pick<Bell, 'listen'>
   log: Log
   metrics: Metrics
@@ -27,21 +31,21 @@ const lookEveryMs = 10_000
  * have had from the start, and then it deletes them. Whoever repeats that after a crash finds the id there, or the mark that it
  * has been there: so a crash anywhere neither loses nor doubles. Any number of relays may run.
  */
-export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions): Service {
+export function createRelay({ rows, driver, rules = {}, bell, log, metrics }: RelayOptions): Service {
   const relayed = metrics.counter({
     name: 'bingo_outbox_relayed_total',
     help: 'Tasks handed from the outbox to the queue.',
     labels: ['status'],
   })
-  const byStatus: Record<EnqueueReply['status'], { add(by?: number): void }> = {
+  const byStatus: Record<Exclude<EnqueueReply['status'], 'full'>, { add(by?: number): void }> = {
     enqueued: relayed.with({ status: 'enqueued' }),
     duplicate: relayed.with({ status: 'duplicate' }),
     unique: relayed.with({ status: 'unique' }),
     joined: relayed.with({ status: 'joined' }),
-    full: relayed.with({ status: 'full' }),
   }
   const failed = metrics.counter({ name: 'bingo_outbox_failures_total', help: 'Attempts to hand tasks over that failed.' }).with({})
   const gaveUp = metrics.counter({ name: 'bingo_outbox_given_up_total', help: 'Tasks that an operator has to decide about.' }).with({})
+  const full = createFullQueues(log, metrics)
   let state: OutboxState = { rows: 0, oldestMs: 0, givenUp: 0 }
   let isStopping = false
   let working: Promise<void> | undefined
@@ -70,8 +74,8 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
         if (isMore) isMore = await step()
         if (failures > 0) log.info('the outbox is relayed again', { failures })
         failures = 0
-        if (!isMore && !isRung && !isStopping) await rest(pollMs * (0.75 + Math.random() / 2))
-        isMore ||= isRung || (await rows.hasSome())
+        if (!isMore && !isRung && !isStopping) await rest(Math.min(full.nextMs(), pollMs * (0.75 + Math.random() / 2)))
+        isMore ||= isRung || (await rows.hasSome(full.skip()))
       } catch (err) {
         failed.add()
         if (failures++ === 0) log.warn('the outbox cannot be relayed; its tasks stay there', { err })
@@ -84,7 +88,8 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
   /** One batch. @returns whether there may be more */
   async function step(): Promise<boolean> {
     const takenAtMs = performance.now()
-    const { rows: taken, givenUp, isMore } = await rows.take()
+    const { rows: taken, givenUp, isMore, nextSeq } = await rows.take(full.skip())
+    if (nextSeq !== undefined) full.passed(nextSeq)
     if (givenUp.length > 0) {
       gaveUp.add(givenUp.length)
       log.error("tasks of the outbox are given up, since nobody knows whether they were handed over; 'bingo task fsck' lists them", {
@@ -93,7 +98,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       })
     }
     let away: unknown
-    for (const some of Map.groupBy(taken, row => row.queue).values()) {
+    for (const some of Map.groupBy(taken, row => `${row.queue} ${isAwaited(row)}`).values()) {
       // Held up for so long, it is not this relay's any more.
       if (performance.now() - takenAtMs > takenForMs) return true
       away = (await handOver(some)) ?? away
@@ -104,12 +109,12 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
 
   /** Rows of one queue. @returns what was thrown when the queue is away */
   async function handOver(some: readonly Row[]): Promise<unknown> {
+    const queue = some[0]?.queue ?? ''
+    const tasks = some.map(({ task }) => task)
+    let replies: EnqueueReply[]
     try {
-      const replies = await driver.enqueue(
-        some[0]?.queue ?? '',
-        some.map(({ task }) => task),
-      )
-      for (const { status } of replies) byStatus[status].add()
+      const isBounded = Object.hasOwn(rules, queue) && !some.some(isAwaited)
+      replies = await driver.enqueue(queue, tasks, { backlogMax: isBounded ? rules[queue]?.backlogMax : undefined })
     } catch (thrown) {
       if (isPassing(thrown)) {
         await rows.putBack(some, 0)
@@ -117,7 +122,16 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       }
       return setAside(some, thrown)
     }
-    await rows.drop(some)
+    for (const { status } of replies) if (status !== 'full') byStatus[status].add()
+    const refused = some.filter((_, i) => replies[i]?.status === 'full')
+    await rows.drop(some.filter(row => !refused.includes(row)))
+    if (refused.length === 0) {
+      if (!some.some(isAwaited)) full.took(queue)
+      return undefined
+    }
+    // Whether an id is there, or has been, is seen before whether there is room: so these are not, and have not been.
+    full.refused(queue, refused.length)
+    await rows.unmark(refused)
     return undefined
   }
 
@@ -167,3 +181,6 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
     },
   }
 }
+
+/** Another waits for it, which would take its room for ever, so it is let in however full the queue is. */
+const isAwaited = ({ task }: Row): boolean => task.follower !== undefined

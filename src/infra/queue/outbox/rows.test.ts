@@ -74,6 +74,30 @@ onEachServer('the outbox', open => {
     expect(rung).toBe(1)
   })
 
+  test('leaves the rows of some queues where they are, and says from where on others may be', async () => {
+    const addTo = (queue: string, ...tasks: NewTask[]) => db.tx(tx => outbox.add(tx, queue, tasks))
+    await add(task('full1'), task('full2'))
+    await addTo('other', task('a'))
+    const skip = { queues: ['mail', 'more'], fromSeq: 0 }
+    expect(await outbox.hasSome(skip)).toBe(true)
+    const first = await outbox.take(skip)
+    expect([ids(first), first.isMore]).toEqual([['a'], false])
+    await outbox.drop(first.rows)
+    await add(task('full3'))
+    await addTo('other', task('b'))
+    const further = { ...skip, fromSeq: first.nextSeq ?? 0 }
+    expect(await outbox.hasSome(further)).toBe(true)
+    const second = await outbox.take(further)
+    expect(ids(second)).toEqual(['b'])
+    await outbox.drop(second.rows)
+    const last = { ...skip, fromSeq: second.nextSeq ?? 0 }
+    expect([await outbox.hasSome(last), (await outbox.take(last)).nextSeq]).toEqual([false, second.nextSeq])
+    const rest = await outbox.take()
+    expect([ids(rest), rest.nextSeq]).toEqual([['full1', 'full2', 'full3'], undefined])
+    await outbox.unmark(rest.rows)
+    expect(ids(await outbox.take())).toEqual(['full1', 'full2', 'full3'])
+  })
+
   test('gives large ones a few at a time, and one that is larger than that alone', async () => {
     const large = { envelope: JSON.stringify('x'.repeat(3_000_000)) }
     await add(task('a', large))

@@ -1,6 +1,7 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { OutboxAdmin } from '../admin'
 import type { NewTask } from '../driver'
+import { extrasText, readExtras } from './extras'
 import type { OutboxWriter } from '../queue'
 
 /**
@@ -13,13 +14,15 @@ import type { OutboxWriter } from '../queue'
  */
 export interface OutboxRows extends OutboxWriter, OutboxAdmin {
   /** Whether there is something to take, by one cheap look. */
-  hasSome(): Promise<boolean>
+  hasSome(skip?: Skip): Promise<boolean>
   /** Marks the oldest that nobody has, and commits that. What has been marked for too long is given up instead. */
-  take(): Promise<Taken>
+  take(skip?: Skip): Promise<Taken>
   /** They have been handed over. */
   drop(rows: readonly Row[]): Promise<void>
   /** They could not be handed over; they stay marked, and are taken again after so long. */
   putBack(rows: readonly Row[], afterMs: number): Promise<void>
+  /** The queue says that it has not got them, nor has had them: they are as if they had never been marked. */
+  unmark(rows: readonly Row[]): Promise<void>
   look(): Promise<OutboxState>
 }
 
@@ -29,6 +32,13 @@ export interface Taken {
   givenUp: string[]
   /** There may be more to take. */
   isMore: boolean
+  /** With `skip` and no more to take: from where on there may be, for whoever skips the same. */
+  nextSeq?: number
+}
+/** Rows of these queues are left where they are, and all before `fromSeq` are known to be such. */
+export interface Skip {
+  queues: readonly string[]
+  fromSeq: number
 }
 export interface Row {
   seq: number
@@ -57,7 +67,7 @@ const claimedForHoursMax = 23
 /** Counting more takes long, and says no more. */
 const countMax = 100_000
 
-const columns = ['queue', 'taskId', 'priority', 'delayMs', 'uniqueKey', 'uniqueForMs', 'envelope'] as const
+const columns = ['queue', 'taskId', 'priority', 'delayMs', 'uniqueKey', 'uniqueForMs', 'extras', 'envelope'] as const
 const listed = columns.map(column => `"${column}"`).join(', ')
 const now = 'utc_timestamp(3)'
 const oneRow = `(${columns.map(() => '?').join(', ')}, ${now})`
@@ -80,11 +90,14 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
       await tx.afterCommit(ring, ring)
     },
 
-    hasSome: async () => (await db.first(`select "seq" from "outbox" where ${mayBeTaken} limit 1`, [], primary)) !== undefined,
+    async hasSome(skip) {
+      const { sql, values } = sought(skip)
+      return (await db.first(`select "seq" from "outbox" where ${sql} limit 1`, values, primary)) !== undefined
+    },
 
-    take: () =>
+    take: skip =>
       // Of what it reads nothing but the rows it takes stays locked, so that nobody who adds some waits.
-      db.tx(takeWithin, { isolation: 'read committed' }),
+      db.tx(tx => takeWithin(tx, skip), { isolation: 'read committed' }),
 
     drop: async rows => void (await onEach(rows, db, marks => `delete from "outbox" where "seq" in (${marks})`)),
 
@@ -94,6 +107,9 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
         db,
         marks => `update "outbox" set "takenUntil" = ${now} + interval ${Math.ceil(afterMs / 1000)} second where "seq" in (${marks})`,
       )),
+
+    unmark: async rows =>
+      void (await onEach(rows, db, marks => `update "outbox" set "claimedAt" = null, "takenUntil" = null where "seq" in (${marks})`)),
 
     async look() {
       const counted = `select "gaveUpAt" is not null as "isGivenUp", "madeAt" from "outbox" order by "seq" limit ${countMax}`
@@ -132,10 +148,21 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
   }
 }
 
-async function takeWithin(tx: Database): Promise<Taken> {
+const sought = (skip: Skip | undefined): { sql: string; values: SqlValue[] } =>
+  skip && skip.queues.length > 0
+    ? {
+        sql: `${mayBeTaken} and "seq" >= ? and "queue" not in (${skip.queues.map(() => '?').join(', ')})`,
+        values: [skip.fromSeq, ...skip.queues],
+      }
+    : { sql: mayBeTaken, values: [] }
+
+async function takeWithin(tx: Database, skip: Skip | undefined): Promise<Taken> {
+  const { sql, values } = sought(skip)
+  const last = skip && (await tx.first('select max("seq") as "seq" from "outbox"'))
   const isOld = `coalesce("claimedAt" < ${now} - interval ${claimedForHoursMax} hour, 0)`
   const found = await tx.all(
-    `select "seq", octet_length("envelope") as "bytes", ${isOld} as "isOld", "taskId" from "outbox" where ${mayBeTaken} order by "seq" limit ${takeMax} for update skip locked`,
+    `select "seq", octet_length("envelope") as "bytes", ${isOld} as "isOld", "taskId" from "outbox" where ${sql} order by "seq" limit ${takeMax} for update skip locked`,
+    values,
   )
   const old = found.filter(row => Number(row['isOld']) === 1)
   const fresh = found.filter(row => Number(row['isOld']) === 0)
@@ -161,10 +188,12 @@ async function takeWithin(tx: Database): Promise<Taken> {
     taken.length === 0
       ? []
       : await tx.all(...inSeqs(taken, marks => `select "seq", ${listed}, ${age} from "outbox" where "seq" in (${marks}) order by "seq"`))
+  const isMore = found.length === takeMax || taken.length < fresh.length
   return {
     rows: rows.map(rowOf),
     givenUp: old.map(row => String(row['taskId'])),
-    isMore: found.length === takeMax || taken.length < fresh.length,
+    isMore,
+    ...(skip && !isMore && { nextSeq: Math.max(skip.fromSeq, Number(last?.['seq'] ?? 0) + 1) }),
   }
 }
 
@@ -178,13 +207,14 @@ function countWithin(sizes: readonly number[], sum: number): number {
   return over === -1 ? sizes.length : Math.max(1, over)
 }
 
-const valuesOf = (queue: string, { id, priority, delayMs, unique, envelope }: NewTask): SqlValue[] => [
+const valuesOf = (queue: string, { id, priority, delayMs, unique, envelope, ...task }: NewTask): SqlValue[] => [
   queue,
   id,
   priority,
   delayMs,
   unique?.key ?? null,
   unique?.forMs ?? null,
+  extrasText(task),
   envelope,
 ]
 
@@ -195,10 +225,12 @@ function rowOf(row: SqlRow): Row {
     // Whoever hands it over again, after a crash, finds it there, or that it has been there.
     isIdKept: true,
     priority: Number(row['priority']),
-    // Time has passed since it was enqueued.
-    delayMs: Math.max(0, Number(row['delayMs']) - ageMs),
+    delayMs: Number(row['delayMs']),
     envelope: String(row['envelope']),
+    ...readExtras(row['extras']),
   }
+  // Time has passed since it was enqueued. But that of one that waits for others begins when they have ended.
+  if (!task.after) task.delayMs = Math.max(0, task.delayMs - ageMs)
   if (row['uniqueKey'] !== null) task.unique = { key: String(row['uniqueKey']), forMs: Math.max(1, Number(row['uniqueForMs']) - ageMs) }
   return { seq: seqOf(row).seq, queue: String(row['queue']), task }
 }

@@ -91,4 +91,5 @@ const meanings: Record<string, Meaning> = {
   orphan: { what: 'is in no place, so nobody would find it', remedy: 'put it where its last attempt has left it' },
   leftover: { what: 'has counters, errors, progress or a result, and there is no such task', remedy: 'remove them' },
   unique: { what: 'has a unique key, and there is no such task that lives', remedy: 'remove the key' },
+  group: { what: 'is the key of a group, and would be for ever', remedy: 'remove the key' },
 }

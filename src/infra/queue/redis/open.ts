@@ -4,30 +4,33 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RedisScript, RedisServer } from '../../redis'
 import {
+  type BuryAnswer,
   type CancelAnswer,
   type EnqueueReply,
   type Exchange,
+  keptError,
   type NewTask,
   operateMax,
   type QueueDriver,
-  refuseMore,
   type RemoveAnswer,
   reportMax,
   type RetryAnswer,
 } from '../driver'
+import { refuseMore } from '../refuse-more'
+import { packSeen } from '../snapshot'
 import { type Batches, createBatches } from './batches'
 import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueHeldScript, enqueueScript } from './scripts/enqueue'
+import { enqueueRelatedScript, enqueueScript } from './scripts/enqueue'
 import { exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
 import { beforeScript } from './scripts/held'
 import { peekScript, reportScript } from './scripts/kept'
-import { listScript, probeScript, showScript, statsScript } from './scripts/look'
-import { cancelScript, removeScript, retryScript } from './scripts/operate'
+import { historyScript, listScript, probeScript, showScript, statsScript } from './scripts/look'
+import { buryScript, cancelScript, removeScript, retryScript } from './scripts/operate'
 import { pauseScript } from './scripts/pause'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
@@ -39,6 +42,7 @@ import {
   heldOf,
   metaKeyOf,
   peekedTasks,
+  readSnapshot,
   storedTask,
   wakeKeyOf,
   wordsOfClaim,
@@ -94,11 +98,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   async function send(queue: string, tasks: readonly NewTask[], backlogMax: number | undefined): Promise<EnqueueReply[]> {
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, backlogMax ?? '', ...wordsOfTasks(tasks)]
-    const { reply, isAgain } = await link.ask(
-      tasks.some(({ after }) => after) ? enqueueHeldScript : enqueueScript,
-      metaKeyOf(prefix, queue),
-      () => words,
-    )
+    const script = tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript
+    const { reply, isAgain } = await link.ask(script, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
     // An id that nobody else may have used is there because an earlier time has done it.
@@ -129,10 +130,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   /** A script answers for as many as it may take time for, and for one at least. */
-  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[]): Promise<T[]> {
+  async function operate<T>(script: RedisScript, queue: string, ids: readonly string[], wordsOf = (id: string) => [id]): Promise<T[]> {
     refuseMore(ids.length, operateMax)
     const answers: T[] = []
-    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length))) as T[]))
+    while (answers.length < ids.length) answers.push(...((await ask(script, queue, ...ids.slice(answers.length).flatMap(wordsOf))) as T[]))
     return answers
   }
 
@@ -166,8 +167,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       const [lost, cancelled] = reply as [string[], string[]]
       return { lost, cancelled }
     },
-    async reap(queue, { leaseMs, crashesMax, keepDeadMs }) {
-      const reply = await ask(reapScript, queue, leaseMs, crashesMax, keepDeadMs ?? '')
+    async reap(queue, { leaseMs, crashesMax, keepDeadMs, seen }) {
+      const reply = await ask(reapScript, queue, leaseMs, crashesMax, keepDeadMs ?? '', seen ? packSeen(seen) : '')
       const [again, poisoned, more, isCheckDue, done, dead] = reply as [string[], string[], number, number, number, number]
       return {
         ...{ again, poisoned, more: more === 1 },
@@ -178,6 +179,15 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     cancel: (queue, ids) => operate<CancelAnswer>(cancelScript, queue, ids),
     retry: (queue, ids) => operate<RetryAnswer>(retryScript, queue, ids),
     remove: (queue, ids) => operate<RemoveAnswer>(removeScript, queue, ids),
+    bury: (queue, letters) => {
+      const errors = new Map(letters.map(({ id, error }) => [id, keptError(error)]))
+      return operate<BuryAnswer>(
+        buryScript,
+        queue,
+        letters.map(({ id }) => id),
+        id => [id, errors.get(id) ?? ''],
+      )
+    },
     async show(queue, id) {
       const reply = await ask(showScript, queue, id)
       return reply ? storedTask(reply) : undefined
@@ -190,8 +200,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     async stats(queue) {
       const reply = await ask(statsScript, queue)
-      type Said = [number, number, number, number, number, string[], number, number, number]
-      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held, paused] = reply as Said
+      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held, paused] = reply as StatsReply
       const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
       return {
@@ -205,6 +214,10 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         total,
         ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }),
       }
+    },
+    async history(queue) {
+      const [nowMs, snapshots] = (await ask(historyScript, queue)) as [number, string[]]
+      return snapshots.flatMap(text => readSnapshot(text, nowMs))
     },
     async fsck(queue, options) {
       if (options.cursor === undefined) checkedSince.set(queue, connection.runId)
@@ -263,5 +276,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
   }
 }
+
+type StatsReply = [number, number, number, number, number, string[], number, number, number]
 
 const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'

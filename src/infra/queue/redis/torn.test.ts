@@ -2,6 +2,9 @@ import { expect, test } from 'bun:test'
 import { describeOnRedis } from '@/testing/backings'
 import { checkAll, claim, finishAs, newKey, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
+import { tornGroups } from '@/testing/torn-groups'
+import { tornHeld } from '@/testing/torn-held'
+import type { TornScene as Scene } from '@/testing/torn-scene'
 import type { Claimed, NewTask, QueueDriver } from '../driver'
 
 /**
@@ -11,19 +14,6 @@ import type { Claimed, NewTask, QueueDriver } from '../driver'
 const queue = 'q'
 const brief = { leaseMs: 1, crashesMax: 3 }
 const key = newKey()
-
-interface Scene {
-  name: string
-  /** @returns what `act` needs */
-  prepare(driver: QueueDriver): Promise<unknown>
-  act(driver: QueueDriver, prepared: never): Promise<unknown>
-  /** How often each task may be worked on afterwards, the least and the most: `[1, 1]` of what must neither be lost nor doubled. */
-  runs: Record<string, [number, number]>
-  /** Tasks that may be dead letters, or done and kept, instead. */
-  mayDie?: readonly string[]
-  /** Whether `act` is said again after the cut, as the driver does when no answer came. */
-  isSaidAgain?: boolean
-}
 
 const named = (id: string, said: Partial<NewTask> = {}) => newTask({ id, ...said })
 /** One of each kind. */
@@ -93,6 +83,8 @@ const endings: Scene[] = Object.entries({ 'at first': claimed, 'after a failure'
 )
 
 const scenes: Scene[] = [
+  ...tornGroups,
+  ...tornHeld,
   ...[false, true].map(isSaidAgain => ({
     name: `enqueue${isSaidAgain ? ', said again' : ''}`,
     prepare: async () => {},
@@ -189,6 +181,17 @@ const scenes: Scene[] = [
   },
   { name: 'cancel of an active task', prepare: claimed, act: driver => driver.cancel(queue, ['first']), runs: { ...once, first: [0, 1] } },
   {
+    name: 'burial of what waits and of what is scheduled',
+    prepare: driver => driver.enqueue(queue, [...kinds, named('later', { delayMs: 5 })]),
+    act: driver =>
+      driver.bury(
+        queue,
+        ['first', 'later'].map(id => ({ id, error: 'no' })),
+      ),
+    runs: { ...once, first: [0, 1], later: [0, 1] },
+    mayDie: ['first', 'later'],
+  },
+  {
     name: 'remove of a dead letter',
     prepare: dead,
     act: driver => driver.remove(queue, ['first']),
@@ -219,7 +222,9 @@ async function writesOf({ raw }: RedisQueueSubject, act: () => Promise<unknown>)
   const names = [...new Set(seen.map(([name = '']) => name.toLowerCase()))]
   const infos = (await raw.command('INFO', ...names)) as [string, number, string[]][]
   const writing = new Set(infos.filter(([, , flags]) => flags.includes('write')).map(([name]) => name))
-  return seen.filter(([name = '']) => writing.has(name.toLowerCase()))
+  // The monitor writes the ends of lines so.
+  const unescaped = (words: string[]) => words.map(word => word.replaceAll('\\n', '\n'))
+  return seen.filter(([name = '']) => writing.has(name.toLowerCase())).map(unescaped)
 }
 
 async function snapshotOf({ raw }: RedisQueueSubject): Promise<[string, Buffer, number][]> {
@@ -234,13 +239,16 @@ async function restore({ raw }: RedisQueueSubject, snapshot: readonly [string, B
   for (const [name, dump, ttlMs] of snapshot) await raw.restore(name, ttlMs, dump)
 }
 
+/** Of a group its lines, each once, as whoever reads it does. */
+const namesOf = ({ id, envelope }: Claimed) => (envelope.startsWith('line-') ? [...new Set(envelope.split('\n'))] : [id])
+
 /** Works until nothing is left to work on. @returns how often each was worked on */
 async function workOff(driver: QueueDriver): Promise<Record<string, number>> {
   const runs: Record<string, number> = {}
   await until(async () => {
     await driver.reap(queue, brief)
     const held = await claim(driver, queue)
-    for (const { id } of held.tasks) runs[id] = (runs[id] ?? 0) + 1
+    for (const id of held.tasks.flatMap(namesOf)) runs[id] = (runs[id] ?? 0) + 1
     await driver.exchange(queue, { finish: finishAs(held, { outcome: 'done' }) })
     const { waiting, scheduled, active } = await driver.stats(queue)
     return waiting + scheduled + active === 0
@@ -254,6 +262,7 @@ describeOnRedis('a script of which only a part was kept', () => {
       await using server = await startOwn('redis')
       await using subject = await openSubject(server.url, { prefix: 'bingo' })
       const { driver, raw } = subject
+      const scheduled = `bingo:{${queue}}:sch`
       const prepared = (await prepare(driver)) as never
       const before = await snapshotOf(subject)
       const writes = await writesOf(subject, () => act(driver, prepared))
@@ -263,7 +272,12 @@ describeOnRedis('a script of which only a part was kept', () => {
         await restore(subject, before)
         for (const [command = '', ...args] of writes.slice(0, kept)) await raw.call(command, ...args)
         if (isSaidAgain) await act(driver, prepared)
+        for (const id of await raw.zrange(scheduled, Date.now() + 60_000, '+inf', 'BYSCORE')) await raw.zadd(scheduled, 'XX', 1, id)
         const worked = await workOff(driver)
+        const held = (await driver.list(queue, 'held', 100)).tasks.map(({ id }) => id)
+        if (isSaidAgain) expect([where, held]).toEqual([where, []])
+        // What those wait for is gone, or has not come.
+        for (const id of held) await driver.cancel(queue, [id])
         const doneNow = (await driver.list(queue, 'done', 100)).tasks
         for (const task of doneNow.filter(({ envelope }) => envelope !== undefined))
           expect([where, task.id, task.result]).toEqual([where, task.id, result])
@@ -279,7 +293,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
         const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|dead|done|d:.*|cl:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+          each => !/^(m|w|hist|dead|done|b:.*|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )
         expect([where, left]).toEqual([where, []])
       }

@@ -8,11 +8,14 @@ import {
   type Finish,
   type FinishStatus,
   type Held,
+  historyMs,
   keptError,
   type NewTask,
   type PeekedTask,
+  type Snapshot,
   type StoredTask,
 } from '../driver'
+import { readSeen, readTotal } from '../snapshot'
 import { wordsOfLimits } from './limits'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
@@ -37,7 +40,8 @@ const isDuration = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms <= durat
 const isId = (id: string) => /^[\x21-\x7a|~]{1,128}$/.test(id)
 
 /** Its callers see to that. But a script that finds such a thing has written half of what it writes. @throws Error */
-export function checkTask({ id, priority, delayMs, unique, lane, follower, after }: NewTask): void {
+export function checkTask(task: NewTask): void {
+  const { id, priority, delayMs, unique, lane, follower, after, group } = task
   const isRight =
     isId(id) &&
     Number.isInteger(priority) &&
@@ -48,21 +52,35 @@ export function checkTask({ id, priority, delayMs, unique, lane, follower, after
       (unique.key.length === uniqueKeyLength && Number.isInteger(unique.forMs) && unique.forMs > 0 && isDuration(unique.forMs))) &&
     (lane === undefined || isId(lane)) &&
     (!follower || isId(follower.id)) &&
-    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique))
-  if (!isRight) throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after })}`)
+    (!after || (Number.isInteger(after.count) && after.count > 0 && !unique)) &&
+    (!group || isGroup(task, group))
+  if (!isRight)
+    throw new Error(`not a task for the queue: ${JSON.stringify({ id, priority, delayMs, unique, lane, follower, after, group })}`)
 }
+
+const isCount = (value: number) => Number.isInteger(value) && value > 0 && isDuration(value)
+const isGroup = (
+  { delayMs, unique, follower, after }: NewTask,
+  { key, countMax, bytesMax, delayMs: pauseMs, delayMaxMs }: NonNullable<NewTask['group']>,
+) =>
+  key.length === uniqueKeyLength &&
+  isId(key) &&
+  [countMax, bytesMax, pauseMs, delayMaxMs].every(isCount) &&
+  delayMaxMs >= pauseMs &&
+  !(delayMs > 0 || unique || follower || after)
 
 export function wordsOfTasks(tasks: readonly NewTask[]): Word[] {
   const words: Word[] = []
   for (const task of tasks) {
-    const { id, isIdKept, priority, delayMs, unique, lane, follower, after } = task
+    const { id, isIdKept, priority, delayMs, unique, lane, follower, after, group } = task
     const flags =
       (isIdKept ? flagsOf.idKept : 0) +
       (unique ? flagsOf.unique : 0) +
       (lane === undefined ? 0 : flagsOf.lane) +
       (follower ? flagsOf.follower : 0)
-    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : delayMs > 0 ? 'd' : ''}`, restOf(task))
+    words.push(id, `${priority}${flags.toString(16)}${after ? 'h' : group ? 'g' : delayMs > 0 ? 'd' : ''}`, restOf(task))
     if (after) words.push(`${after.count} ${after.isDoneNeeded ? 1 : 0} ${delayMs}`)
+    else if (group) words.push(`${group.key} ${group.countMax} ${group.bytesMax} ${group.delayMs} ${group.delayMaxMs}`)
     else if (delayMs > 0) words.push(delayMs)
   }
   return words
@@ -84,7 +102,7 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   if (!Array.isArray(reply)) return tasks.map(({ id }) => ({ id, status: 'enqueued' }))
   return tasks.map(({ id }, i) => {
     const word = reply[i] as number | string
-    if (typeof word === 'string') return { id: word, status: 'unique' }
+    if (typeof word === 'string') return { id: word.slice(1), status: word[0] === '=' ? 'unique' : 'joined' }
     return { id, status: replies[word] ?? 'duplicate' }
   })
 }
@@ -155,7 +173,7 @@ const envelopeOf = (entry: string) => entry.slice(entry.charCodeAt(1) > 0x31 ? p
 
 /** What the flags of an entry say besides, and how long its head is with that. */
 function partsOf(entry: string): { lane?: string; length: number } {
-  const flags = Number.parseInt(entry[1] as string, 16)
+  const flags = flagsIn(entry)
   let at = headLength + (flags & flagsOf.unique ? uniqueKeyLength + uniqueForLength : 0)
   const next = () => {
     const from = at + 2
@@ -165,6 +183,14 @@ function partsOf(entry: string): { lane?: string; length: number } {
   const lane = flags & flagsOf.lane ? next() : undefined
   if (flags & flagsOf.follower) next()
   return lane === undefined ? { length: at } : { lane, length: at }
+}
+
+const flagsIn = (entry: string) => Number.parseInt(entry[1] as string, 16)
+
+function uniqueOf(entry: string): NewTask['unique'] {
+  if (entry === '' || !(flagsIn(entry) & flagsOf.unique)) return undefined
+  const [from, to] = [headLength + uniqueKeyLength, headLength + uniqueKeyLength + uniqueForLength]
+  return { key: entry.slice(headLength, from), forMs: Number.parseInt(entry.slice(from, to), 16) }
 }
 
 export function storedTask(reply: unknown): StoredTask {
@@ -184,6 +210,8 @@ export function storedTask(reply: unknown): StoredTask {
     errors: errors.map(errorOf),
   }
   const { lane } = entry === '' ? {} : partsOf(entry)
+  const unique = uniqueOf(entry)
+  if (unique) task.unique = unique
   if (lane !== undefined) task.lane = lane
   if (worker) task.worker = worker
   if (at !== '') task.atMs = Number(at)
@@ -191,6 +219,13 @@ export function storedTask(reply: unknown): StoredTask {
   if (result !== '') task.result = result
   if (state === 'held') task.heldFor = Number(fields['n'] ?? 0) - endedCount
   return task
+}
+
+/** Of `<ms> <totals>|<what was seen>`. */
+export function readSnapshot(text: string, nowMs: number): Snapshot[] {
+  const [, at, counted = '', seen = ''] = /^(\d+) ([^|]*)\|(.*)$/.exec(text) ?? []
+  const agoMs = nowMs - Number(at)
+  return agoMs >= 0 && agoMs <= historyMs ? [{ agoMs, total: readTotal(counted), seen: readSeen(seen) }] : []
 }
 
 const outcomes: Record<string, Ended['outcome']> = { d: 'done', x: 'dead', c: 'cancelled' }

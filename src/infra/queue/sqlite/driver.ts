@@ -4,7 +4,9 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
-import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
+import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, reportMax } from '../driver'
+import { refuseMore } from '../refuse-more'
+import { knownAttempts } from './attempts'
 import { claim, nextDueMs } from './claim'
 import { endsOf } from './ends'
 import { enqueue } from './enqueue'
@@ -13,9 +15,10 @@ import { finish } from './finish'
 import { before } from './followers'
 import { fsck } from './fsck'
 import { createGroup } from './group'
+import { createHistory } from './history'
 import { peek, report } from './kept'
 import { beat, reap } from './lease'
-import { cancel, list, remove, retry, show, stats } from './operator'
+import { buryResting, cancel, list, remove, retry, setPaused, show, stats } from './operator'
 import { openSession, type Session } from './session'
 import { createTrust } from './trust'
 import { watchersOf } from './watch'
@@ -39,8 +42,10 @@ const groupBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 export function openSqliteQueue({ db, log, metrics, clock = systemClock, monotonicMs }: SqliteQueueOptions): QueueDriver {
   const trust = createTrust(clock, monotonicMs ?? (clock === systemClock ? () => performance.now() : clock.nowMs))
   const watchers = watchersOf(db, log)
+  const history = createHistory()
   const ends = endsOf(db, log)
   const claims = new Set<string>()
+  const known = { short: watchers.short, attempts: knownAttempts() }
   const watching = new Set<() => void>()
   const groupSize = metrics
     .histogram({
@@ -58,7 +63,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
-    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs))
+    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs), known)
   }
 
   const group = createGroup({
@@ -114,20 +119,20 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     return stop
   }
 
-  async function operate<T>(queue: string, ids: readonly string[], work: (session: Session, queue: string, id: string) => Promise<T>) {
-    refuseMore(ids.length, operateMax)
-    return write(ids.length, async session => {
+  async function operate<S, T>(queue: string, subjects: readonly S[], work: (session: Session, queue: string, subject: S) => Promise<T>) {
+    refuseMore(subjects.length, operateMax)
+    return write(subjects.length, async session => {
       const answers: T[] = []
-      for (const id of ids) answers.push(await work(session, queue, id))
+      for (const subject of subjects) answers.push(await work(session, queue, subject))
       return answers
     })
   }
 
   return {
-    async enqueue(queue, tasks, { tx } = {}) {
+    async enqueue(queue, tasks, { tx, backlogMax } = {}) {
       refuseMore(tasks.length, enqueueMax)
       if (tasks.length === 0) return []
-      const work = (session: Session) => enqueue(session, queue, tasks)
+      const work = (session: Session) => enqueue(session, queue, tasks, { backlogMax })
       return tx?.inTransaction ? inside(tx, work) : write(tasks.length, work)
     },
     async exchange(queue, { finish: said = [], claim: wanted }) {
@@ -136,7 +141,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
       const reply = await write(said.length + (wanted?.count ?? 0), async session => {
         const finished = await finish(session, queue, said)
         const claimed = wanted ? await claim(session, queue, wanted, key !== undefined && claims.has(key)) : []
-        const dueMs = await nextDueMs(session, queue)
+        const dueMs = await nextDueMs(session, queue, wanted?.limits)
         return { finished, claimed, ...(dueMs === undefined ? {} : { nextDueMs: dueMs }) }
       })
       if (key !== undefined && reply.claimed.length > 0) keepClaim(claims, key)
@@ -148,15 +153,17 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     },
     reap: (queue, rule) =>
       write(1, async session => {
-        await session.of(queue)
+        await history.note(session, queue, rule.seen)
         if (!trust.mayReap(queue, session.nowMs, rule.leaseMs)) return { again: [], poisoned: [], more: false }
         return reap(session, queue, rule)
       }),
     cancel: (queue, ids) => operate(queue, ids, cancel),
     retry: (queue, ids) => operate(queue, ids, retry),
     remove: (queue, ids) => operate(queue, ids, remove),
+    bury: (queue, letters) => operate(queue, letters, buryResting),
     show: (queue, id) => read(() => show(db, queue, id)),
     list: (queue, state, count, cursor) => read(() => list(db, queue, { state, count, cursor })),
+    history: queue => read(() => history.read(db, queue, clock.nowMs())),
     stats: queue => read(() => stats(db, queue, clock.nowMs())),
     fsck: (queue, { fix, cursor }) =>
       fix ? write(1, session => fsck(session.tx, queue, cursor, session)) : read(() => fsck(db, queue, cursor, undefined)),
@@ -170,8 +177,8 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     },
     before: (queue, id) => read(() => before(db, queue, id, clock.nowMs())),
     watchEnds: (queue, listener) => untilClosed(ends.add(queue, listener)),
-    pause: async () => notYet(),
-    resume: async () => notYet(),
+    pause: queue => write(1, session => setPaused(session, queue, true)),
+    resume: queue => write(1, session => setPaused(session, queue, false)),
     watch: (queue, listener) => untilClosed(watchers.add(queue, listener)),
     ping: () =>
       read(async () => {
@@ -190,8 +197,4 @@ function keepClaim(claims: Set<string>, key: string): void {
   const [oldest] = claims
   if (claims.size >= claimsMax && oldest !== undefined) claims.delete(oldest)
   claims.add(key)
-}
-
-const notYet = (): never => {
-  throw new Error('not built yet')
 }

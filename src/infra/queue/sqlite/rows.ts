@@ -12,6 +12,7 @@ import { errorsMax, type Finish, type Held, keptError, type PeekedTask, type Sto
  * - `nonce`, `worker`: who has it, while it is active. `finisher`: who has ended an attempt last, and how.
  * - `uniqueUntil`: until when it has its `uniqueKey`; null when it dies, and when somebody else took the key after that time. `uniqueFor`:
  *   for how many ms it gets the key, when it is enqueued and when it is retried.
+ * - `groupKey`, `groupUntil`, `groupCount`: of one that collects others; see collect.ts.
  * - `errors`: JSON, `[[ms, attempt, message], …]`. `progress`: what an attempt has said last, until the task is gone. `result`: of a done one.
  *
  * - `follower`: of the task that is told how this one ends, `+<id>` when it wants the result, else `-<id>`. `needCount`: of one that is
@@ -37,15 +38,22 @@ export interface Ending {
   follower: string | undefined
   /** It is held, or was. */
   isFollower: boolean
+  priority: number
+  lane: string | null
 }
-export const endingColumns = '"seq", "id", "isIdKept", "follower", "needCount"'
+export const endingColumns = '"seq", "id", "isIdKept", "follower", "needCount", "priority", "lane"'
 export const endingOf = (row: SqlRow): Ending => ({
   seq: Number(row['seq']),
   id: String(row['id']),
   isIdKept: row['isIdKept'] === 1,
   follower: row['follower'] === null ? undefined : String(row['follower']),
   isFollower: row['needCount'] !== null,
+  priority: Number(row['priority']),
+  lane: laneNameOf(row),
 })
+
+/** The lane of a row; null when it has none. */
+export const laneNameOf = ({ lane }: SqlRow): string | null => (typeof lane === 'string' ? lane : null)
 
 /** The columns that make a `StoredTask`. */
 export const shownColumns = [
@@ -59,6 +67,9 @@ export const shownColumns = [
   'crashes',
   'isCancelled',
   'worker',
+  'lane',
+  'uniqueKey',
+  'uniqueFor',
   'errors',
   'progress',
   'result',
@@ -67,6 +78,9 @@ export const shownColumns = [
 ]
   .map(name => `"${name}"`)
   .join(', ')
+
+/** The columns that a claim is given, with what places it among the others. */
+export const claimedColumns = '"id", "priority", "attempt", "failures", "crashes", "envelope"'
 
 export function storedTask(row: SqlRow): StoredTask {
   const state = stateNames[Number(row['state'])] ?? 'waiting'
@@ -79,11 +93,13 @@ export function storedTask(row: SqlRow): StoredTask {
     failures: Number(row['failures']),
     crashes: Number(row['crashes']),
     isCancelled: row['isCancelled'] === 1,
+    ...(row['uniqueKey'] === null ? {} : { unique: { key: String(row['uniqueKey']), forMs: Number(row['uniqueFor']) } }),
     ...(state === 'active' ? { worker: String(row['worker'] ?? '') } : {}),
     ...(state === 'waiting' ? {} : { atMs: Number(row['at']) }),
     ...(state === 'held' ? { heldFor: Number(row['needCount']) } : {}),
     ...(row['progress'] === null ? {} : { progress: String(row['progress']) }),
     ...(row['result'] === null ? {} : { result: String(row['result']) }),
+    ...(row['lane'] === null ? {} : { lane: String(row['lane']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),
   }
 }

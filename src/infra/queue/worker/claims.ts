@@ -1,11 +1,12 @@
 import type { Clock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Claimed, Finish } from '../driver'
-import { readEnvelope } from '../envelope'
+import { faultOfEnvelope, readEnvelope } from '../envelope'
 import type { LiveClaim } from './beater'
 import { suspectCrashes, suspectsApartMax, type WorkerLimits } from './limits'
 import type { TaskMeters } from './meters'
 import { dead } from './outcome'
+import { fitPayload } from './payload'
 import { type Batch, newRun, type Run, type Skill } from './run'
 
 /** What this process can do with the tasks of a queue. */
@@ -68,14 +69,14 @@ export function sortClaimed(claimed: readonly Claimed[], nonce: string, sentAtMs
     const envelope = readEnvelope(each.envelope)
     const skill = envelope && skills.of(envelope.task)
     if (!envelope) {
-      refuse(each, skills.unknown, undefined, 'undecodable: what is stored is no task')
+      refuse(each, skills.unknown, undefined, `undecodable: ${faultOfEnvelope(each.envelope)}`)
     } else if (!skill) {
       refuse(each, skills.unknown, envelope.task, `unknown task: ${envelope.task} is handled by no module here`)
     } else {
       const { deadlineMs } = envelope.said
-      const misfit = skill.task.check(envelope.payload)
+      const misfit = fitPayload(skill, envelope)
       if (misfit !== undefined) {
-        refuse(each, skill.meters, envelope.task, `the payload does not fit the schema of its task: ${misfit}`)
+        refuse(each, skill.meters, envelope.task, misfit)
       } else if (deadlineMs !== undefined && deadlineMs <= nowMs) {
         refuse(each, skill.meters, envelope.task, 'deadline: it has passed before the task could start')
       } else {

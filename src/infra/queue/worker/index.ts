@@ -3,15 +3,20 @@ import { type Clock, systemClock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { TaskHandler, TaskMiddleware } from '@/core/queue/task'
+import type { PoolRule, QueueSlots } from '@/core/role'
 import type { Service } from '@/core/service'
-import type { QueueDriver } from '../driver'
+import { poolOf, weightOf } from '@/core/works'
+import type { ClaimLimits, QueueDriver } from '../driver'
+import { createSamples } from '../latency'
 import type { Skills } from './claims'
+import { showDepth } from './depth'
 import { createHeartbeats, type HeartbeatSource } from './heartbeats'
 import { heartbeatsStopMs, type WorkerLimits, workerLimits } from './limits'
 import { around } from './middleware'
 import { queueMeters, type QueueMeters } from './meters'
 import { createPool, type Pool } from './pool'
 import { startReaper } from './reaper'
+import { ownSlots, sharedSlots, type Slots } from './slots'
 
 export type { HeartbeatSource } from './heartbeats'
 
@@ -19,6 +24,8 @@ export interface WorkerOptions {
   driver: QueueDriver
   /** The queues that this process works, and how. */
   queues: Readonly<Record<string, WorkedQueue>>
+  /** Those of which queues have slots. */
+  pools?: Readonly<Record<string, PoolRule>>
   /** What is done with the tasks. One of another name becomes a dead letter. */
   handlers: readonly TaskHandler[]
   /** The same in all processes. */
@@ -33,9 +40,9 @@ export interface WorkerOptions {
   limits?: Partial<WorkerLimits>
 }
 
-export interface WorkedQueue {
-  /** How many of its tasks at a time. */
-  concurrency: number
+export type WorkedQueue = QueueSlots & {
+  /** What it may not exceed over all processes. */
+  claimLimits?: ClaimLimits
   /** Dead letters that are older are removed; never when absent. */
   keepDeadMs?: number
   /** Around each attempt, the first outermost. */
@@ -52,7 +59,7 @@ export const graceMsOf = (deadlineMs: number): number =>
  */
 export function createWorker(options: WorkerOptions): Service {
   const { driver, queues, handlers, leaseMs, graceMs, heartbeats: source, log, metrics } = options
-  const { clock = systemClock, random = Math.random, limits = {} } = options
+  const { pools: rules = {}, clock = systemClock, random = Math.random, limits = {} } = options
   const pools = new Map<string, Pool>()
   const gauges: (() => void)[] = []
   let stopReapers: (() => Promise<void>)[] = []
@@ -64,16 +71,19 @@ export function createWorker(options: WorkerOptions): Service {
     liveClaims: () => [...pools.values()].flatMap(pool => pool.liveClaims()),
   })
   const isSuspectRunning = () => [...pools.values()].some(pool => pool.hasSuspect)
-  const all = Object.entries(queues).map(([queue, { concurrency, keepDeadMs, middleware = [] }]) => {
+  const slotsOf = slotsOfQueues(queues, rules)
+  const all = Object.entries(queues).map(([queue, { keepDeadMs, claimLimits, middleware = [] }]) => {
     const meters = queueMeters(metrics, queue)
+    const samples = createSamples()
     const pool = createPool({
-      ...{ driver, queue, concurrency, leaseMs, heartbeats, meters, log, clock, random, isSuspectRunning },
+      ...{ driver, queue, claimLimits, leaseMs, heartbeats, meters, samples, log, clock, random, isSuspectRunning },
+      slots: slotsOf(queue),
       worker: `${hostname().slice(0, hostMaxChars)}:${process.pid}`,
       skills: skillsOf(handlers, meters, middleware),
       limits: { ...workerLimits, ...limits },
     })
     pools.set(queue, pool)
-    return { queue, pool, meters, keepDeadMs }
+    return { queue, pool, meters, samples, keepDeadMs }
   })
   const sumOf = (read: (pool: Pool) => number) => () => all.reduce((sum, { pool }) => sum + read(pool), 0)
 
@@ -97,11 +107,12 @@ export function createWorker(options: WorkerOptions): Service {
           sumOf(pool => pool.stuck),
         ),
       )
+      gauges.push(showDepth({ driver, queues: Object.keys(queues), metrics, random }))
       await heartbeats.start()
       if (stopping) return
       for (const { pool } of all) pool.start()
-      stopReapers = all.map(({ queue, pool, meters, keepDeadMs }) =>
-        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found: pool.wake }),
+      stopReapers = all.map(({ queue, pool, meters, samples, keepDeadMs }) =>
+        startReaper({ driver, queue, leaseMs, keepDeadMs, meters, samples, log, random, found: pool.wake }),
       )
     },
     stop() {
@@ -122,4 +133,20 @@ function skillsOf(handlers: readonly TaskHandler[], meters: QueueMeters, middlew
     }),
   )
   return { of: task => skills.get(task), unknown: meters.ofTask('unknown') }
+}
+
+/** The slots of each queue: its own, or the one set of its pool. */
+function slotsOfQueues(queues: WorkerOptions['queues'], rules: Readonly<Record<string, PoolRule>>): (queue: string) => Slots {
+  const shared = new Map<string, Slots>()
+  for (const [pool, rule] of Object.entries(rules)) {
+    const members = Object.entries(queues).filter(([, slots]) => poolOf(slots) === pool)
+    shared.set(pool, sharedSlots(rule, Object.fromEntries(members.map(([queue, slots]) => [queue, weightOf(slots)]))))
+  }
+  return queue => {
+    const slots = queues[queue]
+    if (slots && 'concurrency' in slots) return ownSlots(slots.concurrency)
+    const found = slots && shared.get(slots.pool)
+    if (!found) throw new Error(`the queue ${queue} has no slots`)
+    return found
+  }
 }

@@ -53,5 +53,8 @@ export const beatEveryMs = (leaseMs: number): number => leaseMs / 3
 export const beatAgainMs = (leaseMs: number): number => leaseMs / 20
 export const reapEveryMs = (leaseMs: number): number => Math.min(4000, leaseMs / 8)
 
+/** How full the queues are is looked at so often, for whoever asks for metrics. */
+export const depthEveryMs = 5000
+
 /** Up to a tenth more or less, so that processes that start together do not stay together. */
 export const jittered = (ms: number, random: () => number): number => ms * (0.9 + 0.2 * random())

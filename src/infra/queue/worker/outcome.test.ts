@@ -14,7 +14,7 @@ const run = () =>
     {
       queue: 'q',
       skill: { ...handle(numbered(), async () => {}), meters },
-      envelope: { task: 'number.count', payload: { n: 1 }, enqueuedAtMs: 0, headers: {}, said: {} },
+      envelope: { task: 'number.count', payload: { n: 1 }, isGroup: false, enqueuedAtMs: 0, headers: {}, said: {} },
       batch: { nonce: 'nonce', left: 1 },
       deadlineAtMs: Number.POSITIVE_INFINITY,
       leaseFromMs: 0,

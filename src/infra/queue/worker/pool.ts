@@ -1,38 +1,35 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@/core/clock'
-import { backoffMs } from '@/core/backoff'
 import { withDeadline } from '@/core/deadline'
 import type { Log } from '@/core/log'
 import {
   type Claim,
   type Claimed,
-  type Exchange,
+  type ClaimLimits,
   type ExchangeReply,
   exchangeMax,
   type Finish,
-  type FinishStatus,
-  isPassing,
   type QueueDriver,
   idsLoggedMax,
 } from '../driver'
+import type { Samples } from '../latency'
+import { beforeOf } from './before'
 import type { BeatNews, LiveClaim } from './beater'
+import { createCalls } from './calls'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
 import type { Heartbeats } from './heartbeats'
-import { awayMs, finishBatch, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
+import { finishBatch, leaseTrustMs, nothingPauseMs, exchangesMax, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Run } from './run'
 import { createReports } from './progress'
 import { createRuns } from './runs'
+import type { Slots } from './slots'
 
 /**
  * Works one queue: claims as many tasks as slots are free, runs them, says how they ended. Both go in one call where they can: how
  * attempts ended is kept until a claim goes out anyway, or `finishBatch` of them have, or for `flushMs`. Under load batches grow
  * by themselves, since whatever ends while a call is under way goes with the next.
- *
- * A call that got no answer is made again with the same arguments until it gets one, so nothing that ended is forgotten, and what
- * was claimed without our knowing it is found. One that was refused would be again: then each attempt is told of by itself, and the
- * one at fault is given up, whose lease then ends.
  */
 export interface Pool {
   /** Attempts whose handlers go on. */
@@ -51,8 +48,10 @@ export interface Pool {
 export interface PoolOptions {
   driver: QueueDriver
   queue: string
-  concurrency: number
+  slots: Slots
   worker: string
+  /** What the queue may not exceed over all processes. */
+  claimLimits?: ClaimLimits | undefined
   leaseMs: number
   skills: Skills
   heartbeats: Heartbeats
@@ -60,13 +59,15 @@ export interface PoolOptions {
   isSuspectRunning(): boolean
   limits: WorkerLimits
   meters: QueueMeters
+  samples: Samples
   log: Log
   clock: Clock
   random: () => number
 }
 
 export function createPool(options: PoolOptions): Pool {
-  const { driver, queue, concurrency, worker, leaseMs, skills, heartbeats, isSuspectRunning, limits, meters, log, clock, random } = options
+  const { driver, queue, slots, worker, claimLimits, leaseMs, skills, heartbeats, isSuspectRunning } = options
+  const { limits, meters, samples, log, clock, random } = options
   /** How attempts have ended, and nobody has been told. */
   let untold: Finish[] = []
   let exchanges = 0
@@ -75,12 +76,12 @@ export function createPool(options: PoolOptions): Pool {
   /** Finishes under way. */
   let telling = 0
   let mayHaveWork = true
+  /** The last claim got all that it asked for. */
+  let isDeep = false
+  let isPassingOn = false
   let mustTell = false
   let isPumpDue = false
-  let isAway = false
-  let isClaimRefused = false
   let isStopping = false
-  let isGivenUp = false
   let unwatch = () => {}
   let lookTimer: ReturnType<typeof setTimeout> | undefined
   let tellTimer: ReturnType<typeof setTimeout> | undefined
@@ -88,15 +89,29 @@ export function createPool(options: PoolOptions): Pool {
 
   const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, log, clock, random, reports },
+    ...{ leaseMs, limits, meters, samples, log, clock, random, reports, before: beforeOf({ driver, queue, random }) },
     tell,
-    freed: pumpSoon,
+    freed,
     batchOver: heartbeats.over,
+  })
+  const calls = createCalls({ driver, queue, meters, log, random, wentAway: () => seat.freed() })
+  const seat = slots.seat(queue, {
+    // While the queue is away, others of a pool take what its claims wait for.
+    taken: () => runs.size + (calls.isAway && seat.isShared ? 0 : claiming),
+    isHungry: () => !isStopping && !calls.isAway && (mayHaveWork || claiming > 0) && leftOfMax() > 0,
+    offer: pumpSoon,
   })
 
   function tell(finish: Finish): void {
     untold.push(finish)
+    // What has ended may let another start, of the same lane or under the same number: claimed with the word that it has.
+    if (claimLimits) mayHaveWork = true
+    freed()
+  }
+
+  function freed(): void {
     pumpSoon()
+    seat.freed()
   }
 
   /** After all that ends now has ended. */
@@ -104,6 +119,12 @@ export function createPool(options: PoolOptions): Pool {
     if (isPumpDue) return
     isPumpDue = true
     setImmediate(pump)
+  }
+
+  /** How many more may run here, were there no other process: asking for more would keep slots from others. */
+  function leftOfMax(): number {
+    const max = claimLimits?.concurrency
+    return max === undefined ? Number.POSITIVE_INFINITY : max - (runs.size - runs.stuck) - claiming
   }
 
   function pump(): void {
@@ -124,8 +145,9 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function claimable(): number {
-    if (isStopping || !mayHaveWork) return 0
-    return Math.min(concurrency - runs.size - claiming, exchangeMax)
+    // Who waits for an answer has more work as well, and would come off worse among others if it asked for one claim at a time.
+    if (isStopping || isPassingOn || !(mayHaveWork || (isDeep && seat.isContended()))) return 0
+    return Math.min(seat.free(), leftOfMax(), exchangeMax)
   }
 
   async function exchange(count: number): Promise<void> {
@@ -134,76 +156,37 @@ export function createPool(options: PoolOptions): Pool {
     mustTell = untold.length > 0
     clearTimeout(tellTimer)
     tellTimer = undefined
-    const claim: Claim | undefined = count > 0 ? { worker, nonce: newNonce(), count, leaseMs } : undefined
-    if (claim) mayHaveWork = false
+    const claim: Claim | undefined = count > 0 ? claimOf(count) : undefined
     exchanges++
     claiming += count
     telling += finish.length
     // Of the first try: the lease began then, whichever of them is answered.
     const sentAtMs = performance.now()
-    const reply = await untilAnswered({ ...(finish.length > 0 && { finish }), ...(claim && { claim }) })
+    const reply = await calls.untilAnswered({ ...(finish.length > 0 && { finish }), ...(claim && { claim }) })
     exchanges--
     claiming -= count
     if (reply) telling -= finish.length
     if (reply) {
       lookAgain(reply, count)
+      if (claim && reply.claimed.length < count) seat.unused(count - reply.claimed.length)
       if (finish.length > 0) noteStale(finish, reply)
       if (claim) take(reply.claimed, claim.nonce, sentAtMs)
     }
     pump()
   }
 
-  /** @returns undefined when nobody waits for it any more */
-  async function untilAnswered(exchange: Exchange): Promise<ExchangeReply | undefined> {
-    for (let failures = 0; !isGivenUp; failures++) {
-      try {
-        const reply = await driver.exchange(queue, exchange)
-        if (isAway) log.info('the queue is back', { queue })
-        isAway = false
-        if (exchange.claim) isClaimRefused = false
-        return reply
-      } catch (thrown) {
-        if (!isPassing(thrown)) return refused(exchange, thrown)
-        meters.away.add()
-        if (!isAway) log.warn('the queue does not answer; it is asked again', { queue, err: thrown })
-        isAway = true
-        if (!isGivenUp) await Bun.sleep(backoffMs(awayMs, failures, random))
-      }
-    }
-    return undefined
-  }
-
-  async function refused({ finish = [], claim }: Exchange, err: unknown): Promise<ExchangeReply | undefined> {
-    const [first] = finish
-    if (finish.length > 1 || (first && claim)) return oneByOne(finish, claim)
-    meters.refused.add()
-    if (first) {
-      const { id, attempt, outcome } = first
-      log.error('the queue refuses to be told how an attempt ended: its lease ends, and it is made again', {
-        ...{ queue, id, attempt, outcome, err },
-      })
-      return { finished: ['gone'], claimed: [] }
-    }
-    if (!isClaimRefused) log.error('the queue refuses to give tasks; it is asked again now and then', { queue, err })
-    isClaimRefused = true
-    return { finished: [], claimed: [] }
-  }
-
-  async function oneByOne(finish: readonly Finish[], claim: Claim | undefined): Promise<ExchangeReply | undefined> {
-    const finished: FinishStatus[] = []
-    for (const each of finish) {
-      const reply = await untilAnswered({ finish: [each] })
-      if (!reply) return undefined
-      finished.push(...reply.finished)
-    }
-    const reply = claim ? await untilAnswered({ claim }) : { claimed: [], nextDueMs: 0 }
-    return reply && { ...reply, finished }
+  function claimOf(count: number): Claim {
+    mayHaveWork = false
+    seat.claims(count)
+    const claim = { worker, nonce: newNonce(), count, leaseMs }
+    return claimLimits ? { ...claim, limits: claimLimits } : claim
   }
 
   /** When to claim next. Who got all that was asked for asks again with the first free slot, since drivers do not wake whoever is full. */
   function lookAgain({ nextDueMs, claimed }: ExchangeReply, asked: number): void {
     if (isStopping) return
     const isFull = asked > 0 && claimed.length === asked
+    if (asked > 0) isDeep = isFull
     if (isFull || (nextDueMs === 0 && (asked === 0 || claimed.length > 0))) {
       mayHaveWork = true
       return
@@ -229,11 +212,14 @@ export function createPool(options: PoolOptions): Pool {
     if (claimed.length === 0) return
     // An answer that took so long, or was not read for so long, brings tasks that may be somebody else's at any moment.
     const isTooLate = performance.now() > sentAtMs + leaseTrustMs(leaseMs)
-    if (isStopping || isTooLate) {
-      for (const { id, attempt } of claimed.toReversed()) untold.push({ id, attempt, nonce, outcome: 'release' })
-      return
+    // While it was away, others of its pool may have taken the slots that it had claimed for.
+    const room = isStopping || isTooLate ? 0 : seat.isShared ? seat.room() : claimed.length
+    if (room < claimed.length) {
+      for (const { id, attempt } of claimed.slice(room).toReversed()) untold.push({ id, attempt, nonce, outcome: 'release' })
+      if (room === 0) return
     }
-    const { runs: ready, finishes } = sortClaimed(claimed, nonce, sentAtMs, {
+    const taken = room < claimed.length ? claimed.slice(0, room) : claimed
+    const { runs: ready, finishes } = sortClaimed(taken, nonce, sentAtMs, {
       ...{ queue, skills, limits, log, clock, isSuspectRunning, random },
       isRunning: runs.isRunning,
     })
@@ -246,6 +232,15 @@ export function createPool(options: PoolOptions): Pool {
   function wake(): void {
     if (isStopping) return
     mayHaveWork = true
+    pump()
+    if (seat.isShared && mayHaveWork && !isPassingOn && seat.room() === 0) void passOn()
+  }
+
+  /** Other queues have all slots: the word that there is work is for another process. Who claims nothing and gets it is as busy as can be. */
+  async function passOn(): Promise<void> {
+    isPassingOn = true
+    await calls.untilAnswered({ claim: { worker, nonce: newNonce(), count: 0, leaseMs } })
+    isPassingOn = false
     pump()
   }
 
@@ -277,6 +272,7 @@ export function createPool(options: PoolOptions): Pool {
     },
     async stop(graceMs) {
       isStopping = true
+      seat.freed()
       unwatch()
       clearTimeout(lookTimer)
       pump()
@@ -291,7 +287,7 @@ export function createPool(options: PoolOptions): Pool {
           pump()
         }),
       )
-      isGivenUp = true
+      calls.giveUp()
       runs.close()
       reports.close()
       clearTimeout(tellTimer)

@@ -1,5 +1,6 @@
 import type { Log } from '@/core/log'
 import { idsLoggedMax, type QueueDriver, type ReapReply } from '../driver'
+import type { Samples } from '../latency'
 import { crashesMax, jittered, reapEveryMs } from './limits'
 import type { QueueMeters } from './meters'
 
@@ -10,6 +11,8 @@ export interface ReaperOptions {
   /** Dead letters that are older are removed; never when absent. */
   keepDeadMs?: number | undefined
   meters: QueueMeters
+  /** What is handed in with each call. */
+  samples: Samples
   log: Log
   random: () => number
   /** Tasks wait again. */
@@ -22,7 +25,17 @@ export interface ReaperOptions {
  * And checks the queue when it is told that this is due, a step at a time, with twice as much time for others between.
  * @returns what ends it; resolves when no call is under way
  */
-export function startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, random, found }: ReaperOptions): () => Promise<void> {
+export function startReaper({
+  driver,
+  queue,
+  leaseMs,
+  keepDeadMs,
+  meters,
+  samples,
+  log,
+  random,
+  found,
+}: ReaperOptions): () => Promise<void> {
   const rule = { leaseMs, crashesMax, ...(keepDeadMs !== undefined && { keepDeadMs }) }
   let isStopped = false
   let isAway = false
@@ -39,7 +52,7 @@ export function startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, r
   async function reapAll(): Promise<void> {
     try {
       while (!isStopped) {
-        const { again, poisoned, expired, more, isCheckDue } = await driver.reap(queue, rule)
+        const { again, poisoned, expired, more, isCheckDue } = await reapOnce()
         isAway = false
         say(again, poisoned)
         if (expired) sayExpired(expired)
@@ -50,6 +63,18 @@ export function startReaper({ driver, queue, leaseMs, keepDeadMs, meters, log, r
       // Comes by itself again; the claims say loudly enough that the queue is away.
       if (!isAway) log.warn('tasks of workers that are gone cannot be taken back', { queue, err: thrown })
       isAway = true
+    }
+  }
+
+  async function reapOnce(): Promise<ReapReply> {
+    const seen = samples.take()
+    if (!seen) return driver.reap(queue, rule)
+    try {
+      return await driver.reap(queue, { ...rule, seen })
+    } catch (thrown) {
+      // It may have been noted, and is twice then: better than not at all.
+      samples.giveBack(seen)
+      throw thrown
     }
   }
 

@@ -2,11 +2,13 @@ import type { Clock } from '@/core/clock'
 import type { Log } from '@/core/log'
 import { type AbortReason, TaskAborted } from '@/core/queue/task'
 import type { Finish, Held } from '../driver'
+import { readyMsOf } from '../envelope'
+import type { Samples } from '../latency'
 import { leaseTrustMs, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Reports } from './progress'
 import { type Ended, failed, returned } from './outcome'
-import { abort, callHandler, logFields, type Run } from './run'
+import { abort, callHandler, type ContextTools, logFields, type Run } from './run'
 
 /**
  * The attempts of one queue that run in this process, each in one slot, and what ends them before their handlers do.
@@ -51,10 +53,12 @@ export interface RunsOptions {
   leaseMs: number
   limits: WorkerLimits
   meters: QueueMeters
+  samples: Samples
   log: Log
   clock: Clock
   random: () => number
   reports: Reports
+  before: ContextTools['before']
   /** Takes what the queue is to be told. */
   tell(finish: Finish): void
   /** A slot is free, though nothing is to be told. */
@@ -68,11 +72,12 @@ const isAnythingLeft = (finish: Finish) => (finish.outcome === 'done' ? Boolean(
 /** Messages of the heartbeats that came while this thread was blocked are read within this, before a lease is given up for lost. */
 const doubtMs = 20
 
-export function createRuns({ leaseMs, limits, meters, log, clock, random, reports, tell, freed, batchOver }: RunsOptions): Runs {
+export function createRuns(options: RunsOptions): Runs {
+  const { leaseMs, limits, meters, samples, log, clock, random, reports, before, tell, freed, batchOver } = options
   const running = new Map<string, Run>()
   const trustMs = leaseTrustMs(leaseMs)
   const isDebug = log.enabled('debug')
-  const tools = { log, reports }
+  const tools = { log, reports, before }
   let stuck = 0
   let settling: (() => void)[] = []
   // One timer for all: when it rings everybody is looked at, which is seldom. A timer for each would cost more than a short task.
@@ -145,6 +150,7 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, report
     const { meters: own } = run.skill
     own.ended[finish.outcome].add()
     own.seconds.observe((nowMs - run.startedAtMs) / 1000)
+    samples.ran(nowMs - run.startedAtMs)
     const fields = () => ({ ...logFields(run), durationMs: Math.round(nowMs - run.startedAtMs), reason: run.abortedFor })
     // What was thrown says all that the text does, and where.
     const why = err === undefined && 'error' in finish ? { error: finish.error } : { err }
@@ -202,7 +208,11 @@ export function createRuns({ leaseMs, limits, meters, log, clock, random, report
       run.limitAtMs = Math.min(run.startedAtMs + run.timeoutMs, run.deadlineAtMs)
       run.isAtDeadline = run.limitAtMs === run.deadlineAtMs
       ringAt(nextAtMs(run))
-      if (run.attempt === 1) run.skill.meters.waitSeconds.observe(Math.max(0, clock.nowMs() - run.envelope.enqueuedAtMs) / 1000)
+      if (run.attempt === 1) {
+        const nowMs = clock.nowMs()
+        run.skill.meters.waitSeconds.observe(Math.max(0, nowMs - run.envelope.enqueuedAtMs) / 1000)
+        samples.waited(nowMs - readyMsOf(run.envelope))
+      }
       callHandler(run, tools).then(
         result => over(run, returned(run, result, random)),
         thrown => over(run, failed(run, thrown, random)),

@@ -1,16 +1,13 @@
-import { type Clock, toTimestamp } from '@/core/clock'
+import type { Clock } from '@/core/clock'
 import { queueErrors } from '@/core/queue/queue'
 import {
   type Claim,
   type Claimed,
   type EnqueueReply,
-  errorsMax,
   type Exchange,
   type Finish,
   type FinishStatus,
-  type Held,
-  keptError,
-  keptIdMs,
+  type Letter,
   type NewTask,
   operateMax,
   poisonError,
@@ -18,24 +15,29 @@ import {
   type ReapRule,
   reapMax,
 } from '@/infra/queue/driver'
-import { drop, type Mark, modelRelations } from './model-held'
-import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
+import { collect } from './model-group'
+import { drop, type Mark } from './model-held'
+import { noteHistory, snapshots } from './model-history'
+import { keep, over, peek, report, watchEnds } from './model-kept'
+import { movesOf } from './model-moves'
 import {
   beat,
   claimedOf,
   inOrder,
   isHolder,
   isSame,
+  keepError,
   leaveLine,
   type ModelQueue,
   type ModelTask,
   newQueue,
-  nextDue,
+  newTaskOf,
   page,
   statsOf,
   storedOf,
   wake,
 } from './model-state'
+import { mayStartAny, nextDue, takeTurns } from './model-turns'
 
 /**
  * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
@@ -46,13 +48,15 @@ export interface ModelStore {
   open(): QueueDriver
   /** What there is of a queue besides counters and remembered ids: tasks and unique keys. */
   leftovers(queue: string): string[]
+  /** What the next claim is to take, since a driver did. That claim throws when it may not. */
+  follow(queue: string, ids: readonly string[]): void
 }
 
 const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
-  const relations = modelRelations(clock, { release: start, endCancelled })
+  const { relations, start, wait, schedule, bury, endCancelled, end, forget, holderOf, takeKey } = movesOf(clock)
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -60,44 +64,46 @@ export function modelStore(clock: Clock): ModelStore {
     return found
   }
 
-  function enqueue(queue: ModelQueue, tasks: readonly NewTask[]): EnqueueReply[] {
-    return tasks.map(task => enqueueOne(queue, task))
+  function enqueue(queue: ModelQueue, tasks: readonly NewTask[], backlogMax = Number.POSITIVE_INFINITY): EnqueueReply[] {
+    const backlog = [...queue.tasks.values()].filter(({ state }) => state === 'waiting' || state === 'scheduled' || state === 'held')
+    const named = new Set<string>()
+    return tasks.map(task => {
+      // It is known though it was cancelled at once.
+      if (named.has(task.id)) return { id: task.id, status: 'duplicate' }
+      const reply = enqueueOne(queue, task, backlog.length >= backlogMax)
+      if (reply.status === 'enqueued') named.add(task.id)
+      return reply
+    })
   }
 
-  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
-    const { id, isIdKept, priority, delayMs, unique, follower, after, envelope } = said
+  function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
+    const { id, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
-    const other = takeKey(queue, id, unique)
+    const other = unique && !group ? holderOf(queue, unique.key) : undefined
     if (other !== undefined) return { id: other, status: 'unique' }
-    const task: ModelTask = {
-      ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
-      ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
-    }
-    queue.tasks.set(id, task)
-    queue.total.enqueued++
-    if (after) relations.arrived(queue, task, after)
-    else start(queue, task)
+    if (isFull) return { id, status: 'full' }
+    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
+    takeKey(queue, id, unique)
+    add(queue, said)
     return { id, status: 'enqueued' }
   }
 
-  function start(queue: ModelQueue, task: ModelTask) {
-    if (task.delayMs > 0) schedule(task, task.delayMs)
-    else wait(queue, task, 'tail')
-  }
-
-  /** @returns the id of the task that has the key, when that is another */
-  function takeKey(queue: ModelQueue, id: string, unique: NewTask['unique']): string | undefined {
-    const other = unique && queue.keys.get(unique.key)
-    if (other && other.untilMs > clock.nowMs()) return other.id
-    if (unique) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
-    return undefined
+  function add(queue: ModelQueue, said: NewTask): ModelTask {
+    const task = newTaskOf(said, clock.nowMs())
+    queue.tasks.set(task.id, task)
+    queue.total.enqueued++
+    if (task.after) relations.arrived(queue, task, task.after)
+    else start(queue, task)
+    return task
   }
 
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
+    // Who is held back by a limit may go on.
+    if (finished.includes('ok')) wake(queue)
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue, clock.nowMs())
+    const nextDueMs = nextDue(queue, claim?.limits, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -128,21 +134,21 @@ export function modelStore(clock: Clock): ModelStore {
       task.failures++
       queue.total.failed++
     }
-    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error)
+    if (said.outcome === 'retry' || said.outcome === 'dead') keepError(task, said.error, clock.nowMs())
     if (said.outcome === 'dead') bury(queue, task)
     return 'ok'
   }
 
-  function take(queue: ModelQueue, { nonce, count, worker, leaseMs }: Claim): Claimed[] {
+  function take(queue: ModelQueue, claim: Claim): Claimed[] {
+    const { nonce } = claim
+    const { given } = queue
+    queue.given = undefined
     const before = queue.claims.get(nonce)
     if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
     const nowMs = clock.nowMs()
-    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
-    const taken = inOrder(queue, 'waiting').slice(0, count)
-    for (const task of taken) {
-      leaveLine(queue, task)
-      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce })
-    }
+    if (mayStartAny(queue, claim.limits, nowMs))
+      for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
+    const taken = takeTurns(queue, claim, nowMs, given)
     if (taken.length > 0)
       queue.claims.set(
         nonce,
@@ -151,8 +157,9 @@ export function modelStore(clock: Clock): ModelStore {
     return taken.flatMap(task => claimedOf(task, nonce))
   }
 
-  function reap(queue: ModelQueue, { crashesMax, keepDeadMs }: ReapRule) {
+  function reap(queue: ModelQueue, { crashesMax, keepDeadMs, seen }: ReapRule) {
     const nowMs = clock.nowMs()
+    noteHistory(queue, nowMs, seen)
     const { done, dead } = over(queue, keepDeadMs, nowMs)
     for (const task of done) drop(queue, task)
     for (const task of dead) end(queue, task, { outcome: 'cancelled' })
@@ -167,7 +174,7 @@ export function modelStore(clock: Clock): ModelStore {
       task.crashes++
       queue.total.crashed++
       if (task.crashes > crashesMax) {
-        keepError(task, poisonError(task.crashes))
+        keepError(task, poisonError(task.crashes), nowMs)
         bury(queue, task)
         poisoned.push(task.id)
       } else {
@@ -176,6 +183,7 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
+    if (late.length > 0) wake(queue)
     return {
       ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
       ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
@@ -215,47 +223,16 @@ export function modelStore(clock: Clock): ModelStore {
     return 'removed'
   }
 
-  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
-    const line = queue.lines[task.priority] as string[]
-    if (place === 'head') line.unshift(task.id)
-    else line.push(task.id)
-    Object.assign(task, { state: 'waiting', atMs: sinceMs })
-    wake(queue)
-  }
-
-  function schedule(task: ModelTask, delayMs: number) {
-    Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  function keepError(task: ModelTask, message: string) {
-    const error = { at: toTimestamp(clock.nowMs()), attempt: task.attempt, message: keptError(message) }
-    task.errors = [...task.errors, error].slice(-errorsMax)
-  }
-
-  /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
-  function bury(queue: ModelQueue, task: ModelTask) {
-    Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
-    queue.total.dead++
-    forget(queue, task)
-    tellEnd(queue, task)
-    relations.tell(queue, task, { outcome: 'dead' })
-  }
-
-  function endCancelled(queue: ModelQueue, task: ModelTask) {
-    queue.total.cancelled++
-    end(queue, task, { outcome: 'cancelled' })
-  }
-
-  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
+  function buryResting(queue: ModelQueue, { id, error }: Letter) {
+    const task = queue.tasks.get(id)
+    if (!task) return 'absent'
+    if (task.state === 'active') return 'active'
+    if (task.follower || task.after || task.state === 'done') return 'unfit'
+    if (task.state === 'dead') return 'dead'
+    keepError(task, error, clock.nowMs())
     leaveLine(queue, task)
-    drop(queue, task)
-    forget(queue, task)
-    relations.tell(queue, task, how)
-  }
-
-  function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
-    if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
-    if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
+    bury(queue, task)
+    return 'buried'
   }
 
   function open(): QueueDriver {
@@ -265,15 +242,15 @@ export function modelStore(clock: Clock): ModelStore {
       if (isClosed) throw queueErrors.QueueUnavailable()
       return work(queueOf(name))
     }
-    const onEach = <T>(name: string, ids: readonly string[], work: (queue: ModelQueue, id: string) => T): Promise<T[]> =>
+    const onEach = <S, T>(name: string, subjects: readonly S[], work: (queue: ModelQueue, subject: S) => T): Promise<T[]> =>
       on(name, queue => {
-        if (ids.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${ids.length}`)
-        return ids.map(id => work(queue, id))
+        if (subjects.length > operateMax) throw new Error(`at most ${operateMax} at a time, not ${subjects.length}`)
+        return subjects.map(subject => work(queue, subject))
       })
     return {
-      async enqueue(name, tasks, { tx } = {}) {
+      async enqueue(name, tasks, { tx, backlogMax } = {}) {
         if (tx) throw new Error('the model is in no database')
-        return on(name, queue => enqueue(queue, tasks))
+        return on(name, queue => enqueue(queue, tasks, backlogMax))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
       beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
@@ -281,8 +258,10 @@ export function modelStore(clock: Clock): ModelStore {
       cancel: (name, ids) => onEach(name, ids, cancel),
       retry: (name, ids) => onEach(name, ids, retry),
       remove: (name, ids) => onEach(name, ids, remove),
+      bury: (name, letters) => onEach(name, letters, buryResting),
       show: (name, id) => on(name, queue => storedOf(queue, queue.tasks.get(id))),
-      list: (name, state, count, cursor = '0') => on(name, queue => page(queue, state, count, Number(cursor))),
+      list: (name, state, count, cursor) => on(name, queue => page(queue, state, count, cursor)),
+      history: name => on(name, ({ history }) => snapshots(history, clock.nowMs())),
       stats: name => on(name, queue => statsOf(queue, clock.nowMs())),
       fsck: name => on(name, () => ({ findings: [] })),
       report: (name, reports) => on(name, queue => report(queue, reports)),
@@ -293,8 +272,8 @@ export function modelStore(clock: Clock): ModelStore {
         mine.push(end)
         return end
       },
-      pause: async () => notYet(),
-      resume: async () => notYet(),
+      pause: name => on(name, queue => setPaused(queue, true)),
+      resume: name => on(name, queue => setPaused(queue, false)),
       watch(name, listener) {
         const { listeners } = queueOf(name)
         listeners.add(listener)
@@ -309,9 +288,16 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  return { open, leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()] }
+  return {
+    open,
+    follow(name, ids) {
+      queueOf(name).given = ids
+    },
+    leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()],
+  }
 }
 
-const notYet = (): never => {
-  throw new Error('not built yet')
+function setPaused(queue: ModelQueue, isPaused: boolean): void {
+  queue.isPaused = isPaused
+  if (!isPaused) wake(queue)
 }

@@ -28,6 +28,8 @@ interface Filled {
   retried: string[]
   active: string[]
   dead: string[]
+  /** And kept. */
+  done: string[]
   unique: string[]
   kept: string[]
   uniqueKey: string
@@ -44,7 +46,14 @@ const damages: Damage[] = [
   { kind: 'own', keys: () => ['own'] },
   { kind: 'act and own', keys: () => ['act', 'own'] },
   { kind: 'dead', keys: () => ['dead'] },
-  { kind: 'e:', keys: filled => every('e', [...all(filled), ...filled.dead]), lost: filled => [...all(filled), ...filled.dead] },
+  { kind: 'done', keys: () => ['done'] },
+  { kind: 'r:', keys: ({ done }) => every('r', done) },
+  { kind: 'v:', keys: filled => every('v', [...filled.active, ...filled.done]) },
+  {
+    kind: 'e:',
+    keys: filled => every('e', [...all(filled), ...filled.dead, ...filled.done]),
+    lost: filled => [...all(filled), ...filled.dead, ...filled.done],
+  },
   { kind: 'e: of some', keys: ({ waiting }) => every('e', waiting.slice(1, 3)), lost: ({ waiting }) => waiting.slice(1, 3) },
   { kind: 's:', keys: filled => every('s', [...all(filled), ...filled.dead]) },
   { kind: 's: and dead', keys: filled => ['dead', ...every('s', filled.dead)], livesAgain: ({ dead }) => dead },
@@ -53,6 +62,7 @@ const damages: Damage[] = [
   { kind: 'd:', keys: ({ kept }) => every('d', kept) },
   { kind: 'm', keys: () => ['m'] },
   { kind: 'w', keys: () => ['w'] },
+  { kind: 'hist', keys: () => ['hist'] },
   { kind: 'cl:', keys: ({ nonces }) => every('cl', nonces) },
 ]
 
@@ -100,9 +110,11 @@ async function suffer(place: RedisPlace, worker: LocalWorker, { kind, keys, lost
   const deadIds = new Set((await driver.list(queue, 'dead', 1000)).tasks.map(({ id }) => id))
   const stillDead = filled.dead.filter(id => !lostIds.has(id) && !livesAgain?.(filled).includes(id))
   expect([kind, ...[...deadIds].toSorted()]).toEqual([kind, ...stillDead.toSorted()])
+  const stillDone = filled.done.filter(id => !lostIds.has(id))
+  expect([kind, ...(await driver.list(queue, 'done', 1000)).tasks.map(({ id }) => id).toSorted()]).toEqual([kind, ...stillDone.toSorted()])
   await fsck(driver, queue, { fix: true, leaseMs })
   expect([kind, await fsck(driver, queue, { fix: false, leaseMs })]).toEqual([kind, []])
-  for (const id of stillDead) expect(await driver.remove(queue, [id])).toEqual(['removed'])
+  for (const id of [...stillDead, ...stillDone]) expect(await driver.remove(queue, [id])).toEqual(['removed'])
   expect([kind, await place.leftovers(queue)]).toEqual([kind, []])
   return `${kind} ${found.length} found`
 }
@@ -130,16 +142,27 @@ async function fill(scene: QueueScene, driver: QueueDriver): Promise<Filled> {
   await end(await take(2, 60_000), { outcome: 'done' })
   const dead = await put({}, 2)
   await end(await take(2, 60_000), { outcome: 'dead', error: 'never', isFailure: true })
+  const done = await put({}, 2)
+  const ended = await take(2, 60_000)
+  await driver.report(
+    queue,
+    ended.map(each => ({ ...each, progress: '{}' })),
+  )
+  await end(ended, { outcome: 'done', keepForMs: 600_000, result: '1' })
   const retried = await put({}, 2)
   await end(await take(2, 60_000), { outcome: 'retry', delayMs: 500, error: 'not yet' })
   const active = await put({}, 2)
-  await take(2, leaseMs)
+  const running = await take(2, leaseMs)
+  await driver.report(
+    queue,
+    running.map(each => ({ ...each, progress: '{}' })),
+  )
   const unique = await put({ unique: { key: uniqueKey, forMs: 60_000 } }, 1)
   const scheduled = await put({ delayMs: 500 }, 2)
   const waiting = [...(await put()), ...(await put({ priority: 0 }, 2)), ...(await put({ priority: 9 }, 2))]
   // A reaper that was there before knows the server.
   await driver.reap(queue, { leaseMs, crashesMax: 3 })
-  return { waiting, scheduled, retried, active, dead, unique, kept, uniqueKey, nonces }
+  return { waiting, scheduled, retried, active, dead, done, unique, kept, uniqueKey, nonces }
 }
 
 interface LocalWorker {

@@ -20,7 +20,7 @@ export interface RedisPlace extends Place, AsyncDisposable {
   folder: string
   prefix: string
   keyOf(queue: string, suffix: string): string
-  /** Of a queue all that is not remembered: its keys without its counters, the ids that are kept, and what expires within minutes: of calls and of checks. */
+  /** Of a queue all that is not remembered: its keys without its counters, the ids that are kept, and what expires within minutes: of calls, of checks and of groups. */
   leftovers(queue: string): Promise<string[]>
   /** Ids that are remembered. */
   kept(queue: string): Promise<string[]>
@@ -63,7 +63,8 @@ export async function openRedisPlace({ options = [], env = {}, timeoutMs = 2000 
       BINGO_QUEUE_TIMEOUT_MS: String(timeoutMs),
       BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
     },
-    leftovers: async queue => (await suffixes(queue)).filter(suffix => suffix !== 'm' && !/^(d|cl|f):/.test(suffix)).toSorted(),
+    leftovers: async queue =>
+      (await suffixes(queue)).filter(suffix => !['m', 'hist'].includes(suffix) && !/^(d|cl|f|g):/.test(suffix)).toSorted(),
     kept: async queue => (await suffixes(queue)).filter(suffix => suffix.startsWith('d:')).map(suffix => suffix.slice(2)),
     async killAndStart() {
       await server.kill()

@@ -58,7 +58,7 @@ export interface SceneOptions {
   leaseMs?: number
   queue?: string
 }
-export type WorkerOver = Partial<Pick<WorkerProcessOptions, 'concurrency' | 'clockOffsetMs' | 'beatsWithHandlers'>> & {
+export type WorkerOver = Partial<Pick<WorkerProcessOptions, 'concurrency' | 'claimLimits' | 'clockOffsetMs' | 'beatsWithHandlers'>> & {
   env?: Record<string, string>
   limits?: Partial<WorkerLimits>
 }
@@ -81,10 +81,11 @@ export function openQueueScene(place: Place, { leaseMs = 3000, queue = `q${scene
   const ended = (worker: WorkerProcess) => void (workers.includes(worker) && workers.splice(workers.indexOf(worker), 1))
 
   async function work(over: WorkerOver = {}): Promise<WorkerProcess> {
-    const { env = {}, concurrency = 8, clockOffsetMs = 0, limits = {}, beatsWithHandlers = false } = over
+    const { env = {}, concurrency = 8, claimLimits, clockOffsetMs = 0, limits = {}, beatsWithHandlers = false } = over
     const options: WorkerProcessOptions = {
       env: { BINGO_QUEUE_LEASE_MS: String(leaseMs), ...place.env, ...timeoutWithin(place.env, leaseMs), ...env },
       ...{ queue, concurrency, ledger: path, clockOffsetMs, limits, beatsWithHandlers },
+      ...(claimLimits && { claimLimits }),
     }
     const child = Bun.spawn([process.execPath, `${import.meta.dir}/worker-process.ts`], {
       env: { ...process.env, ...shiftedClock(clockOffsetMs), [workerVariable]: JSON.stringify(options) },

@@ -1,8 +1,9 @@
-import { defineTask, handle, type TaskContext, type TaskHandler } from '@/core/queue/task'
+import { defineTask, handle, handleGroup, type TaskContext, type TaskHandler } from '@/core/queue/task'
 import { Type } from '@/core/schema'
 import { giveUp } from '@/core/queue/task'
 import type { LedgerWriter } from './ledger'
 
+const groupMs = 100
 const ms = Type.Integer({ minimum: 0 })
 const defaults = { maxRetries: 3, backoff: { minMs: 20, maxMs: 200, factor: 2 } }
 const define = <P extends Parameters<typeof Type.Object>[0]>(name: string, payload: P) =>
@@ -22,6 +23,11 @@ export const faultTasks = {
   fail: define('fault.fail', { times: Type.Integer({ minimum: 0 }) }),
   /** Gives up. */
   quit: define('fault.quit', {}),
+  /** Collects numbers, and takes some milliseconds for each group. */
+  collect: defineTask('fault.collect', Type.Object({ n: Type.Integer() }), {
+    ...defaults,
+    group: { countMax: 20, delayMs: 30, delayMaxMs: 200 },
+  }),
 }
 export type FaultTaskName = keyof typeof faultTasks
 
@@ -47,6 +53,13 @@ export function faultHandlers(ledger: LedgerWriter): TaskHandler[] {
     handle(faultTasks.fail, ({ times }, context) =>
       noted(context, async () => {
         if (context.attempt <= times) throw new Error(`attempt ${context.attempt} of ${context.id} fails`)
+      }),
+    ),
+    handleGroup(faultTasks.collect, (payloads, context) =>
+      noted(context, async () => {
+        await sleep(groupMs, context.signal)
+        // The word is the group in which each was.
+        for (const { n } of payloads) ledger.note('end', `payload-${n}`, context.attempt, context.id)
       }),
     ),
     handle(faultTasks.quit, (_, context) => noted(context, async () => giveUp('it can never be done'))),

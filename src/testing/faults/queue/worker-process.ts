@@ -1,6 +1,6 @@
 import { loadConfig } from '@/core/config/load'
 import type { Log, LogLevel } from '@/core/log'
-import type { QueueDriver } from '@/infra/queue/driver'
+import type { ClaimLimits, QueueDriver } from '@/infra/queue/driver'
 import { createMetrics } from '@/infra/metrics'
 import { createWorker, graceMsOf } from '@/infra/queue/worker'
 import type { WorkerLimits } from '@/infra/queue/worker/limits'
@@ -14,6 +14,8 @@ export interface WorkerProcessOptions {
   env: Record<string, string>
   queue: string
   concurrency: number
+  /** What the queue may not exceed over all processes. */
+  claimLimits?: ClaimLimits
   ledger: string
   /** How far its clock is ahead of the machine's. */
   clockOffsetMs: number
@@ -29,7 +31,7 @@ export const startedWord = 'started'
 if (import.meta.main) await main(JSON.parse(process.env[workerVariable] ?? '') as WorkerProcessOptions)
 
 async function main(options: WorkerProcessOptions): Promise<void> {
-  const { env, queue, concurrency, ledger: path, clockOffsetMs, limits, beatsWithHandlers } = options
+  const { env, queue, concurrency, claimLimits, ledger: path, clockOffsetMs, limits, beatsWithHandlers } = options
   const { config } = loadConfig({ env, flags: {}, readFile: () => '' })
   const log = linesOf(config.log.level)
   const metrics = createMetrics({ version: 'test', roles: [] })
@@ -38,7 +40,7 @@ async function main(options: WorkerProcessOptions): Promise<void> {
   const worker = createWorker({
     ...{ log, metrics, limits },
     driver: listeningTo(driver, ledger),
-    queues: { [queue]: { concurrency } },
+    queues: { [queue]: { concurrency, ...(claimLimits && { claimLimits }) } },
     handlers: faultHandlers(ledger),
     leaseMs: config.queue.leaseMs,
     graceMs: graceMsOf(config.shutdown.deadlineMs),

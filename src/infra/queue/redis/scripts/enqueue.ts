@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
-import { arrivals, relations } from './held'
+import { collecting } from './collect'
+import { arriving, calledOff, holding, relations } from './held'
 import { laneMoves } from './lanes'
 import { lines, moves, shared, whenThereIsRoom } from './shared'
 
@@ -9,21 +10,22 @@ import { lines, moves, shared, whenThereIsRoom } from './shared'
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
- * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held; the rest of its entry after the time;
- * the delay in ms when it is delayed, and for how many, 1 for those that must be done, and delay when it is held. Returns 0 when all were
- * enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of the other with its unique key.
+ * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held, a `g` when it belongs to a group; the rest of
+ * its entry after the time; then the delay in ms; or for how many it is held, 1 for those that must be done, and its delay; or the key of the
+ * group with its rule. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of
+ * another: after `=` of that which has its unique key, after `+` of the group that it was added to.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
-const enqueuing = (hasHeld: boolean) =>
-  redisScript(`${whenThereIsRoom}${shared}${lines}${hasHeld ? moves + relations : laneMoves}
+const enqueuing = (areAlone: boolean) =>
+  redisScript(`${whenThereIsRoom}${shared}${lines}${areAlone ? laneMoves : moves + relations}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
   local said = {}
   for word in string.gmatch(known, ' (%S+)') do
-    said[#said + 1] = sub(word, 1, 1) == '=' and sub(word, 2) or tonumber(word)
+    said[#said + 1] = #word > 1 and word or tonumber(word)
   end
   return #said > 0 and said or 0
 end
@@ -36,7 +38,7 @@ if ARGV[4] ~= '' then
 end
 
 local n, at, argc = 0, 5, #ARGV
-local ids, keys, kinds, rests, delays, probes = {}, {}, {}, {}, {}, {}
+local ids, keys, kinds, rests, more, probes = {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
 local known_kinds, waiting, now_hex = {}, {}, hex(now)
 local function kind_of(head)
@@ -50,6 +52,7 @@ local function kind_of(head)
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
     is_held = sub(head, 3, 3) == 'h',
+    is_grouped = sub(head, 3, 3) == 'g',
     is_unique = bits % 4 > 1,
     is_kept = bits % 2 == 1,
   }
@@ -62,8 +65,8 @@ while at <= argc do
   local kind, key = known_kinds[head] or kind_of(head), B .. 'e:' .. id
   ids[n], keys[n], kinds[n], rests[n] = id, key, kind, ARGV[at + 2]
   at = at + 3
-  if kind.is_delayed or kind.is_held then
-    delays[n] = ARGV[at]
+  if kind.is_delayed or kind.is_held or kind.is_grouped then
+    more[n] = ARGV[at]
     at = at + 1
   end
   if kind.is_kept then probes[#probes + 1] = B .. 'd:' .. id end
@@ -75,7 +78,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, hold, last = {}, {}, {}, {}, {}, {}, 0
+local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -99,32 +102,43 @@ end
 local function take(i, id, key)
   local holder = taken[key] or holder_of(B .. 'u:' .. key)
   if holder then
-    refuse(i, holder)
+    refuse(i, '=' .. holder)
     return false
   end
   taken[key] = id
   unique[#unique + 1] = { B .. 'u:' .. key, id, tonumber(sub(rests[i], 23, 33), 16) }
   return true
 end
+${areAlone ? '' : arriving + collecting}
 for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
     refuse(i, 1)
   elseif is_full then
-    refuse(i, kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22)) or 2)
-  elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
+    local holder = kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22))
+    refuse(i, holder and '=' .. holder or 2)
+  ${
+    areAlone
+      ? ''
+      : `elseif kind.is_grouped then
+    local group = collect(id, kind, rests[i], more[i])
+    if group then refuse(i, '+' .. group) end
+    if kind.is_kept or not group then seen[id] = true end
+  `
+  }elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    if kind.is_held then
-      hold[#hold + 1] = i
-    else
+    local place = kind.is_held and arrive(i) or kind.is_delayed and 'later' or 'line'
+    if place ~= 'nowhere' then
       entries[last + 1] = keys[i]
-      if kind.is_delayed then
-        local run = now + delays[i]
+      if place == 'later' then
+        local run = now + more[i]
         later[#later + 1] = run
         later[#later + 1] = id
         entries[last + 2] = kind.start .. hex(run) .. rests[i]
       else
-        if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        if place == 'line' then
+          if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        end
         entries[last + 2] = kind.ready .. rests[i]
       end
       last = last + 2
@@ -132,7 +146,8 @@ for i = 1, n do
   end
 end
 
-if last > 0 then
+${areAlone ? '' : holding}
+if last > 0${areAlone ? '' : ' or #collected > 0'} then
   for priority, line in pairs(waiting) do
     is_waiting = is_waiting or #line > 0
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
@@ -158,16 +173,17 @@ if last > 0 then
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)
   call('HINCRBY', META, 'enqueued', last / 2)
+${areAlone ? '' : 'keep_groups()'}
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
-${hasHeld ? arrivals : ''}
+${areAlone ? '' : calledOff}
 local words = { ARGV[2] }
-for i, reply in ipairs(replies or {}) do words[i + 1] = type(reply) == 'string' and '=' .. reply or reply end
+for i, reply in ipairs(replies or {}) do words[i + 1] = reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])
 return replies or 0
 `)
 
-export const enqueueScript = enqueuing(false)
-/** The same where some are held, so that the others need not pay for it. */
-export const enqueueHeldScript = enqueuing(true)
+export const enqueueScript = enqueuing(true)
+/** The same where some are held or belong to groups, so that the others need not pay for it. */
+export const enqueueRelatedScript = enqueuing(false)

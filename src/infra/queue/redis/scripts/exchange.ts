@@ -14,13 +14,15 @@ for i = 1, finishes do
   local outcome = ARGV[at + 2]
   ids[i], helds[i], outcomes[i] = ARGV[at], ARGV[at + 1], outcome
   at = at + 3
-  if outcome == 'r' or outcome == 's' or outcome == 'k' then
-    delays[i] = tonumber(ARGV[at])
-    at = at + 1
-  end
-  if outcome == 'r' or outcome == 'x' or outcome == 'y' or outcome == 'k' then
-    whys[i] = ARGV[at]
-    at = at + 1
+  if outcome ~= 'd' then
+    if outcome == 'r' or outcome == 's' or outcome == 'k' then
+      delays[i] = tonumber(ARGV[at])
+      at = at + 1
+    end
+    if outcome == 'r' or outcome == 'x' or outcome == 'y' or outcome == 'k' then
+      whys[i] = ARGV[at]
+      at = at + 1
+    end
   end
 end
 for from = 1, finishes, 200 do
@@ -113,9 +115,9 @@ flush()
 
 /**
  * ARGV: how many attempts are finished; of each id, `attempt:nonce` and outcome (`d`one, re`l`ease, `c`ancelled, `r`etry with delay
- * and error, `s`nooze with delay, `k`ept though done with for how long and the result, dead with
- * error: `x` as a failure, `y` otherwise); and of a claim, if any: worker, nonce, count, lease in ms, how long it is remembered in ms, 1 to
- * remember also that it took nothing, a nonce to forget, if any, and the limits, see claim.ts.
+ * and error, `s`nooze with delay, `k`ept though done with for how long and the result, dead with error: `x` as a failure, `y` otherwise);
+ * and of a claim, if any: worker, nonce, count, lease in ms, how long it is remembered in ms, 1 to remember also that it took nothing, a
+ * nonce to forget, if any, and the limits, see claim.ts.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.
  */
 export const exchangeScript =

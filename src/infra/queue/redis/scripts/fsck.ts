@@ -132,6 +132,9 @@ for _, key in ipairs(page[2]) do
     local holder = call('GET', key)
     local is_void = holder and (not exists(holder) or call('ZSCORE', DEAD, holder) or call('ZSCORE', DONE, holder))
     if is_void and found('unique', holder) then call('DEL', key) end
+  elseif kind == 'g' then
+    -- Of a group that has started it is there for a while.
+    if call('PTTL', key) == -1 and found('group', id) then call('DEL', key) end
   end
 end
 for first = 1, #ids, 200 do

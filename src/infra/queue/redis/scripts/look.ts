@@ -21,12 +21,12 @@ local entry = call('GET', B .. 'e:' .. id)
 for state, set in pairs({ active = ACT, scheduled = SCH, dead = DEAD, done = DONE, held = HLD }) do
   local at = call('ZSCORE', set, id)
   -- One that is in two sets is being worked on.
-  if at and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
+  if at and (entry or state ~= 'held') and (state == 'active' or not call('ZSCORE', ACT, id)) then return tell(id, state, at, entry) end
 end
 return entry and tell(id, 'waiting', false, entry)
 `)
 
-/** So many bytes of envelopes in one page; one at least. */
+/** So many bytes of envelopes and errors in one page; one at least. */
 const pageBytesMax = 1024 * 1024
 
 /** So many lanes one page looks for tasks in. */
@@ -45,8 +45,10 @@ local tasks, bytes = {}, 0
 local function take(id, at, skips_void)
   local entry = call('GET', B .. 'e:' .. id)
   if not entry and skips_void then return end
-  tasks[#tasks + 1] = tell(id, state, at, entry)
+  local told = tell(id, state, at, entry)
+  tasks[#tasks + 1] = told
   bytes = bytes + #(entry or '')
+  for _, error in ipairs(told[7]) do bytes = bytes + #error end
 end
 local function is_full() return #tasks >= wanted or bytes > ${pageBytesMax} end
 
@@ -116,7 +118,7 @@ end
 
 /**
  * Returns how many wait, are scheduled, active and dead; since when the first in line could have been started, or the first in one of a hundred
- * lanes, when that is longer; the counters, how many are kept, and held, and 1 when it is paused.
+ * lanes, when that is longer; the counters; how many are kept, and held; and 1 when it is paused.
  */
 export const statsScript = redisScript(`${readOnly}${shared}${lines}${laneKeys}
 local m = call('HMGET', META, 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled', 'paused', 'laned')
@@ -141,7 +143,15 @@ end
 if m[8] and m[8] ~= '0' then
   for _, name in ipairs(call('ZRANGE', LNS, 0, 99)) do since = math.max(since, since_of(line_of(sub(name, 2), sub(name, 1, 1)), 3)) end
 end
-return { waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, call('ZCARD', DONE), call('ZCARD', HLD), m[7] and 1 or 0 }
+return {
+  waiting, call('ZCARD', SCH), call('ZCARD', ACT), call('ZCARD', DEAD), since, { unpack(m, 1, 6) }, call('ZCARD', DONE), call('ZCARD', HLD),
+  m[7] and 1 or 0,
+}
+`)
+
+/** Returns the time, and the list. */
+export const historyScript = redisScript(`${readOnly}${shared}
+return { now, call('LRANGE', B .. 'hist', 0, -1) }
 `)
 
 /** Writes nothing, but is refused when writing would be. */

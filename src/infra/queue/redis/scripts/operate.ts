@@ -6,29 +6,63 @@ import { moves, shared, whenFull } from './shared'
 const lineSearchedMax = 100_000
 /** Once so many places of lines were searched, by one script, the rest of the ids is for the next. */
 const searchedMax = 100_000
+/** Whoever is in a line is looked for near the one before: operators go along it. */
+const nearBefore = 200
+const nearAfter = 1000
 
 /**
- * ARGV: ids. One after the other, as if each had a call of its own. Returns an answer for each, of as many as there was time for.
- * What it is in one set is not looked for in a line, where it would be void.
+ * Finds in their lines those that wait, before anything is written. Places are counted from the right, since others may come in at the
+ * left meanwhile. What leaves a line is blanked in its place, and the blanks are removed in one go.
  */
-const operating = (operate: string) =>
-  redisScript(`${whenFull}${shared}${moves}${relations}
-local searched = 0
+const lines = `
+local searched, places, blanked = 0, {}, {}
 local function is_in(set, id) return call('ZSCORE', set, id) end
-local function leave_line(id, head)
+local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(DEAD, id) or is_in(DONE, id) or is_in(HLD, id)) end
+local function find(id, head)
+  if places[id] or head == '' or not waits(id) then return end
   local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
   local line = lane and line_of(lane, priority) or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
+  -- The same again is searched to remove the blanks.
   searched = searched + 2 * (place and length - place or math.min(length, ${lineSearchedMax}))
   if not place then return end
-  call('LREM', line, -1, id)
-  if not lane then return end
-  call('HINCRBY', META, 'laned', -1)
-  if length > 1 then return end
+  local from = math.max(0, place - ${nearAfter})
+  local near = call('LRANGE', line, from, place + ${nearBefore})
+  for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane, priority = priority } end
+end
+local function leave_line(id)
+  local place = places[id]
+  if place then blanked[#blanked + 1] = place end
+end
+-- A lane that is empty takes no turns.
+local function leave_lane(lane, priority)
   call('ZREM', LNS, priority .. lane)
   call('LREM', turns_of(priority), 0, lane)
 end
+local function leave_lines()
+  local left = {}
+  for _, place in ipairs(blanked) do
+    call('LSET', place.line, place.at, '')
+    left[place.line] = left[place.line] or { count = 0, lane = place.lane, priority = place.priority }
+    left[place.line].count = left[place.line].count + 1
+  end
+  for line, each in pairs(left) do
+    call('LREM', line, -each.count, '')
+    if each.lane then
+      call('HINCRBY', META, 'laned', -each.count)
+      if call('EXISTS', line) == 0 then leave_lane(each.lane, each.priority) end
+    end
+  end
+end
+`
+
+/**
+ * ARGV: of each subject its words, the id first. One after the other, as if each had a call of its own. Returns an answer for each, of
+ * as many as there was time for.
+ */
+const operating = (operate: string, { words = 1, isLeaving = true } = {}) =>
+  redisScript(`${whenFull}${shared}${moves}${relations}${lines}
 -- Of a task that nobody works on.
 local function take_out(id, head)
   -- One that is done was remembered, and told of, when it ended.
@@ -38,17 +72,23 @@ local function take_out(id, head)
   leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
   tell_next()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id, head) end
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id) end
 end
-local function operate(id, head)
+local function operate(id, head, error)
 ${operate}
 end
-local answers = {}
-for i, id in ipairs(ARGV) do
+local subjects, answers = 0, {}
+for i = 1, #ARGV, ${words} do
   if i > 1 and searched > ${searchedMax} then break end
-  begin_anew()
-  answers[i] = operate(id, head_of(id))
+  subjects = subjects + 1
+  if ${isLeaving} then find(ARGV[i], head_of(ARGV[i])) end
 end
+for i = 1, subjects do
+  local id = ARGV[(i - 1) * ${words} + 1]
+  begin_anew()
+  answers[i] = operate(id, head_of(id), ARGV[(i - 1) * ${words} + 2])
+end
+leave_lines()
 if is_waiting then wake() end
 return answers
 `)
@@ -71,14 +111,15 @@ export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
     call('UNLINK', traces(id))
-    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) + call('ZREM', HLD, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'
 `)
 
 /** A unique key is its own again, for as long as was said once, unless another has taken it meanwhile. */
-export const retryScript = operating(`
+export const retryScript = operating(
+  `
   if head == '' then return 'absent' end
   if not is_in(DEAD, id) then return 'alive' end
   local unique, lane = parts_of(marks_of(head))
@@ -91,4 +132,28 @@ export const retryScript = operating(`
   call('ZREM', DEAD, id)
   call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
   return 'retried'
-`)
+`,
+  { isLeaving: false },
+)
+
+/** ARGV: of each the id and the error. */
+export const buryScript = operating(
+  `
+  if head == '' then return 'absent' end
+  if is_in(ACT, id) then return 'active' end
+  local s = B .. 's:' .. id
+  local h = call('HMGET', s, 'a', 'n')
+  local _, _, follower = parts_of(marks_of(head))
+  if follower or h[2] or is_in(DONE, id) then return 'unfit' end
+  if is_in(DEAD, id) then return 'dead' end
+  note(id, h[1] or '0', error)
+  call('HSET', s, 'z', string.format('%.0f', now))
+  add(dying, now, id)
+  free(id, marks_of(head))
+  count('dead')
+  flush()
+  if call('ZREM', SCH, id) == 0 then leave_line(id) end
+  return 'buried'
+`,
+  { words: 2 },
+)

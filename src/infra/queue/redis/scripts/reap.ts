@@ -1,6 +1,7 @@
 import { redisScript } from '../../../redis'
 import { poisonError, reapMax } from '../../driver'
 import { relations } from './held'
+import { history } from './history'
 import { expire } from './kept'
 import { lines, moves, shared, whenFull } from './shared'
 
@@ -15,9 +16,9 @@ const checkAgainMs = 600_000
 const poisonErrorFormat = poisonError(0).replace('0', '%d')
 
 /**
- * ARGV: lease in ms, how many crashes make a dead letter, and for how many ms those are kept, or nothing. Returns the ids that wait again,
- * those that are dead, 1 when there may be more, 1 when the queue is to be checked, and how many done ones and dead ones were removed
- * since their time was over.
+ * ARGV: lease in ms, how many crashes make a dead letter, for how many ms those are kept, or nothing, and what was seen. Returns the ids
+ * that wait again, those that are dead, 1 when there may be more, 1 when the queue is to be checked, and how many done ones and dead
+ * ones were removed since their time was over.
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
@@ -27,8 +28,9 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+look(ARGV[4])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
 local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
 local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)

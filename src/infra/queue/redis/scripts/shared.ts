@@ -18,11 +18,13 @@ import { laneMoves } from './lanes'
  *     x:<id>   list    the last errors
  *     r:<id>   string  its result, of a done one
  *     v:<id>   string  how far it is; whoever has one has a hash, too
+ *     g:<key>  string  the group that collects under a key; see collect.ts
  *     u:<key>  string  the id that has a unique key; void when that task is gone or dead
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
  *     l…, q…, lns, blk, park, run, tat: those of lanes, see lanes.ts
+ *     hist     list    what was counted, each ten seconds of an hour, and what was seen since; expires
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
  *     n        channel ids of tasks that are dead, or done and kept

@@ -1,0 +1,26 @@
+import type { TaskState } from '@/core/queue/admin'
+import type { QueueDriver, StoredTask } from '../driver'
+
+/** Few enough that a script of Redis takes a few milliseconds. */
+const pageTasks = 200
+
+/**
+ * All tasks of a state, a page at a time, while those of the pages before are taken away.
+ *
+ * A page begins behind the last task of the one before. So that one is kept back until its page is read: it comes first in the next.
+ * Otherwise a list could only begin anew. When somebody else has taken it, some may come twice.
+ */
+export async function* pagesOf(driver: QueueDriver, queue: string, state: TaskState): AsyncGenerator<StoredTask[]> {
+  let cursor: string | undefined
+  let last: StoredTask | undefined
+  let before = new Set<string>()
+  do {
+    const page: Awaited<ReturnType<QueueDriver['list']>> = await driver.list(queue, state, pageTasks, cursor)
+    const tasks = page.tasks.filter(({ id }) => !before.has(id))
+    before = new Set(page.tasks.map(({ id }) => id))
+    if (last) tasks.unshift(last)
+    cursor = page.cursor
+    last = cursor === undefined ? undefined : tasks.pop()
+    yield tasks
+  } while (cursor !== undefined)
+}

@@ -1,0 +1,71 @@
+import { t } from 'elysia'
+import { admin } from '@/core/access'
+import { controller } from '@/core/controller'
+import { downloadOf } from '@/core/download'
+import type { UserExportBiz } from './biz'
+import { NewUserExport, UserExport, UserExportPage } from './schema'
+
+const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the export.' }) })
+const query = t.Object(
+  {
+    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
+    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+  },
+  { additionalProperties: false },
+)
+const access = [admin('users:export')]
+
+export const userExportController = (biz: UserExportBiz) =>
+  controller({ prefix: '/user-exports', tags: ['User exports'] })
+    .post(
+      '',
+      async ({ body, set, route }) => {
+        const made = await biz.request(body)
+        set.status = 202
+        set.headers['location'] = `${route}/${made.id}`
+        return made
+      },
+      {
+        body: NewUserExport,
+        parse: 'json',
+        response: { 202: UserExport },
+        access,
+        fails: ['ResourceExhausted'],
+        detail: { operationId: 'exportUsers', summary: 'Export all users as a file' },
+      },
+    )
+    .get('/:id', ({ params }) => biz.get(params.id), {
+      params,
+      response: { 200: UserExport },
+      access,
+      fails: ['NotFound'],
+      detail: { operationId: 'getUserExport', summary: 'See how far an export is' },
+    })
+    .get('/:id/content', async ({ params }) => downloadOf(await biz.content(params.id)), {
+      params,
+      response: { 200: t.String({ description: 'The file, as it was asked for.' }) },
+      gives: ['text/csv', 'application/x-ndjson'],
+      access,
+      fails: ['NotFound', 'FailedPrecondition'],
+      detail: { operationId: 'getUserExportContent', summary: 'Fetch the file of an export that is done' },
+    })
+    .delete(
+      '/:id',
+      async ({ params, set }) => {
+        await biz.remove(params.id)
+        set.status = 204
+      },
+      {
+        params,
+        response: { 204: t.Void() },
+        access,
+        fails: ['NotFound'],
+        detail: { operationId: 'deleteUserExport', summary: 'Cancel an export that has not ended, or remove one that has' },
+      },
+    )
+    .get('', ({ query }) => biz.list(query), {
+      query,
+      response: { 200: UserExportPage },
+      access,
+      detail: { operationId: 'listUserExports', summary: 'List exports, the newest first' },
+    })
