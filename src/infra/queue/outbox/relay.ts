@@ -98,7 +98,7 @@ export function createRelay({ rows, driver, rules = {}, bell, log, metrics }: Re
       })
     }
     let away: unknown
-    for (const some of Map.groupBy(taken, row => row.queue).values()) {
+    for (const some of Map.groupBy(taken, row => `${row.queue} ${isAwaited(row)}`).values()) {
       // Held up for so long, it is not this relay's any more.
       if (performance.now() - takenAtMs > takenForMs) return true
       away = (await handOver(some)) ?? away
@@ -113,7 +113,8 @@ export function createRelay({ rows, driver, rules = {}, bell, log, metrics }: Re
     const tasks = some.map(({ task }) => task)
     let replies: EnqueueReply[]
     try {
-      replies = await driver.enqueue(queue, tasks, { backlogMax: Object.hasOwn(rules, queue) ? rules[queue]?.backlogMax : undefined })
+      const isBounded = Object.hasOwn(rules, queue) && !some.some(isAwaited)
+      replies = await driver.enqueue(queue, tasks, { backlogMax: isBounded ? rules[queue]?.backlogMax : undefined })
     } catch (thrown) {
       if (isPassing(thrown)) {
         await rows.putBack(some, 0)
@@ -125,7 +126,7 @@ export function createRelay({ rows, driver, rules = {}, bell, log, metrics }: Re
     const refused = some.filter((_, i) => replies[i]?.status === 'full')
     await rows.drop(some.filter(row => !refused.includes(row)))
     if (refused.length === 0) {
-      full.took(queue)
+      if (!some.some(isAwaited)) full.took(queue)
       return undefined
     }
     // Whether an id is there, or has been, is seen before whether there is room: so these are not, and have not been.
@@ -180,3 +181,6 @@ export function createRelay({ rows, driver, rules = {}, bell, log, metrics }: Re
     },
   }
 }
+
+/** Another waits for it, which would take its room for ever, so it is let in however full the queue is. */
+const isAwaited = ({ task }: Row): boolean => task.follower !== undefined

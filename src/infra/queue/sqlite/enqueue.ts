@@ -20,7 +20,13 @@ export async function enqueue(
 ): Promise<EnqueueReply[]> {
   const replies: EnqueueReply[] = []
   const isFull = backlogMax !== undefined && backlogOf(await session.of(queue)) >= backlogMax
-  for (const task of tasks) replies.push(await (isFull ? refuse(session, queue, task) : enqueueOne(session, queue, task)))
+  const calledOff = new Set<string>()
+  for (const task of tasks) {
+    // Named a second time in a call it is known, also when it was cancelled at once.
+    const isKnown = calledOff.size > 0 && calledOff.has(task.id)
+    if (isKnown) replies.push({ id: task.id, status: 'duplicate' })
+    else replies.push(await (isFull ? refuse(session, queue, task) : enqueueOne(session, queue, task, calledOff)))
+  }
   if (replies.some(({ status }) => status === 'enqueued')) session.wake(queue)
   return replies
 }
@@ -32,18 +38,18 @@ async function refuse(session: Session, queue: string, { id, unique }: NewTask):
   return (await whoHas(session, queue, id, unique?.key)) ?? { id, status: 'full' }
 }
 
-async function enqueueOne(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+async function enqueueOne(session: Session, queue: string, task: NewTask, calledOff: Set<string>): Promise<EnqueueReply> {
   const { id, unique, group } = task
   if (group) return collect(session, queue, task, group)
   if (unique) {
     const taken = await whoHas(session, queue, id, unique.key)
     if (taken) return taken
   }
-  return insertTask(session, queue, task)
+  return insertTask(session, queue, task, calledOff)
 }
 
-/** Its unique key is nobody else's. */
-export async function insertTask(session: Session, queue: string, task: NewTask): Promise<EnqueueReply> {
+/** Its unique key is nobody else's. @param calledOff takes its id when it is cancelled at once, with what it was to wait for */
+export async function insertTask(session: Session, queue: string, task: NewTask, calledOff?: Set<string>): Promise<EnqueueReply> {
   const { tx, nowMs } = session
   const { id, isIdKept, priority, delayMs, unique, lane = null, follower, after, envelope } = task
   const summary = await session.of(queue)
@@ -74,6 +80,7 @@ export async function insertTask(session: Session, queue: string, task: NewTask)
       await end(session, queue, cancelled, { outcome: 'cancelled' })
       summary.held--
       summary.cancelled++
+      calledOff?.add(id)
     }
   } else if (isScheduled) {
     summary.scheduled++

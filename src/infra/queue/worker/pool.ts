@@ -14,6 +14,7 @@ import {
   idsLoggedMax,
 } from '../driver'
 import type { Samples } from '../latency'
+import { beforeOf } from './before'
 import type { BeatNews, LiveClaim } from './beater'
 import { createCalls } from './calls'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
@@ -88,7 +89,7 @@ export function createPool(options: PoolOptions): Pool {
 
   const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, samples, log, clock, random, reports },
+    ...{ leaseMs, limits, meters, samples, log, clock, random, reports, before: beforeOf({ driver, queue, random }) },
     tell,
     freed,
     batchOver: heartbeats.over,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import type { ClaimLimits } from '@/infra/queue/driver'
-import { findingsOf, type Holding, type HowItEnded, heldOf, longMs, newNonce, type TestQueue } from './fixture'
+import { findingsOf, type Holding, type HowItEnded, heldOf, longMs, newNonce, type TestQueue, shortMs } from './fixture'
 
 export const limits: ClaimLimits = { lanes: { one: { concurrency: 1 }, two: { concurrency: 2 } } }
 const laneOf = new Map<string, string>()
@@ -187,11 +187,11 @@ export function laneSuite(newQueue: () => TestQueue): void {
     test('gets what falls due, and what is tried again, at the end of its line', async () => {
       const queue = newQueue()
       const { enqueue, store, driver, name, claim, finish } = queue
-      await enqueue({ id: 'due', lane: 'one/a', delayMs: 1 }, { id: 'dead', lane: 'one/a' })
+      await enqueue({ id: 'due', lane: 'one/a', delayMs: shortMs }, { id: 'dead', lane: 'one/a' })
       await finish((await claim(1, { limits }))[0] as Holding, { outcome: 'dead', error: 'no', isFailure: true })
       await enqueue({ id: 'waits', lane: 'one/a' })
       await driver.retry(name, ['dead'])
-      await store.advance(5)
+      await store.advance(shortMs + 5)
       const order: string[] = []
       for (let i = 0; i < 3; i++) {
         const [held] = await claim(9, { limits })

@@ -24,7 +24,7 @@ export interface ModelTask {
   lane: string | undefined
   delayMs: number
   /** Also when it is held no more. */
-  after: NewTask['after']
+  after?: NewTask['after']
   follower: NewTask['follower']
   state: TaskState
   /** When it may start, until when its worker has it, when it ended; of a waiting or held one since when it is. */

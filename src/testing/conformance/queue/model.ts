@@ -66,7 +66,14 @@ export function modelStore(clock: Clock): ModelStore {
 
   function enqueue(queue: ModelQueue, tasks: readonly NewTask[], backlogMax = Number.POSITIVE_INFINITY): EnqueueReply[] {
     const backlog = [...queue.tasks.values()].filter(({ state }) => state === 'waiting' || state === 'scheduled' || state === 'held')
-    return tasks.map(task => enqueueOne(queue, task, backlog.length >= backlogMax))
+    const named = new Set<string>()
+    return tasks.map(task => {
+      // It is known though it was cancelled at once.
+      if (named.has(task.id)) return { id: task.id, status: 'duplicate' }
+      const reply = enqueueOne(queue, task, backlog.length >= backlogMax)
+      if (reply.status === 'enqueued') named.add(task.id)
+      return reply
+    })
   }
 
   function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
