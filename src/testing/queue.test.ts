@@ -188,11 +188,44 @@ test('inline, a task that enqueues another has it done before it goes on', async
 })
 
 test('what a payload or an option may not be is refused as ever, and a full queue is full', async () => {
-  const limited = defineTask('test.limited', Payload, { queue: 'small', limit: defineLimit('tenant', { concurrency: 1 }) })
-  await using t = await testQueue({ tasks: [note, limited], queues: { small: { backlogMax: 1 } } })
+  const small = defineTask('test.small', Payload, { queue: 'small' })
+  await using t = await testQueue({ tasks: [note, small], queues: { small: { backlogMax: 1 } } })
   await expect(t.queue.enqueue(note, { n: 'x' as never })).rejects.toMatchObject({ code: 'PayloadInvalid' })
   await expect(t.queue.enqueue(note, { n: 1 }, { key: 'acme' })).rejects.toMatchObject({ code: 'OptionInvalid' })
   t.expectNoneEnqueued()
+  await t.queue.enqueue(small, { n: 1 })
+  await expect(t.queue.enqueue(small, { n: 2 })).rejects.toMatchObject({ code: 'Unavailable.QueueFull', retryAfterSeconds: 5 })
+  await expect(t.db.tx(tx => t.queue.enqueue(small, { n: 2 }, { tx }))).rejects.toMatchObject({ code: 'Unavailable.QueueFull' })
+  expect(t.enqueued(small)).toHaveLength(1)
+})
+
+test('limits hold: a rate is waited for by the clock, and no more of a key run at a time than may', async () => {
+  const rate = { count: 1, perMs: 10_000, burst: 2 }
+  const timed = defineTask('test.timed', Payload, { limit: defineLimit('timed', { rate }) })
+  const seen: string[] = []
+  const running = { now: 0, most: 0 }
+  const keyed = defineTask('test.keyed', Payload, { limit: defineLimit('keyed', { concurrency: 2 }) })
+  await using t = await testQueue({
+    concurrency: 8,
+    handlers: [
+      handle(timed, async ({ n }) => void seen.push(`${n} at ${new Date(t.clock.nowMs()).toISOString().slice(14, 19)}`)),
+      handle(keyed, async () => {
+        running.most = Math.max(running.most, ++running.now)
+        await Bun.sleep(2)
+        running.now--
+      }),
+    ],
+  })
+  for (const n of [1, 2, 3, 4]) await t.queue.enqueue(timed, { n })
+  expect(await t.drain()).toHaveLength(2)
+  await t.drain({ andScheduled: true })
+  expect(seen).toEqual(['1 at 05:00', '2 at 05:00', '3 at 05:10', '4 at 05:20'])
+  await t.queue.enqueueMany(
+    keyed,
+    Array.from({ length: 12 }, (_, n) => ({ payload: { n }, key: 'acme' })),
+  )
+  expect(await t.drain()).toHaveLength(12)
+  expect(running.most).toBe(2)
 })
 
 test('works in the database of a test, which stays open', async () => {

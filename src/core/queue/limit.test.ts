@@ -20,7 +20,7 @@ test('a limit that cannot be kept is an error at its declaration', () => {
   expect(() => defineTask('a.do', Type.Object({}), { limit: { name: 'x y' } })).toThrow(
     'the task a.do cannot be declared so: limit is wrong: name',
   )
-  expect(() => defineTask('a.do', Type.Object({}), { limit: 'x' as never })).toThrow('limit: must be made with defineLimit')
+  expect(() => defineTask('a.do', Type.Object({}), { limit: 'x' as never })).toThrow('limit must be an object')
 })
 
 test('limits of one name are one limit, and two that differ are refused', () => {

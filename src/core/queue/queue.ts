@@ -42,7 +42,8 @@ export interface Queue {
 export interface Step {
   readonly task: AnyTask
   readonly payload: unknown
-  readonly options: Omit<EnqueueOptions, 'tx' | 'group'>
+  /** What says which task it is, or that it may not be there, is not for one of several: the others count on it. */
+  readonly options: Omit<EnqueueOptions, 'tx' | 'group' | 'id' | 'uniqueFor' | 'uniqueKey'>
 }
 
 /** A payload that does not fit the task is a compile error. */

@@ -128,11 +128,18 @@ export interface TaskContext {
   readonly signal: AbortSignal
   /** Writes the task's id, name and attempt with each line. */
   readonly log: Log
-  /** Says how far it is, for whoever looks, and what the next attempt is to go on from. Costs little: the last of each second is written. */
+  /**
+   * Says how far it is, for whoever looks, and what the next attempt is to go on from. Costs little: the last of each second is written, and the
+   * last before the attempt ends. A process that dies takes with it what was said since.
+   * @throws RangeError when it is more than 4 KiB of JSON, or JSON cannot say it
+   */
   progress(progress: Progress): void
-  /** Writes what `progress` was told last, now. @throws TaskAborted when the task is somebody else's by now */
+  /**
+   * Writes what `progress` was told last, now: when it has resolved, no crash loses it. While the queue is away it waits for it.
+   * @throws TaskAborted when the attempt is to end, or the task is somebody else's by now
+   */
   saveProgress(): Promise<void>
-  /** What an attempt before this one has said last; undefined when none has. */
+  /** What an attempt before this one has said last; undefined when none has. To be asked before this one says anything. Throws like `saveProgress`. */
   lastProgress(): Promise<Progress | undefined>
   /** How the tasks ended that this one was held for, of a chain or a batch; at most 100, with their results. Else an empty list. */
   before(): Promise<EndedTask[]>

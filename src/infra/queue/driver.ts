@@ -39,8 +39,7 @@ export interface QueueDriver {
   pause(queue: string): Promise<void>
   resume(queue: string): Promise<void>
 
-  /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. */
-  /** `done` and `dead` have ended before, and stay as they are. */
+  /** What operators do, to at most 100 at a time. Answers are in the order of `ids`; one that could not be done does not keep the others from it. What is `done` or `dead` stays as it is. */
   cancel(queue: string, ids: readonly string[]): Promise<CancelAnswer[]>
   /** Dead → waiting, failures and crashes from 0, errors and progress kept. What is done and kept is `alive` here: it is no dead letter. It has its unique key again, for `forMs` from now, unless another has it. */
   retry(queue: string, ids: readonly string[]): Promise<RetryAnswer[]>
@@ -296,10 +295,6 @@ export const poisonError = (crashes: number): string => `poison: ${crashes} work
 
 /** How many ids one line of the log names. */
 export const idsLoggedMax = 20
-/** @throws Error for what no caller of ours does */
-export function refuseMore(count: number, most: number): void {
-  if (count > most) throw new Error(`at most ${most} at a time, not ${count}`)
-}
 export const exchangeMax = 1000
 export const enqueueMax = 1000
 export const beatMax = 500

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { type EnqueueOptions, TaskRefused } from '@/core/queue/queue'
+import { defineLimit } from '@/core/queue/limit'
 import { defineTask } from '@/core/queue/task'
 import { Type } from '@/core/schema'
 import type { NewTask } from './driver'
@@ -7,7 +8,8 @@ import { faultOfEnvelope, packEnvelope, readEnvelope } from './envelope'
 import { createQueue } from './queue'
 
 const nowMs = Date.parse('2026-01-31T09:05:00.000Z')
-const index = defineTask('page.index', Type.Object({ url: Type.String() }), { group: { countMax: 10, delayMs: 60_000 } })
+const limit = defineLimit('site')
+const index = defineTask('page.index', Type.Object({ url: Type.String() }), { limit, group: { countMax: 10, delayMs: 60_000 } })
 const plain = defineTask('page.show', Type.Object({ url: Type.String() }))
 
 describe('a group', () => {
@@ -71,6 +73,7 @@ describe('a group', () => {
     const { id } = await queue.enqueue(index, one, { group: 'site', headers: { tenant: 'x' } })
     expect(first()).toEqual({
       ...{ id, isIdKept: false, priority: 5, delayMs: 0, envelope: first().envelope },
+      lane: 'site',
       group: { key: expect.stringMatching(/^[\w-]{22}$/), countMax: 10, bytesMax: 262_144, delayMs: 60_000, delayMaxMs: 60_000 },
     })
     await queue.enqueueMany(index, [{ payload: { url: '/two' }, group: 'site', id: 'two' }, { payload: { url: '/three' } }])

@@ -15,11 +15,13 @@ import type { AnyTask } from '@/core/queue/task'
 import type { SharedRule } from '@/core/role'
 import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
-import { enqueueMax, type EnqueueReply, type EnqueueRule, type NewTask, type QueueDriver } from './driver'
+import type { EnqueueReply, EnqueueRule, NewTask, QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { groupFaults, groupOf } from './grouping'
 import { canonicalJson, faultOfJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
+import { batchesOf, placed } from './pieces'
+import { enqueueBatch, enqueueChain, type Relating } from './relations'
 
 /** Takes the tasks of transactions where the queue is not in the database. */
 export interface OutboxWriter {
@@ -46,8 +48,6 @@ export interface QueueOptions {
 const forgottenTx = 'pass its tx to enqueue: queue.enqueue(task, payload, { tx })'
 /** Most tasks of one `enqueueMany`. */
 const manyMax = 10_000
-/** Characters of the envelopes in one call of the driver, since it is one script or statement. */
-const batchCharsMax = 4 * 1024 * 1024
 /** The most bytes that one UTF-16 code unit takes in UTF-8. */
 const bytesPerUnitMax = 3
 /** When a queue is full: nobody knows when it will not be, and it should not be asked all the time. */
@@ -89,15 +89,26 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     }
     const { limit } = task.rules
     if (limit) made.lane = options.key === undefined ? limit.name : `${limit.name}/${options.key}`
-    else if (options.key !== undefined) throw new TaskRefused('OptionInvalid', [keyWithoutLimit(task)])
     if (options.uniqueFor !== undefined) made.unique = { key: uniqueKeyOf(task, payload, options.uniqueKey), forMs: options.uniqueFor }
     if (group) made.group = group
     return made
   }
 
-  async function hand(queue: string, made: NewTask[], tx: Database | undefined): Promise<EnqueueReply[]> {
+  const relating: Relating = {
+    queueOf: (task, options) => target(task, options),
+    isBounded: queue => backlogMaxOf(queue) !== undefined,
+    prepare({ task, payload, options }) {
+      checkTask(task)
+      checkOptions(options, groupFaults(task, options))
+      return prepare(task, payload, options)
+    },
+    hand: async (queue, made, tx, isLetIn) => accepted(await hand(queue, made, tx, isLetIn)),
+  }
+
+  /** @param isLetIn whether there is room for it, however full the queue is */
+  async function hand(queue: string, made: NewTask[], tx: Database | undefined, isLetIn = false): Promise<EnqueueReply[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
-    if (!tx || !outbox) return driver.enqueue(queue, made, ruleOf(queue, tx))
+    if (!tx || !outbox) return driver.enqueue(queue, made, ruleOf(queue, tx, isLetIn))
     // Whether the queue is full is seen when it is handed over, and then it waits in the outbox.
     await outbox.add(tx, queue, made)
     return made.map(({ id }) => ({ id, status: 'enqueued' }))
@@ -107,7 +118,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     async enqueue(task, payload, options = {}) {
       checkTask(task)
       const queue = target(task, options)
-      checkOptions(options, groupFaults(task, options))
+      checkOptions(options, faultsFor(task, options))
       const [reply] = accepted(await hand(queue, [prepare(task, payload, options)], options.tx))
       return reply as Enqueued
     },
@@ -125,27 +136,27 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
       return accepted(replies)
     },
 
-    enqueueChain: async () => notYet(),
-    enqueueBatch: async () => notYet(),
+    enqueueChain: (steps, options) => enqueueChain(relating, steps, options),
+    enqueueBatch: (steps, last, options) => enqueueBatch(relating, steps, last, options),
   }
 
-  function ruleOf(queue: string, tx: Database | undefined): EnqueueRule | undefined {
-    const backlogMax = Object.hasOwn(rules, queue) ? rules[queue]?.backlogMax : undefined
+  function backlogMaxOf(queue: string): number | undefined {
+    return Object.hasOwn(rules, queue) ? rules[queue]?.backlogMax : undefined
+  }
+
+  function ruleOf(queue: string, tx: Database | undefined, isLetIn: boolean): EnqueueRule | undefined {
+    const backlogMax = isLetIn ? undefined : backlogMaxOf(queue)
     return tx || backlogMax !== undefined ? { tx, backlogMax } : undefined
   }
 
   function one(task: AnyTask, { payload, ...options }: EnqueueItem<unknown>, at: number): [string, NewTask] {
     try {
-      checkOptions(options, groupFaults(task, options))
+      checkOptions(options, faultsFor(task, options))
       return [target(task, options), prepare(task, payload, options)]
     } catch (thrown) {
       throw placed(thrown, at)
     }
   }
-}
-
-const notYet = (): never => {
-  throw new Error('not built yet')
 }
 
 const isFull = (reply: EnqueueReply): boolean => reply.status === 'full'
@@ -157,42 +168,6 @@ function accepted(replies: readonly (EnqueueReply | undefined)[]): Enqueued[] {
   if (all.length === replies.length) return all
   const cause = all.length > 0 ? new PartlyEnqueued(kept) : undefined
   throw queueErrors.QueueFull({ cause, retryAfterSeconds: fullRetryAfterSeconds })
-}
-
-/** What goes to the driver in one call. */
-interface Batch {
-  queue: string
-  made: NewTask[]
-  /** Which of the items they are. */
-  places: number[]
-  chars: number
-}
-
-/** In the order of the items, and cut where one call would be too large. */
-function batchesOf(prepared: readonly [string, NewTask][]): Batch[] {
-  const full: Batch[] = []
-  const open = new Map<string, Batch>()
-  for (const [place, [queue, task]] of prepared.entries()) {
-    let batch = open.get(queue)
-    if (!batch || batch.made.length === enqueueMax || batch.chars + task.envelope.length > batchCharsMax) {
-      batch = { queue, made: [], places: [], chars: 0 }
-      open.set(queue, batch)
-      full.push(batch)
-    }
-    batch.made.push(task)
-    batch.places.push(place)
-    batch.chars += task.envelope.length
-  }
-  return full
-}
-
-/** Says of which item it is. */
-function placed(thrown: unknown, at: number): unknown {
-  if (!(thrown instanceof TaskRefused)) return thrown
-  // Places in the payload begin with a slash, and options have names.
-  const here = (pointer: string) => (pointer === '' || pointer.startsWith('/') ? `/${at}/payload${pointer}` : `/${at}/${pointer}`)
-  const problems = thrown.problems.map(({ pointer, detail }) => ({ pointer: here(pointer), detail }))
-  return new TaskRefused(thrown.code, problems, { cause: thrown })
 }
 
 function refuseLarge(payload: unknown, maxBytes: number): void {
@@ -217,6 +192,10 @@ function headersWith(said: Readonly<Record<string, string>> | undefined): Readon
   const { requestId, traceparent } = caller
   return { ...(requestId !== undefined && { 'x-request-id': requestId }), ...(traceparent !== undefined && { traceparent }), ...said }
 }
+
+/** What is wrong with options beside this task. */
+const faultsFor = (task: AnyTask, options: EnqueueOptions): readonly FieldProblem[] =>
+  options.key === undefined || task.rules.limit ? groupFaults(task, options) : [...groupFaults(task, options), keyWithoutLimit(task)]
 
 const keyWithoutLimit = ({ name }: AnyTask): FieldProblem => ({
   pointer: 'key',

@@ -168,18 +168,21 @@ onEachBacking('whoever waits until a task has ended', open => {
     const child = Bun.spawn([process.execPath, 'src/testing/counting-worker.ts', 'mail', '5000', '20', '60000'], {
       ...{ env: { ...process.env, ...backing.options.env }, stdout: 'pipe', stderr: 'inherit' },
     })
-    let toldMs = 0
-    const waiting = wait(id, { timeoutMs: 20_000 }).then(ended => {
-      toldMs = performance.now()
-      return ended
-    })
-    await until(async () => (await opened.driver.peek('mail', [id]))[0]?.outcome === 'done', 20_000)
-    const sawMs = performance.now()
-    expect(await waiting).toEqual({ id, outcome: 'done', result: { counted: 20 } })
-    // Told, rather than found by itself: a look is due every two seconds only.
-    expect(toldMs - sawMs).toBeLessThan(500)
-    child.kill('SIGKILL')
-    await child.exited
+    try {
+      let toldMs = 0
+      const waiting = wait(id, { timeoutMs: 20_000 }).then(ended => {
+        toldMs = performance.now()
+        return ended
+      })
+      await until(async () => (await opened.driver.peek('mail', [id]))[0]?.outcome === 'done', 20_000)
+      const sawMs = performance.now()
+      expect(await waiting).toEqual({ id, outcome: 'done', result: { counted: 20 } })
+      // Told, rather than found by itself: a look is due every two seconds only.
+      expect(toldMs - sawMs).toBeLessThan(500)
+    } finally {
+      child.kill('SIGKILL')
+      await child.exited
+    }
   }, 30_000)
 })
 

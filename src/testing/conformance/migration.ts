@@ -47,6 +47,17 @@ export function migrationSuite(open: () => Promise<Backing>): void {
     expect(await applied()).toEqual([])
     expect(await migrateUp(db, migrations)).toEqual(all)
   })
+  test('what each leaves when it goes down is what was there before it went up', async () => {
+    await migrateUp(db, migrations)
+    for (const id of all.toReversed()) expect(await migrateDown(db, migrations)).toBe(id)
+    for (const [i, migration] of migrations.entries()) {
+      const before = await tablesOf(db)
+      await migrateUp(db, migrations.slice(0, i + 1))
+      expect(await migrateDown(db, migrations.slice(0, i + 1))).toBe(migration.id)
+      expect(await tablesOf(db)).toEqual(before)
+      await migrateUp(db, migrations.slice(0, i + 1))
+    }
+  })
   test('a database that is newer than the executable is refused with the remedy', async () => {
     const newer = `the database is newer than this executable: it has ${all.join(', ')}`
     await expect(migrationStatus(db, [])).rejects.toThrow(newer)
@@ -206,3 +217,15 @@ const pausing = (db: Database, begun: () => void, go: Promise<void>): Database =
       return tx.run(sql, params)
     },
   }))
+
+/** Every table and index as the database itself writes it down, but for what migrations keep. */
+async function tablesOf(db: Database): Promise<string[]> {
+  if (db.dialect.name === 'sqlite') {
+    const rows = await db.all(`select "sql" from "sqlite_master" where "tbl_name" not like 'migration%' and "sql" is not null`)
+    return rows.map(row => String(row['sql'])).toSorted()
+  }
+  const names = await db.all('select table_name as name from information_schema.tables where table_schema = database()')
+  const own = names.map(row => String(row['name'])).filter(name => !name.startsWith('migration'))
+  const made = own.map(async name => Object.values((await db.first(`show create table "${name}"`)) ?? {}).join(' '))
+  return (await Promise.all(made)).toSorted()
+}

@@ -85,6 +85,23 @@ onEachServer('a relay', open => {
   const isEmpty = async () => !(await db.first('select "seq" from "outbox" limit 1'))
   const warnings = () => log.lines.filter(({ level }) => level === 'warn' || level === 'error').map(({ message }) => message)
 
+  test('adds members of groups to them, each once, though it hands them over again', async () => {
+    const group = { key: 'g'.repeat(22), countMax: 10, bytesMax: 10_000, delayMs: 60_000, delayMaxMs: 60_000 }
+    const members = ['first', 'second', 'third'].map(envelope => task({ envelope, group }))
+    await add(...members.slice(0, 2))
+    await relay()
+    await until(isEmpty)
+    // As after a relay that was killed before it had dropped its rows.
+    await add(...members)
+    await until(isEmpty)
+    expect((await driver.stats('mail')).scheduled).toBe(1)
+    expect((await driver.show('mail', members[0]?.id ?? ''))?.envelope).toBe('first\nsecond\nthird')
+    expect([
+      metrics.count('bingo_outbox_relayed_total', { status: 'joined' }),
+      metrics.count('bingo_outbox_relayed_total', { status: 'duplicate' }),
+    ]).toEqual([2, 2])
+  })
+
   test('hands over what commits as soon as it does, though another process enqueues it, and in its order', async () => {
     await relay()
     const asking = enqueuing.connect('asking')
@@ -232,7 +249,7 @@ onEachServer('a relay', open => {
         if (queue !== 'mail') return driver.enqueue(queue, tasks, rule)
         asked++
         expect(rule?.backlogMax).toBe(7)
-        return isFull ? Promise.resolve(tasks.map(({ id }) => ({ id, status: 'full' }))) : driver.enqueue(queue, tasks, rule)
+        return isFull ? Promise.resolve(tasks.map(({ id }) => ({ id, status: 'full' }))) : driver.enqueue(queue, tasks)
       },
     }
     const many = Array.from({ length: 500 }, () => task())

@@ -1,6 +1,7 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
 import type { OutboxAdmin } from '../admin'
 import type { NewTask } from '../driver'
+import { extrasText, readExtras } from './extras'
 import type { OutboxWriter } from '../queue'
 
 /**
@@ -66,7 +67,7 @@ const claimedForHoursMax = 23
 /** Counting more takes long, and says no more. */
 const countMax = 100_000
 
-const columns = ['queue', 'taskId', 'priority', 'delayMs', 'uniqueKey', 'uniqueForMs', 'envelope'] as const
+const columns = ['queue', 'taskId', 'priority', 'delayMs', 'uniqueKey', 'uniqueForMs', 'extras', 'envelope'] as const
 const listed = columns.map(column => `"${column}"`).join(', ')
 const now = 'utc_timestamp(3)'
 const oneRow = `(${columns.map(() => '?').join(', ')}, ${now})`
@@ -206,13 +207,14 @@ function countWithin(sizes: readonly number[], sum: number): number {
   return over === -1 ? sizes.length : Math.max(1, over)
 }
 
-const valuesOf = (queue: string, { id, priority, delayMs, unique, envelope }: NewTask): SqlValue[] => [
+const valuesOf = (queue: string, { id, priority, delayMs, unique, envelope, ...task }: NewTask): SqlValue[] => [
   queue,
   id,
   priority,
   delayMs,
   unique?.key ?? null,
   unique?.forMs ?? null,
+  extrasText(task),
   envelope,
 ]
 
@@ -223,10 +225,12 @@ function rowOf(row: SqlRow): Row {
     // Whoever hands it over again, after a crash, finds it there, or that it has been there.
     isIdKept: true,
     priority: Number(row['priority']),
-    // Time has passed since it was enqueued.
-    delayMs: Math.max(0, Number(row['delayMs']) - ageMs),
+    delayMs: Number(row['delayMs']),
     envelope: String(row['envelope']),
+    ...readExtras(row['extras']),
   }
+  // Time has passed since it was enqueued. But that of one that waits for others begins when they have ended.
+  if (!task.after) task.delayMs = Math.max(0, task.delayMs - ageMs)
   if (row['uniqueKey'] !== null) task.unique = { key: String(row['uniqueKey']), forMs: Math.max(1, Number(row['uniqueForMs']) - ageMs) }
   return { seq: seqOf(row).seq, queue: String(row['queue']), task }
 }

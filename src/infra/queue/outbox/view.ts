@@ -1,6 +1,7 @@
 import type { Database, SqlRow } from '@/core/database'
 import type { OutboxView } from '../admin'
 import type { StoredTask } from '../driver'
+import { readExtras } from './extras'
 
 /** The table "outbox" as operators look at it. */
 const countMax = 100_000
@@ -17,17 +18,21 @@ export const outboxView = (db: Database): OutboxView => ({
   },
   async show(id, queues) {
     const marks = queues.map(() => '?').join(', ')
-    const sql = `select "queue", "taskId", "priority", "envelope", ${dueMs} as "dueMs", ${isDue} as "isDue" from "outbox" where "taskId" = ? and "queue" in (${marks}) order by "seq" limit 1`
+    const sql = `select "queue", "taskId", "priority", "envelope", "extras", ${dueMs} as "dueMs", ${isDue} as "isDue" from "outbox" where "taskId" = ? and "queue" in (${marks}) order by "seq" limit 1`
     const row = await db.first(sql, [id, ...queues], primary)
     return row && { queue: String(row['queue']), task: taskOf(row) }
   },
 })
 
-const taskOf = (row: SqlRow): StoredTask => ({
-  id: String(row['taskId']),
-  state: Number(row['isDue']) === 1 ? 'waiting' : 'scheduled',
-  priority: Number(row['priority']),
-  envelope: String(row['envelope']),
-  atMs: Number(row['dueMs']),
-  ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, errors: [] },
-})
+function taskOf(row: SqlRow): StoredTask {
+  const { lane, after } = readExtras(row['extras'])
+  return {
+    id: String(row['taskId']),
+    state: after ? 'held' : Number(row['isDue']) === 1 ? 'waiting' : 'scheduled',
+    priority: Number(row['priority']),
+    envelope: String(row['envelope']),
+    ...(after ? { heldFor: after.count } : { atMs: Number(row['dueMs']) }),
+    ...(lane !== undefined && { lane }),
+    ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, errors: [] },
+  }
+}

@@ -12,11 +12,11 @@ import {
   type NewTask,
   operateMax,
   type QueueDriver,
-  refuseMore,
   type RemoveAnswer,
   reportMax,
   type RetryAnswer,
 } from '../driver'
+import { refuseMore } from '../refuse-more'
 import { packSeen } from '../snapshot'
 import { type Batches, createBatches } from './batches'
 import { createEnds } from './ends'
@@ -31,6 +31,7 @@ import { beforeScript } from './scripts/held'
 import { peekScript, reportScript } from './scripts/kept'
 import { historyScript, listScript, probeScript, showScript, statsScript } from './scripts/look'
 import { buryScript, cancelScript, removeScript, retryScript } from './scripts/operate'
+import { pauseScript } from './scripts/pause'
 import { reapScript } from './scripts/reap'
 import { createWatch, type Watch } from './wake'
 import {
@@ -94,14 +95,11 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   const ask = async (script: RedisScript, queue: string, ...args: (string | number)[]): Promise<unknown> =>
     (await link.ask(script, metaKeyOf(prefix, queue), () => args)).reply
 
-  async function send(queue: string, tasks: readonly NewTask[]): Promise<EnqueueReply[]> {
+  async function send(queue: string, tasks: readonly NewTask[], backlogMax: number | undefined): Promise<EnqueueReply[]> {
     const call = enqueues++
-    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, ...wordsOfTasks(tasks)]
-    const { reply, isAgain } = await link.ask(
-      tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript,
-      metaKeyOf(prefix, queue),
-      () => words,
-    )
+    const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, backlogMax ?? '', ...wordsOfTasks(tasks)]
+    const script = tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript
+    const { reply, isAgain } = await link.ask(script, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
     // An id that nobody else may have used is there because an earlier time has done it.
@@ -140,11 +138,12 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 
   return {
-    async enqueue(queue, tasks, { tx } = {}) {
+    async enqueue(queue, tasks, { tx, backlogMax } = {}) {
       if (tx) throw new Error('a queue on Redis cannot be part of a transaction')
       for (const task of tasks) checkTask(task)
-      const batch = batches.get(queue) ?? createBatches(some => send(queue, some))
-      batches.set(queue, batch)
+      const name = `${queue} ${backlogMax ?? ''}`
+      const batch = batches.get(name) ?? createBatches(some => send(queue, some, backlogMax))
+      batches.set(name, batch)
       return batch.add(tasks)
     },
     async exchange(queue, said) {
@@ -194,15 +193,14 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
       return reply ? storedTask(reply) : undefined
     },
     async list(queue, state, count, cursor) {
-      const [place = '', offset = '', id = ''] = cursor === undefined ? [] : cursor.split(' ')
-      const reply = await ask(listScript, queue, state, count, place, offset, id)
+      const [place = '', offset = '', id = '', lane = ''] = cursor === undefined ? [] : cursor.split(' ')
+      const reply = await ask(listScript, queue, state, count, place, offset, id, lane)
       const [tasks, ...next] = reply as [unknown[], ...string[]]
       return { tasks: tasks.map(storedTask), ...(next.length > 0 ? { cursor: next.join(' ') } : {}) }
     },
     async stats(queue) {
       const reply = await ask(statsScript, queue)
-      type Said = [number, number, number, number, number, string[], number, number]
-      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held] = reply as Said
+      const [waiting, scheduled, active, dead, oldestWaitingMs, counters, kept, held, paused] = reply as StatsReply
       const [enqueued = 0, done = 0, failed = 0, crashed = 0, deadEver = 0, cancelled = 0] = counters.map(Number)
       const total = { enqueued, done, failed, crashed, dead: deadEver, cancelled }
       return {
@@ -212,7 +210,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         active,
         done: kept,
         dead,
-        isPaused: false,
+        isPaused: paused === 1,
         total,
         ...(oldestWaitingMs < 0 ? {} : { oldestWaitingMs }),
       }
@@ -240,8 +238,12 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     },
     before: async (queue, id) => endedOf(await ask(beforeScript, queue, id)),
     watchEnds: ends.watch,
-    pause: async () => notYet(),
-    resume: async () => notYet(),
+    async pause(queue) {
+      await ask(pauseScript, queue, 1)
+    },
+    async resume(queue) {
+      await ask(pauseScript, queue, 0)
+    },
     watch(queue, listener) {
       const watch = createWatch({
         connection: server.connect(`queue-${queue}`),
@@ -275,8 +277,6 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   }
 }
 
-const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'
+type StatsReply = [number, number, number, number, number, string[], number, number, number]
 
-const notYet = (): never => {
-  throw new Error('not built yet')
-}
+const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'

@@ -33,6 +33,27 @@ onEachRedis('a reaper', (open, name) => {
   })
 
   if (name === 'redisCluster') return
+  test('and whoever removes one that is kept leave its id remembered for as long as it was to be', async () => {
+    await using subject = await subjectOf()
+    const { driver, raw, prefix } = subject
+    const ids = ['expires', 'removed']
+    await driver.enqueue(
+      queue,
+      ids.map(id => newTask({ id, isIdKept: true })),
+    )
+    await driver.reap(queue, rule)
+    await driver.exchange(queue, { finish: finishAs(await claim(driver, queue), { outcome: 'done', keepForMs: 1 }) })
+    const halfMs = 12 * hourMs
+    for (const id of ids) await raw.pexpire(`${prefix}:{${queue}}:d:${id}`, halfMs)
+    await Bun.sleep(5)
+    expect(await driver.remove(queue, ['removed'])).toEqual(['removed'])
+    expect((await driver.reap(queue, rule)).expired).toEqual({ done: 1, dead: 0 })
+    for (const id of ids) {
+      const leftMs = await raw.pttl(`${prefix}:{${queue}}:d:${id}`)
+      expect([id, leftMs > 0 && leftMs < halfMs]).toEqual([id, true])
+    }
+  })
+
   test('that comes upon a server that was started anew waits one lease first', async () => {
     await using subject = await subjectOf()
     const ids = await abandoned(subject)

@@ -3,6 +3,7 @@ import { describeOnRedis } from '@/testing/backings'
 import { checkAll, claim, finishAs, newKey, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
 import { tornGroups } from '@/testing/torn-groups'
+import { tornHeld } from '@/testing/torn-held'
 import type { TornScene as Scene } from '@/testing/torn-scene'
 import type { Claimed, NewTask, QueueDriver } from '../driver'
 
@@ -83,6 +84,7 @@ const endings: Scene[] = Object.entries({ 'at first': claimed, 'after a failure'
 
 const scenes: Scene[] = [
   ...tornGroups,
+  ...tornHeld,
   ...[false, true].map(isSaidAgain => ({
     name: `enqueue${isSaidAgain ? ', said again' : ''}`,
     prepare: async () => {},
@@ -272,6 +274,10 @@ describeOnRedis('a script of which only a part was kept', () => {
         if (isSaidAgain) await act(driver, prepared)
         for (const id of await raw.zrange(scheduled, Date.now() + 60_000, '+inf', 'BYSCORE')) await raw.zadd(scheduled, 'XX', 1, id)
         const worked = await workOff(driver)
+        const held = (await driver.list(queue, 'held', 100)).tasks.map(({ id }) => id)
+        if (isSaidAgain) expect([where, held]).toEqual([where, []])
+        // What those wait for is gone, or has not come.
+        for (const id of held) await driver.cancel(queue, [id])
         const doneNow = (await driver.list(queue, 'done', 100)).tasks
         for (const task of doneNow.filter(({ envelope }) => envelope !== undefined))
           expect([where, task.id, task.result]).toEqual([where, task.id, result])
@@ -287,7 +293,7 @@ describeOnRedis('a script of which only a part was kept', () => {
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
         const left = (await subject.keysOf(queue)).filter(
-          each => !/^(m|w|hist|dead|done|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
+          each => !/^(m|w|hist|dead|done|b:.*|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )
         expect([where, left]).toEqual([where, []])
       }

@@ -16,6 +16,7 @@ import {
   type StoredTask,
 } from '../driver'
 import { readSeen, readTotal } from '../snapshot'
+import { wordsOfLimits } from './limits'
 
 /** How calls and replies look to the scripts; `scripts/shared.ts` says how the keys do. */
 type Word = string | number
@@ -102,9 +103,11 @@ export function enqueueReplies(tasks: readonly NewTask[], reply: unknown): Enque
   return tasks.map(({ id }, i) => {
     const word = reply[i] as number | string
     if (typeof word === 'string') return { id: word.slice(1), status: word[0] === '=' ? 'unique' : 'joined' }
-    return { id, status: word === 0 ? 'enqueued' : 'duplicate' }
+    return { id, status: replies[word] ?? 'duplicate' }
   })
 }
+
+const replies = ['enqueued', 'duplicate', 'full'] as const
 
 /** What an owner is known by. */
 export const heldOf = ({ attempt, nonce }: Held): string => `${attempt}:${nonce}`
@@ -143,11 +146,11 @@ function keepForMsOf({ id, keepForMs = 0 }: Done): number {
  * @param remembersNothingToo also when it gets none
  */
 export const wordsOfClaim = (
-  { worker, nonce, count, leaseMs }: Claim,
+  { worker, nonce, count, leaseMs, limits }: Claim,
   rememberedMs: number,
   remembersNothingToo: boolean,
   forgotten: string,
-): Word[] => [worker, nonce, count, leaseMs, rememberedMs, remembersNothingToo ? 1 : 0, forgotten]
+): Word[] => [worker, nonce, count, leaseMs, rememberedMs, remembersNothingToo ? 1 : 0, forgotten, ...wordsOfLimits(limits)]
 
 const statuses: Record<string, FinishStatus> = { o: 'ok', s: 'stale', g: 'gone' }
 

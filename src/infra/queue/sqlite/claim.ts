@@ -1,17 +1,18 @@
 import type { SqlRow } from '@/core/database'
-import type { Claim, Claimed } from '../driver'
-import { states } from './rows'
+import type { Claim, Claimed, ClaimLimits } from '../driver'
+import { entered, firstReleaseMs, laneOf, queueItself, release } from './lanes'
+import { mayStart, mayStartMs, started } from './rate'
+import { claimedColumns, laneNameOf, states } from './rows'
 import { atTail, type Session, type Summary } from './session'
+import { takeInTurns, turnsOf } from './turns'
 
 /** How many that are due one claim lets wait. They come behind those that wait, so that a backlog of either cannot starve the other. */
 const promotedMax = 100
 
-const claimedColumns = '"id", "attempt", "failures", "crashes", "envelope"'
-
 /** @param isKnown whether this nonce has claimed before: then it gets what is still its own, and nothing else */
 export async function claim(session: Session, queue: string, said: Claim, isKnown: boolean): Promise<Claimed[]> {
   const { tx, nowMs } = session
-  const { worker, nonce, count, leaseMs } = said
+  const { worker, nonce, leaseMs } = said
   const summary = await session.of(queue)
   const before = await tx.all(
     `select ${claimedColumns} from "queueTask" where "queue" = +? and "nonce" = +? and "nonce" is not null and "state" = ${states.active}
@@ -19,31 +20,82 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
     [queue, nonce],
   )
   if (isKnown || before.length > 0) return before.map(row => claimedOf(row, 0))
+  const room = summary.isPaused ? 0 : await roomFor(session, summary, said)
+  if (room === 0) return []
   await promote(session, summary)
-  // One statement for both would be in no order, and takes longer.
-  const rows = await tx.all(
-    `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "state" = ${states.waiting} order by "priority", "line" limit +?`,
-    [queue, count],
-  )
-  for (const row of rows) {
+  if (summary.lanes > 0) await release(session, summary)
+
+  const start = async (row: SqlRow): Promise<void> => {
     await tx.run(
       `update "queueTask" set "state" = ${states.active}, "at" = ?, "attempt" = "attempt" + 1, "nonce" = ?, "worker" = ?
         where "seq" = ?`,
       [nowMs + leaseMs, nonce, worker, row['seq'] ?? null],
     )
   }
-  // Fewer than asked for are all there are, whatever was counted.
-  summary.waiting = rows.length < count ? 0 : Math.max(0, summary.waiting - rows.length)
+  let rows: SqlRow[]
+  if (summary.lanes > 0) {
+    rows = await takeInTurns(session, summary, said, room, start)
+    summary.waiting = Math.max(0, summary.waiting - rows.length)
+  } else {
+    // One statement for both would be in no order, and takes longer.
+    rows = await tx.all(
+      `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting}
+        order by "priority", "line" limit +?`,
+      [queue, room],
+    )
+    for (const row of rows) await start(row)
+    // Fewer than asked for are all there are, whatever was counted.
+    summary.waiting = rows.length < room ? 0 : Math.max(0, summary.waiting - rows.length)
+  }
   summary.active += rows.length
+  const rate = said.limits?.rate
+  if (rate && rows.length > 0) {
+    const whole = await laneOf(session, summary, queueItself)
+    whole.tat = started(whole.tat, rate, nowMs, rows.length)
+  }
   return rows.map(row => claimedOf(row, 1))
 }
 
+/** How many the limits of the queue let start, up to what was asked for. */
+async function roomFor(session: Session, summary: Summary, { count, limits = noLimits }: Claim): Promise<number> {
+  const { concurrency, rate } = limits
+  const most = concurrency === undefined ? count : Math.max(0, Math.min(count, concurrency - summary.active))
+  if (!rate || most === 0) return most
+  return mayStart((await laneOf(session, summary, queueItself)).tat, rate, session.nowMs, most)
+}
+
+const noLimits: ClaimLimits = { lanes: {} }
+
 /** @returns how long until there is something to claim; 0 when there is, undefined when nothing is to come by itself */
-export async function nextDueMs(session: Session, queue: string): Promise<number | undefined> {
+export async function nextDueMs(session: Session, queue: string, limits: ClaimLimits = noLimits): Promise<number | undefined> {
   const summary = await session.of(queue)
-  if (summary.waiting > 0) return 0
+  const { concurrency, rate } = limits
+  if (summary.isPaused) return undefined
+  if (concurrency !== undefined && summary.active >= concurrency) {
+    summary.shortAt = summary.active
+    return undefined
+  }
+  const readyMs = (await isAnyReady(session, summary, limits)) ? session.nowMs : await firstToComeMs(session, summary)
+  if (readyMs === null) return undefined
+  const rateMs = rate ? mayStartMs((await laneOf(session, summary, queueItself)).tat, rate, session.nowMs) : 0
+  return Math.max(0, Math.ceil(Math.max(readyMs, rateMs)) - session.nowMs)
+}
+
+async function isAnyReady(session: Session, summary: Summary, limits: ClaimLimits): Promise<boolean> {
+  if (summary.lanes === 0 || summary.waiting === 0) return summary.waiting > 0
+  const unlaned = await session.tx.first(
+    `select 1 from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting} limit 1`,
+    [summary.queue],
+  )
+  if (unlaned) return true
+  const turns = turnsOf(session, summary, limits, 1)
+  return (await turns.next()) !== undefined || turns.isCutShort()
+}
+
+async function firstToComeMs(session: Session, summary: Summary): Promise<number | null> {
   const dueMs = await firstDueMs(session, summary)
-  return dueMs === null ? undefined : Math.max(0, dueMs - session.nowMs)
+  const releaseMs = summary.lanes > 0 ? await firstReleaseMs(session, summary) : null
+  return dueMs === null || releaseMs === null ? (dueMs ?? releaseMs) : Math.min(dueMs, releaseMs)
 }
 
 async function promote(session: Session, summary: Summary): Promise<void> {
@@ -51,12 +103,13 @@ async function promote(session: Session, summary: Summary): Promise<void> {
   const firstMs = await firstDueMs(session, summary)
   if (firstMs === null || firstMs > nowMs) return
   const due = await tx.all(
-    `select "seq" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= ?
+    `select "seq", "lane", "priority" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= ?
       order by "at", "id" limit ${promotedMax}`,
     [summary.queue, nowMs],
   )
   for (const row of due) {
     await tx.run(`update "queueTask" set "state" = ${states.waiting}, "line" = ? where "seq" = ?`, [atTail(summary), row['seq'] ?? null])
+    await entered(session, summary, laneNameOf(row), Number(row['priority']))
   }
   summary.scheduled -= due.length
   summary.waiting += due.length

@@ -1,7 +1,8 @@
 import type { EnqueueReply, NewTask } from '../driver'
 import { remember } from './ending'
 import { insertTask, isKnown } from './enqueue'
-import { states } from './rows'
+import { entered } from './lanes'
+import { laneNameOf, states } from './rows'
 import { atTail, type Session } from './session'
 
 /**
@@ -27,6 +28,8 @@ export async function collect(session: Session, queue: string, task: NewTask, ru
 
 interface Group {
   seq: number
+  priority: number
+  lane: string | null
   id: string
   count: number
   /** Of the envelopes, without what is between them. */
@@ -37,7 +40,7 @@ interface Group {
 
 async function joinable({ tx, nowMs }: Session, queue: string, key: string): Promise<Group | undefined> {
   const row = await tx.first(
-    `select "seq", "id", "state", "attempt", "at", "groupCount", "groupUntil", octet_length("envelope") as "bytes" from "queueTask"
+    `select "seq", "id", "state", "priority", "lane", "attempt", "at", "groupCount", "groupUntil", octet_length("envelope") as "bytes" from "queueTask"
       where "queue" = ? and "groupKey" = ? and "groupUntil" is not null`,
     [queue, key],
   )
@@ -48,6 +51,7 @@ async function joinable({ tx, nowMs }: Session, queue: string, key: string): Pro
   }
   const count = Number(row['groupCount'])
   return {
+    ...{ priority: Number(row['priority']), lane: laneNameOf(row) },
     ...{ seq: Number(row['seq']), id: String(row['id']), count, bytes: Number(row['bytes']) - (count - 1) },
     ...{ startMs: Number(row['at']), untilMs: Number(row['groupUntil']) },
   }
@@ -87,7 +91,7 @@ async function add(session: Session, queue: string, envelope: string, { group, r
 }
 
 /** It is added to no more, and waits. */
-async function close(session: Session, queue: string, { seq }: Group): Promise<void> {
+async function close(session: Session, queue: string, { seq, priority, lane }: Group): Promise<void> {
   const summary = await session.of(queue)
   await session.tx.run(`update "queueTask" set "state" = ${states.waiting}, "line" = ?, "at" = ?, "groupUntil" = null where "seq" = ?`, [
     atTail(summary),
@@ -96,6 +100,7 @@ async function close(session: Session, queue: string, { seq }: Group): Promise<v
   ])
   summary.scheduled--
   summary.waiting++
+  await entered(session, summary, lane, priority)
   summary.nextDueMs = undefined
   session.wake(queue)
 }

@@ -4,7 +4,9 @@ import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { OpenDatabase } from '../../database/driver'
 import { isTxOf } from '../../database/scope'
-import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, refuseMore, reportMax } from '../driver'
+import { beatMax, enqueueMax, exchangeMax, operateMax, type QueueDriver, reportMax } from '../driver'
+import { refuseMore } from '../refuse-more'
+import { knownAttempts } from './attempts'
 import { claim, nextDueMs } from './claim'
 import { endsOf } from './ends'
 import { enqueue } from './enqueue'
@@ -16,7 +18,7 @@ import { createGroup } from './group'
 import { createHistory } from './history'
 import { peek, report } from './kept'
 import { beat, reap } from './lease'
-import { buryResting, cancel, list, remove, retry, show, stats } from './operator'
+import { buryResting, cancel, list, remove, retry, setPaused, show, stats } from './operator'
 import { openSession, type Session } from './session'
 import { createTrust } from './trust'
 import { watchersOf } from './watch'
@@ -43,6 +45,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   const history = createHistory()
   const ends = endsOf(db, log)
   const claims = new Set<string>()
+  const known = { short: watchers.short, attempts: knownAttempts() }
   const watching = new Set<() => void>()
   const groupSize = metrics
     .histogram({
@@ -60,7 +63,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
 
   function sessionOn(tx: Database): Session {
     const nowMs = clock.nowMs()
-    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs))
+    return openSession(tx, nowMs, (queue, wroteMs) => trust.seen(queue, nowMs, wroteMs), known)
   }
 
   const group = createGroup({
@@ -126,10 +129,10 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
   }
 
   return {
-    async enqueue(queue, tasks, { tx } = {}) {
+    async enqueue(queue, tasks, { tx, backlogMax } = {}) {
       refuseMore(tasks.length, enqueueMax)
       if (tasks.length === 0) return []
-      const work = (session: Session) => enqueue(session, queue, tasks)
+      const work = (session: Session) => enqueue(session, queue, tasks, { backlogMax })
       return tx?.inTransaction ? inside(tx, work) : write(tasks.length, work)
     },
     async exchange(queue, { finish: said = [], claim: wanted }) {
@@ -138,7 +141,7 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
       const reply = await write(said.length + (wanted?.count ?? 0), async session => {
         const finished = await finish(session, queue, said)
         const claimed = wanted ? await claim(session, queue, wanted, key !== undefined && claims.has(key)) : []
-        const dueMs = await nextDueMs(session, queue)
+        const dueMs = await nextDueMs(session, queue, wanted?.limits)
         return { finished, claimed, ...(dueMs === undefined ? {} : { nextDueMs: dueMs }) }
       })
       if (key !== undefined && reply.claimed.length > 0) keepClaim(claims, key)
@@ -174,8 +177,8 @@ export function openSqliteQueue({ db, log, metrics, clock = systemClock, monoton
     },
     before: (queue, id) => read(() => before(db, queue, id, clock.nowMs())),
     watchEnds: (queue, listener) => untilClosed(ends.add(queue, listener)),
-    pause: async () => notYet(),
-    resume: async () => notYet(),
+    pause: queue => write(1, session => setPaused(session, queue, true)),
+    resume: queue => write(1, session => setPaused(session, queue, false)),
     watch: (queue, listener) => untilClosed(watchers.add(queue, listener)),
     ping: () =>
       read(async () => {
@@ -194,8 +197,4 @@ function keepClaim(claims: Set<string>, key: string): void {
   const [oldest] = claims
   if (claims.size >= claimsMax && oldest !== undefined) claims.delete(oldest)
   claims.add(key)
-}
-
-const notYet = (): never => {
-  throw new Error('not built yet')
 }

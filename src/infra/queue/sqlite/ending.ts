@@ -1,5 +1,6 @@
 import { keptIdMs } from '../driver'
 import { forgetEnds, tell } from './followers'
+import { vacated } from './lanes'
 import { type Ending, states } from './rows'
 import { atTail, type Session, type Summary } from './session'
 
@@ -70,7 +71,7 @@ export const purge = (tx: Session['tx'], nowMs: number, most: number): Promise<u
 export async function bury(
   session: Session,
   summary: Summary,
-  task: Pick<Ending, 'seq' | 'id' | 'follower'> & { failures: number; crashes: number; errors: string; finisher: string | null },
+  task: Pick<Ending, 'seq' | 'id' | 'lane' | 'follower'> & { failures: number; crashes: number; errors: string; finisher: string | null },
 ): Promise<void> {
   await session.tx.run(
     `update "queueTask" set "state" = ${states.dead}, "line" = ?, "at" = ?, "failures" = ?, "crashes" = ?, "errors" = ?, "finisher" = coalesce(?, "finisher"),
@@ -79,7 +80,7 @@ export async function bury(
   )
   session.ended(summary.queue, task.id)
   await tell(session, summary.queue, task, { outcome: 'dead' })
-  summary.active--
+  await vacated(session, summary, task.lane)
   summary.dead++
   summary.died++
 }

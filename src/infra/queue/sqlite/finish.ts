@@ -1,11 +1,14 @@
 import type { SqlRow } from '@/core/database'
 import type { Finish, FinishStatus } from '../driver'
 import { bury, end, keep } from './ending'
-import { endingColumns, endingOf, finisherOf, states, withError } from './rows'
+import { entered, lookUp, vacated } from './lanes'
+import { type Ending, endingColumns, endingOf, finisherOf, laneNameOf, states, withError } from './rows'
 import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
   const statuses: FinishStatus[] = []
+  if (said.length > 1)
+    await lookUp(session, await session.of(queue), new Set(said.flatMap(each => session.attempts.laneOf(queue, each) ?? [])))
   for (const each of said) statuses.push(await finishOne(session, queue, each))
   return statuses
 }
@@ -25,18 +28,28 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
 }
 
 /** How nearly all end, in one statement. */
-async function isDone(session: Session, queue: string, { id, attempt, nonce }: Finish): Promise<boolean> {
-  const { changes } = await session.tx.run(
-    `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
-      and "isIdKept" = 0 and "follower" is null and "needCount" is null`,
-    [queue, id, attempt, nonce],
-  )
-  if (changes === 0) return false
+async function isDone(session: Session, queue: string, said: Finish): Promise<boolean> {
   const summary = await session.of(queue)
-  summary.active--
+  const which = [queue, said.id, said.attempt, said.nonce]
+  let lane: string | null = null
+  const known = summary.lanes === 0 ? null : session.attempts.laneOf(queue, said)
+  if (known === undefined) {
+    const row = await session.tx.first(`${deletion} returning "lane"`, which)
+    if (!row) return false
+    lane = laneNameOf(row)
+  } else {
+    const { changes } = await session.tx.run(deletion, which)
+    if (changes === 0) return false
+    lane = known
+    if (lane !== null) session.attempts.forget(queue, said)
+  }
+  await vacated(session, summary, lane)
   summary.done++
   return true
 }
+
+const deletion = `delete from "queueTask" where "queue" = ? and "id" = ? and "attempt" = ? and "nonce" = ? and "state" = ${states.active}
+  and "isIdKept" = 0 and "follower" is null and "needCount" is null`
 
 async function apply(session: Session, queue: string, row: SqlRow, said: Finish): Promise<void> {
   const summary = await session.of(queue)
@@ -48,7 +61,7 @@ async function apply(session: Session, queue: string, row: SqlRow, said: Finish)
     } else {
       await end(session, queue, ending, said.outcome === 'done' ? { outcome: 'done', result: said.result } : { outcome: 'cancelled' })
     }
-    summary.active--
+    await vacated(session, summary, ending.lane)
     summary[said.outcome === 'done' ? 'done' : 'cancelled']++
     return
   }
@@ -63,7 +76,7 @@ async function apply(session: Session, queue: string, row: SqlRow, said: Finish)
     await bury(session, summary, task)
     return
   }
-  await leave(session, summary, { seq: Number(row['seq']), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
+  await leave(session, summary, { ...endingOf(row), failures, crashes: Number(row['crashes']), errors, finisher }, placeOf(said))
   session.wake(queue)
 }
 
@@ -77,11 +90,17 @@ export type Place = 'head' | 'tail' | { delayMs: number }
 
 /** Takes an active task from its worker. A finisher of null leaves the one before. */
 export async function leave(
-  { tx, nowMs }: Session,
+  session: Session,
   summary: Summary,
-  task: { seq: number; failures: number; crashes: number; errors: string | SqlRow[string]; finisher: string | null },
+  task: Pick<Ending, 'seq' | 'priority' | 'lane'> & {
+    failures: number
+    crashes: number
+    errors: string | SqlRow[string]
+    finisher: string | null
+  },
   place: Place,
 ): Promise<void> {
+  const { tx, nowMs } = session
   const isScheduled = typeof place === 'object'
   const atMs = isScheduled ? nowMs + place.delayMs : nowMs
   const line = place === 'head' ? atHead(summary) : place === 'tail' ? atTail(summary) : 0
@@ -99,11 +118,12 @@ export async function leave(
       task.seq,
     ],
   )
-  summary.active--
+  await vacated(session, summary, task.lane)
   if (isScheduled) {
     summary.scheduled++
     if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
   } else {
     summary.waiting++
+    await entered(session, summary, task.lane, task.priority)
   }
 }

@@ -1,6 +1,7 @@
 import type { SqlRow } from '@/core/database'
 import { beforeMax, type Ended, keptIdMs, type NewTask } from '../driver'
-import { endingColumns, type Ending, endingOf, outcomes, states } from './rows'
+import { entered } from './lanes'
+import { endingColumns, type Ending, endingOf, laneNameOf, outcomes, states } from './rows'
 import { atTail, type Session } from './session'
 
 /** Tasks that wait until others have ended, and what those tell them. */
@@ -34,25 +35,27 @@ export async function tell(
   return undefined
 }
 
-/** A task that is held has come. Those that have ended before it did count. @returns it when it is to be cancelled */
+/**
+ * A task that is held has come. Those that have ended before it did count.
+ * @returns it when it is to be cancelled; what it was told stays then for its time, as if it had never been there
+ */
 export async function arrive(session: Session, queue: string, id: string): Promise<Ending | undefined> {
   const { tx, nowMs } = session
   await tx.run('delete from "queueEnded" where "queue" = ? and "follower" = ? and "until" <= ?', [queue, id, nowMs])
-  const { changes } = await tx.run('update "queueEnded" set "until" = null where "queue" = ? and "follower" = ?', [queue, id])
-  if (changes === 0) return undefined
+  if (!(await tx.first('select 1 from "queueEnded" where "queue" = ? and "follower" = ? limit 1', [queue, id]))) return undefined
   const row = await tx.first(`select ${endingColumns}, "isDoneNeeded", "delayMs" from "queueTask" where "queue" = ? and "id" = ?`, [
     queue,
     id,
   ])
   if (!row) return undefined
-  const of = (outcome: Ended['outcome']) => [queue, id, outcomes.indexOf(outcome)]
   const where = '"queue" = ? and "follower" = ? and "outcome" = ?'
-  let ended = changes
+  const of = (outcome: Ended['outcome']) => [queue, id, outcomes.indexOf(outcome)]
   if (row['isDoneNeeded'] === 1) {
-    if (await tx.first(`select 1 from "queueEnded" where ${where} limit 1`, of('cancelled'))) return endingOf(row)
-    ended -= (await tx.run(`delete from "queueEnded" where ${where}`, of('dead'))).changes
+    if (await tx.first(`select 1 from "queueEnded" where ${where} limit 1`, of('cancelled'))) return { ...endingOf(row), isFollower: false }
+    await tx.run(`delete from "queueEnded" where ${where}`, of('dead'))
   }
-  await count(session, queue, row, ended)
+  const { changes } = await tx.run('update "queueEnded" set "until" = null where "queue" = ? and "follower" = ?', [queue, id])
+  if (changes > 0) await count(session, queue, row, changes)
   return undefined
 }
 
@@ -71,8 +74,10 @@ export async function release(session: Session, queue: string, row: SqlRow): Pro
   const [state, line] = delayMs > 0 ? [states.scheduled, 0] : [states.waiting, atTail(summary)]
   await session.tx.run('update "queueTask" set "state" = ?, "line" = ?, "at" = ? where "seq" = ?', [state, line, atMs, row['seq'] ?? null])
   summary.held--
-  if (state === states.waiting) summary.waiting++
-  else {
+  if (state === states.waiting) {
+    summary.waiting++
+    await entered(session, summary, laneNameOf(row), Number(row['priority']))
+  } else {
     summary.scheduled++
     if (summary.nextDueMs !== undefined) summary.nextDueMs = Math.min(summary.nextDueMs ?? atMs, atMs)
   }

@@ -3,7 +3,8 @@ import type { FsckFinding } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import { leave } from './finish'
 import { release } from './followers'
-import { states } from './rows'
+import { checkLanes } from './fsck-lanes'
+import { endingColumns, endingOf, states } from './rows'
 import { countedOf, counting, type Session } from './session'
 
 type Finding = Omit<FsckFinding, 'queue'>
@@ -21,20 +22,21 @@ const checkedMaxBytes = 16 * 1024 * 1024
 const complaintsMax = 10
 
 /**
- * One step of the check: the file itself, since all else is found with its indexes, then the tasks page by page, and the counters.
+ * One step of the check: the file itself, since all else is found with its indexes, then tasks and lanes page by page, and the counters.
  * @param session to mend what is found, in the transaction in which it is; nothing is changed when absent
  */
 export async function fsck(db: Database, queue: string, cursor = 'file', session: Session | undefined): Promise<Step> {
   const [part, from] = cursor.split(' ')
   if (part === 'file') return { findings: await checkFile(db, session), cursor: 'tasks 0' }
   if (part === 'tasks' && /^\d+$/.test(from ?? '')) return checkTasks(db, queue, Number(from), session)
+  if (part === 'lanes') return checkLanes(db, queue, from ?? '', session)
   if (part === 'counters') return { findings: await checkCounters(db, queue, session) }
   throw queueErrors.CursorInvalid()
 }
 
 async function checkTasks(db: Database, queue: string, after: number, session: Session | undefined): Promise<Step> {
   const rows = await db.all(
-    `select "seq", "queue", "id", "state", "nonce", "worker", "uniqueUntil", "failures", "crashes", "errors", "needCount", "delayMs" from "queueTask"
+    `select ${endingColumns}, "queue", "state", "nonce", "worker", "uniqueUntil", "failures", "crashes", "errors", "delayMs" from "queueTask"
       where "seq" > ? order by "seq" limit ${pageTasks}`,
     [after],
   )
@@ -48,7 +50,7 @@ async function checkTasks(db: Database, queue: string, after: number, session: S
     }
   }
   const last = rows.at(-1)
-  return { findings, cursor: rows.length === pageTasks ? `tasks ${last?.['seq']}` : 'counters' }
+  return { findings, cursor: rows.length === pageTasks ? `tasks ${last?.['seq']}` : 'lanes' }
 }
 
 interface Fault {
@@ -70,7 +72,7 @@ const faults: readonly Fault[] = [
     remedy: 'it waits again',
     is: row => isActive(row) && (row['nonce'] === null || row['worker'] === null),
     async mend(session, row) {
-      const task = { seq: Number(row['seq']), failures: Number(row['failures']), crashes: Number(row['crashes']), finisher: null }
+      const task = { ...endingOf(row), failures: Number(row['failures']), crashes: Number(row['crashes']), finisher: null }
       await leave(session, await session.of(String(row['queue'])), { ...task, errors: row['errors'] ?? null }, 'head')
       session.wake(String(row['queue']))
     },
@@ -109,20 +111,20 @@ function isList(text: string): boolean {
   }
 }
 
-const counters = ['waiting', 'scheduled', 'held', 'active', 'dead', 'kept'] as const
+const counters = ['waiting', 'scheduled', 'held', 'active', 'dead', 'kept', 'lanes'] as const
 
 /** The row is compared in the statement that counts, so that nobody can write in between. */
 async function checkCounters(db: Database, queue: string, session: Session | undefined): Promise<Finding[]> {
   // What this transaction has changed is compared, too.
   await session?.save()
   const size = await db.first(`select count(*) as "n" from (select 1 from "queueTask" where "queue" = ? limit ${countedMax + 1})`, [queue])
-  if (Number(size?.['n']) > countedMax) return []
+  if (Number(size?.['n']) > countedMax) return checkActive(db, queue, session)
   const row = await db.first(`select s.*, c.* from (${counting}) c left join "queueSummary" s on s."queue" = ?1`, [queue])
   if (!row) return []
   const real = countedOf(row)
   const wrong = counters.filter(name => Number(row[name] ?? 0) !== real[name])
   const findings = wrong.map(name => ({
-    what: `${Number(row[name] ?? 0)} ${name} tasks were counted, and ${real[name]} are there`,
+    what: `${Number(row[name] ?? 0)} ${name === 'lanes' ? name : `${name} tasks`} were counted, and ${real[name]} are there`,
     remedy: 'the counter is set',
     fixed: session !== undefined,
   }))
@@ -139,6 +141,21 @@ async function checkCounters(db: Database, queue: string, session: Session | und
     summary.head = Math.min(summary.head, real.head)
   }
   return findings
+}
+
+/** Of a large queue only what limits go by, and only when it is not too much. */
+async function checkActive(db: Database, queue: string, session: Session | undefined): Promise<Finding[]> {
+  const row = await db.first(
+    `select count(*) as "real", (select "active" from "queueSummary" where "queue" = ?1) as "active" from
+      (select 1 from "queueTask" where "queue" = ?1 and "state" = ${states.active} and "state" > 0 limit ${countedMax + 1})`,
+    [queue],
+  )
+  const [real, active] = [Number(row?.['real']), Number(row?.['active'] ?? 0)]
+  if (real === active || real > countedMax) return []
+  if (session) (await session.of(queue)).active = real
+  return [
+    { what: `${active} active tasks were counted, and ${real} are there`, remedy: 'the counter is set', fixed: session !== undefined },
+  ]
 }
 
 async function checkFile(db: Database, session: Session | undefined): Promise<Finding[]> {

@@ -1,9 +1,10 @@
 import type { SqlRow } from '@/core/database'
 import { type BeatReply, type Held, poisonError, type ReapReply, type ReapRule, reapMax } from '../driver'
 import { bury, end, purge } from './ending'
-import { expire } from './kept'
-import { purgeEnds } from './followers'
 import { leave } from './finish'
+import { purgeEnds } from './followers'
+import { expire } from './kept'
+import { forgetIdle, vacated } from './lanes'
 import { endingColumns, endingOf, states, withError } from './rows'
 import type { Session, Summary } from './session'
 
@@ -43,6 +44,7 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   if (reply.again.length > 0) session.wake(queue)
   await purge(tx, nowMs, purgedMax)
   await purgeEnds(tx, nowMs, purgedMax)
+  await forgetIdle(session, summary)
   if (done + dead === 0) return reply
   return { ...reply, expired: { done, dead }, more: reply.more || more }
 }
@@ -50,8 +52,9 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
 async function reapOne(session: Session, summary: Summary, row: SqlRow, crashesMax: number, reply: ReapReply): Promise<void> {
   const id = String(row['id'])
   if (row['isCancelled'] === 1) {
-    await end(session, summary.queue, endingOf(row), { outcome: 'cancelled' })
-    summary.active--
+    const ending = endingOf(row)
+    await end(session, summary.queue, ending, { outcome: 'cancelled' })
+    await vacated(session, summary, ending.lane)
     summary.cancelled++
     return
   }

@@ -38,15 +38,22 @@ export interface Ending {
   follower: string | undefined
   /** It is held, or was. */
   isFollower: boolean
+  priority: number
+  lane: string | null
 }
-export const endingColumns = '"seq", "id", "isIdKept", "follower", "needCount"'
+export const endingColumns = '"seq", "id", "isIdKept", "follower", "needCount", "priority", "lane"'
 export const endingOf = (row: SqlRow): Ending => ({
   seq: Number(row['seq']),
   id: String(row['id']),
   isIdKept: row['isIdKept'] === 1,
   follower: row['follower'] === null ? undefined : String(row['follower']),
   isFollower: row['needCount'] !== null,
+  priority: Number(row['priority']),
+  lane: laneNameOf(row),
 })
+
+/** The lane of a row; null when it has none. */
+export const laneNameOf = ({ lane }: SqlRow): string | null => (typeof lane === 'string' ? lane : null)
 
 /** The columns that make a `StoredTask`. */
 export const shownColumns = [
@@ -60,6 +67,7 @@ export const shownColumns = [
   'crashes',
   'isCancelled',
   'worker',
+  'lane',
   'uniqueKey',
   'uniqueFor',
   'errors',
@@ -70,6 +78,9 @@ export const shownColumns = [
 ]
   .map(name => `"${name}"`)
   .join(', ')
+
+/** The columns that a claim is given, with what places it among the others. */
+export const claimedColumns = '"id", "priority", "attempt", "failures", "crashes", "envelope"'
 
 export function storedTask(row: SqlRow): StoredTask {
   const state = stateNames[Number(row['state'])] ?? 'waiting'
@@ -88,6 +99,7 @@ export function storedTask(row: SqlRow): StoredTask {
     ...(state === 'held' ? { heldFor: Number(row['needCount']) } : {}),
     ...(row['progress'] === null ? {} : { progress: String(row['progress']) }),
     ...(row['result'] === null ? {} : { result: String(row['result']) }),
+    ...(row['lane'] === null ? {} : { lane: String(row['lane']) }),
     errors: readErrors(row['errors']).map(([ms, attempt, message]): TaskError => ({ at: toTimestamp(ms), attempt, message })),
   }
 }

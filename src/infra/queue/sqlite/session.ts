@@ -1,4 +1,6 @@
 import type { Database, SqlRow, SqlValue } from '@/core/database'
+import type { KnownAttempts } from './attempts'
+import { type Lane, saveLanes, shiftRates } from './lanes'
 import { states } from './rows'
 
 /** What is known of a queue besides its tasks: one row, read once and written once in a transaction. */
@@ -6,12 +8,13 @@ export interface Summary extends Record<(typeof columns)[number], number> {
   queue: string
   /** When the next scheduled task may start: null when there is none, undefined when it has to be looked up. */
   nextDueMs: number | null | undefined
+  /** How many were active when somebody was given less than he asked for, since no more may be: who makes it fewer wakes. */
+  shortAt: number | undefined
 }
 
 /**
- * `head` and `tail`: the next places before and behind those that wait. `kept`: done ones that are. The totals only grow; `died` is how many
- * became dead letters.
- * `clockMs` is when the row was last written.
+ * `head` and `tail`: the next places before and behind those that wait. `kept`: done ones that are. `lanes`: how many lanes are known, 0 while
+ * nobody uses any. The totals only grow; `died` is how many became dead letters. `clockMs` is when the row was last written.
  */
 const columns = [
   'head',
@@ -28,6 +31,8 @@ const columns = [
   'crashed',
   'died',
   'cancelled',
+  'isPaused',
+  'lanes',
   'clockMs',
 ] as const
 
@@ -37,12 +42,15 @@ export interface Session {
   /** One instant for all that is done in it. */
   readonly nowMs: number
   of(queue: string): Promise<Summary>
+  /** Those that were looked at, by queue and name. */
+  readonly lanes: Map<string, Lane>
+  readonly attempts: KnownAttempts
   /** There may be something to claim. */
   wake(queue: string): void
   cancelling(queue: string, id: string): void
   /** It is dead, or done and kept. */
   ended(queue: string, id: string): void
-  /** Writes what has changed of the summaries. */
+  /** Writes what has changed of the lanes and the summaries. */
   save(): Promise<void>
   /** What watchers are told once it is committed. */
   readonly news: { woken: ReadonlySet<string>; cancelling: readonly Named[]; ended: readonly Named[] }
@@ -53,15 +61,30 @@ interface Named {
   id: string
 }
 
+/** What this process remembers, so that it need not look. */
+export interface Known {
+  /** Queues of which somebody was given less than he asked for, since no more of them may be active. */
+  short: Set<string>
+  attempts: KnownAttempts
+}
+
 /** @param onLoad told of each summary as it was found, before it is used */
-export function openSession(tx: Database, nowMs: number, onLoad: (queue: string, clockMs: number | undefined) => void): Session {
+export function openSession(
+  tx: Database,
+  nowMs: number,
+  onLoad: (queue: string, clockMs: number | undefined) => void,
+  { short, attempts }: Known,
+): Session {
   const summaries = new Map<string, { summary: Summary; before: string }>()
   const woken = new Set<string>()
   const cancelling: Named[] = []
   const ended: Named[] = []
-  return {
+  const lanes = new Map<string, Lane>()
+  const session: Session = {
     tx,
     nowMs,
+    lanes,
+    attempts,
     news: { woken, cancelling, ended },
     async of(queue) {
       const known = summaries.get(queue)
@@ -71,9 +94,10 @@ export function openSession(tx: Database, nowMs: number, onLoad: (queue: string,
       if (!row) Object.assign(summary, countedOf((await tx.first(counting, [queue])) ?? {}))
       const { clockMs } = summary
       onLoad(queue, row && clockMs)
+      if (short.has(queue)) summary.shortAt = summary.active
       summaries.set(queue, { summary, before: JSON.stringify(valuesOf(summary)) })
       if (row && clockMs - nowMs > setBackMs) {
-        await shiftLeases(tx, queue, nowMs - clockMs)
+        await shiftTimes(tx, queue, nowMs - clockMs)
         // A change to be saved, or the next session would shift them again, on a queue to which nobody else writes.
         summary.clockMs = nowMs
       }
@@ -83,20 +107,25 @@ export function openSession(tx: Database, nowMs: number, onLoad: (queue: string,
     cancelling: (queue, id) => void cancelling.push({ queue, id }),
     ended: (queue, id) => void ended.push({ queue, id }),
     async save() {
+      await saveLanes(session)
       for (const { summary, before } of summaries.values()) {
+        if (summary.shortAt !== undefined) (summary.active < summary.shortAt ? woken : short).add(summary.queue)
         const values = valuesOf(summary)
         if (JSON.stringify(values) !== before) await tx.run(saving, [summary.queue, ...values.with(-1, nowMs)])
       }
     },
   }
+  return session
 }
 
 /** From so much on the clock has been set back, and is not just read by another process a moment earlier. */
 const setBackMs = 1000
 
-/** Leases end by a clock that has been set back since: without this, those of lost workers would end that much later. */
-const shiftLeases = (tx: Database, queue: string, byMs: number) =>
-  tx.run(`update "queueTask" set "at" = "at" + ? where "queue" = ? and "state" = ${states.active} and "state" > 0`, [byMs, queue])
+/** Leases end by a clock that has been set back since: without this, those of lost workers would end that much later. So it is with rates. */
+async function shiftTimes(tx: Database, queue: string, byMs: number): Promise<void> {
+  await tx.run(`update "queueTask" set "at" = "at" + ? where "queue" = ? and "state" = ${states.active} and "state" > 0`, [byMs, queue])
+  await shiftRates(tx, queue, byMs)
+}
 
 const names = columns.map(name => `"${name}"`)
 const saving = `insert into "queueSummary" ("queue", ${names.join(', ')}) values (?${', ?'.repeat(names.length)})
@@ -106,20 +135,19 @@ const valuesOf = (summary: Summary): SqlValue[] => columns.map(name => summary[n
 
 export function summaryOf(queue: string, row: SqlRow | undefined): Summary {
   const counts = Object.fromEntries(columns.map(name => [name, Number(row?.[name] ?? 0)])) as Record<(typeof columns)[number], number>
-  return { ...counts, queue, nextDueMs: undefined }
+  return { ...counts, queue, nextDueMs: undefined, shortAt: undefined }
 }
 
-const waitingLines = (end: 'min' | 'max') => `(select ${end}("n") from (select
-  (select ${end}("line") from "queueTask" where "queue" = ?1 and "state" = 0 and "priority" = p.value) as "n" from json_each('[0,1,2,3,4,5,6,7,8,9]') p))`
-
 /** What the tasks themselves say of what a summary keeps: for a queue that has none yet, or whose row was lost. */
-export const counting = `select ${waitingLines('min')} as "firstLine", ${waitingLines('max')} as "lastLine",
-  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.waiting}) as "waitingThere",
+export const counting = `select w."firstLine", max(w."lastLine", l."lastTurn") as "lastLine", w."waitingThere", l."lanesThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.scheduled} and "state" > 0) as "scheduledThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.held} and "state" > 0) as "heldThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.active} and "state" > 0) as "activeThere",
   (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.dead} and "state" > 0) as "deadThere",
-  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.done} and "state" > 0) as "keptThere"`
+  (select count(*) from "queueTask" where "queue" = ?1 and "state" = ${states.done} and "state" > 0) as "keptThere"
+  from (select min("line") as "firstLine", coalesce(max("line"), 0) as "lastLine", count(*) as "waitingThere"
+    from "queueTask" where "queue" = ?1 and "state" = ${states.waiting}) w,
+  (select coalesce(max("turn"), 0) as "lastTurn", coalesce(sum("lane" > ' ~'), 0) as "lanesThere" from "queueLane" where "queue" = ?1) l`
 
 export const countedOf = (row: SqlRow) => ({
   // With space between them: nobody has waited at 0 yet.
@@ -131,6 +159,7 @@ export const countedOf = (row: SqlRow) => ({
   active: Number(row['activeThere'] ?? 0),
   dead: Number(row['deadThere'] ?? 0),
   kept: Number(row['keptThere'] ?? 0),
+  lanes: Number(row['lanesThere'] ?? 0),
 })
 
 /** A place behind all that wait. */

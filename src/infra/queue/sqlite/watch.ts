@@ -8,6 +8,8 @@ export interface Watchers {
   add(queue: string, listener: Listener): () => void
   /** Says what a transaction that is committed has brought. */
   tell(news: Session['news']): void
+  /** Queues of which somebody in this process was given less than he asked for, since no more may be active. Others look when anybody writes. */
+  readonly short: Set<string>
 }
 
 export interface Listener {
@@ -32,6 +34,7 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
   const listeners = new Map<string, Set<Listener>>()
   /** Cancellations that were there at the last look, or were told since, so that the next does not tell them again. */
   let seen = new Set<string>()
+  const short = new Set<string>()
   let timer: Timer | undefined
   let hasChanged = () => false
 
@@ -65,6 +68,7 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
   }
 
   return {
+    short,
     add(queue, listener) {
       const own = { ...listener }
       const all = listeners.get(queue) ?? new Set()
@@ -80,7 +84,10 @@ function createWatchers(db: OpenDatabase, log: Log): Watchers {
       }
     },
     tell({ woken, cancelling }) {
-      for (const queue of woken) each(queue, listener => listener.wake())
+      for (const queue of woken) {
+        short.delete(queue)
+        each(queue, listener => listener.wake())
+      }
       for (const { queue, id } of cancelling) {
         if (seen.size >= cancelledMax) seen.clear()
         seen.add(keyOf({ queue, id }))

@@ -14,6 +14,7 @@ import {
   idsLoggedMax,
 } from '../driver'
 import type { Samples } from '../latency'
+import { beforeOf } from './before'
 import type { BeatNews, LiveClaim } from './beater'
 import { createCalls } from './calls'
 import { type Skills, isSuspect, liveClaimOf, sortClaimed } from './claims'
@@ -88,7 +89,7 @@ export function createPool(options: PoolOptions): Pool {
 
   const reports = createReports({ driver, queue, log, random, everyMs: limits.progressMs, lost: held => runs.lost(held) })
   const runs = createRuns({
-    ...{ leaseMs, limits, meters, samples, log, clock, random, reports },
+    ...{ leaseMs, limits, meters, samples, log, clock, random, reports, before: beforeOf({ driver, queue, random }) },
     tell,
     freed,
     batchOver: heartbeats.over,
@@ -97,7 +98,7 @@ export function createPool(options: PoolOptions): Pool {
   const seat = slots.seat(queue, {
     // While the queue is away, others of a pool take what its claims wait for.
     taken: () => runs.size + (calls.isAway && seat.isShared ? 0 : claiming),
-    isHungry: () => !isStopping && !calls.isAway && (mayHaveWork || claiming > 0),
+    isHungry: () => !isStopping && !calls.isAway && (mayHaveWork || claiming > 0) && leftOfMax() > 0,
     offer: pumpSoon,
   })
 
@@ -120,6 +121,12 @@ export function createPool(options: PoolOptions): Pool {
     setImmediate(pump)
   }
 
+  /** How many more may run here, were there no other process: asking for more would keep slots from others. */
+  function leftOfMax(): number {
+    const max = claimLimits?.concurrency
+    return max === undefined ? Number.POSITIVE_INFINITY : max - (runs.size - runs.stuck) - claiming
+  }
+
   function pump(): void {
     isPumpDue = false
     while (exchanges < exchangesMax) {
@@ -140,7 +147,7 @@ export function createPool(options: PoolOptions): Pool {
   function claimable(): number {
     // Who waits for an answer has more work as well, and would come off worse among others if it asked for one claim at a time.
     if (isStopping || isPassingOn || !(mayHaveWork || (isDeep && seat.isContended()))) return 0
-    return Math.min(seat.free(), exchangeMax)
+    return Math.min(seat.free(), leftOfMax(), exchangeMax)
   }
 
   async function exchange(count: number): Promise<void> {

@@ -166,7 +166,7 @@ onEachStore('a worker that is killed', newScene => {
       ...(config.redis.url && { BINGO_REDIS_URL: config.redis.url, BINGO_REDIS_PREFIX: config.redis.prefix }),
     }
     await enqueue(count, 1, { payload: { n: 1000 } })
-    const child = Bun.spawn([process.execPath, 'src/testing/counting-worker.ts', queue, String(leaseMs), '10', '0'], {
+    await using child = Bun.spawn([process.execPath, 'src/testing/counting-worker.ts', queue, String(leaseMs), '10', '0'], {
       ...{ env, stdout: 'pipe', stderr: 'inherit' },
     })
     let said = ''

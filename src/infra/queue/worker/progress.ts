@@ -1,9 +1,8 @@
-import { backoffMs } from '@/core/backoff'
 import type { Log } from '@/core/log'
 import { type Progress, TaskAborted } from '@/core/queue/task'
 import { type Held, isPassing, progressMaxBytes, type QueueDriver, reportMax } from '../driver'
 import { faultOfJson, readJson } from '../json'
-import { awayMs } from './limits'
+import { untilAnswered } from './ask'
 import type { Run } from './run'
 
 /**
@@ -94,19 +93,6 @@ export function createReports({ driver, queue, log, random, everyMs, lost }: Rep
     }
   }
 
-  /** Asks until there is an answer, or the attempt is to end: its lease does, when it takes too long. */
-  async function untilAnswered<T>(run: Run, ask: () => Promise<T>): Promise<T> {
-    for (let failures = 0; ; failures++) {
-      if (run.abortedFor) throw new TaskAborted(run.abortedFor)
-      try {
-        return await ask()
-      } catch (thrown) {
-        if (!isPassing(thrown)) throw thrown
-        await Bun.sleep(backoffMs(awayMs, failures, random))
-      }
-    }
-  }
-
   return {
     note(run, progress) {
       run.progress = textOf(progress)
@@ -115,13 +101,13 @@ export function createReports({ driver, queue, log, random, everyMs, lost }: Rep
     async save(run) {
       if (run.progress === undefined) return
       noted.delete(run)
-      const isOwn = await untilAnswered(run, () => say(run))
+      const isOwn = await untilAnswered(run, random, () => say(run))
       if (!isOwn) throw new TaskAborted(run.abortedFor ?? 'leaseLost')
     },
     async last(run) {
       // Nobody has been before it.
       if (run.attempt === 1) return undefined
-      const [found] = await untilAnswered(run, () => driver.peek(queue, [run.id]))
+      const [found] = await untilAnswered(run, random, () => driver.peek(queue, [run.id]))
       return found?.progress === undefined ? undefined : (readJson(found.progress) as Progress)
     },
     ended(run, isKept) {

@@ -4,6 +4,7 @@ import type { Log, LogLevel } from '@/core/log'
 import {
   type AbortReason,
   type Backoff,
+  type EndedTask,
   type Progress,
   type TaskContext,
   TaskAborted,
@@ -97,6 +98,8 @@ export function newRun(
 export interface ContextTools {
   log: Log
   reports: Reports
+  /** How those ended that it was held for. */
+  before(run: Run): Promise<EndedTask[]>
 }
 
 /** Calls the handler, on behalf of whoever enqueued the task. What it throws, at once or later, comes back as a rejection. */
@@ -138,7 +141,7 @@ function callerOf({ envelope: { headers } }: Run): Caller {
 }
 
 /** What is seldom looked at is made when it is. */
-function contextOf(run: Run, { log, reports }: ContextTools): TaskContext {
+function contextOf(run: Run, { log, reports, before }: ContextTools): TaskContext {
   let own: Log | undefined
   let last: Promise<Progress | undefined> | undefined
   return {
@@ -152,7 +155,7 @@ function contextOf(run: Run, { log, reports }: ContextTools): TaskContext {
       last ??= reports.last(run)
       return last
     },
-    before: async () => notYet(),
+    before: () => before(run),
     headers: run.envelope.headers,
     get enqueuedAt() {
       return toTimestamp(run.envelope.enqueuedAtMs)
@@ -174,8 +177,4 @@ function contextOf(run: Run, { log, reports }: ContextTools): TaskContext {
 function withFields(log: Log, bound: object): Log {
   const line = (level: LogLevel) => (message: string, fields?: object) => log[level](message, { ...fields, ...bound })
   return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error'), enabled: level => log.enabled(level) }
-}
-
-const notYet = (): never => {
-  throw new Error('not built yet')
 }

@@ -8,7 +8,7 @@ import { leaseTrustMs, type WorkerLimits } from './limits'
 import type { QueueMeters } from './meters'
 import type { Reports } from './progress'
 import { type Ended, failed, returned } from './outcome'
-import { abort, callHandler, logFields, type Run } from './run'
+import { abort, callHandler, type ContextTools, logFields, type Run } from './run'
 
 /**
  * The attempts of one queue that run in this process, each in one slot, and what ends them before their handlers do.
@@ -58,6 +58,7 @@ export interface RunsOptions {
   clock: Clock
   random: () => number
   reports: Reports
+  before: ContextTools['before']
   /** Takes what the queue is to be told. */
   tell(finish: Finish): void
   /** A slot is free, though nothing is to be told. */
@@ -71,11 +72,12 @@ const isAnythingLeft = (finish: Finish) => (finish.outcome === 'done' ? Boolean(
 /** Messages of the heartbeats that came while this thread was blocked are read within this, before a lease is given up for lost. */
 const doubtMs = 20
 
-export function createRuns({ leaseMs, limits, meters, samples, log, clock, random, reports, tell, freed, batchOver }: RunsOptions): Runs {
+export function createRuns(options: RunsOptions): Runs {
+  const { leaseMs, limits, meters, samples, log, clock, random, reports, before, tell, freed, batchOver } = options
   const running = new Map<string, Run>()
   const trustMs = leaseTrustMs(leaseMs)
   const isDebug = log.enabled('debug')
-  const tools = { log, reports }
+  const tools = { log, reports, before }
   let stuck = 0
   let settling: (() => void)[] = []
   // One timer for all: when it rings everybody is looked at, which is seldom. A timer for each would cost more than a short task.

@@ -97,6 +97,38 @@ onEachStore('queues that share slots', newScene => {
     await until(() => starts.length === 650)
   }, 20_000)
 
+  test('ask for no more slots than a queue may run at a time, and leave the others alone', async () => {
+    const { of, work, sceneOf } = await scenesOf({ capped: 50, other: 1 }, { concurrency: 8 }, { capped: 300, other: 300 })
+    const asked: number[] = []
+    const { driver } = sceneOf('capped')
+    const seen: typeof driver = {
+      ...driver,
+      exchange(queue, said) {
+        if (of(queue) === 'capped' && said.claim) asked.push(said.claim.count)
+        return driver.exchange(queue, said)
+      },
+    }
+    const running = { capped: 0, other: 0 }
+    const most = { capped: 0, other: 0 }
+    let ran = 0
+    const note = handle(count, async (_, { queue }) => {
+      const own = of(queue) as 'capped' | 'other'
+      most[own] = Math.max(most[own], ++running[own])
+      await Bun.sleep(2)
+      running[own]--
+      ran++
+    })
+    const queues = {
+      [sceneOf('capped').queue]: { pool: 'shared', weight: 50, claimLimits: { concurrency: 2, lanes: {} } },
+      [sceneOf('other').queue]: { pool: 'shared' },
+    }
+    await using _ = await work([note], { driver: seen, queues })
+    await until(() => ran === 600, 20_000)
+    expect(most.capped).toBe(2)
+    expect(most.other).toBeGreaterThanOrEqual(6)
+    expect(Math.max(...asked)).toBe(2)
+  }, 30_000)
+
   test('lose a slot to a handler that is stuck, whichever queue it is of', async () => {
     const { of, work, sceneOf } = await scenesOf({ deaf: 1, other: 1 }, { concurrency: 2 }, {})
     const { open, passed } = gate()

@@ -132,6 +132,35 @@ export function groupSuite(newQueue: () => TestQueue, _: QueueStoreName): void {
     expect((await claim(2)).map(({ envelope }) => envelope)).toEqual(['soon', 'late'])
   })
 
+  test('a group waits in the lane of its first, in the order in which it was full, under the limit of the lane', async () => {
+    const { driver, name, add, enqueue, group } = scene({ countMax: 2 })
+    const lane = 'mail/acme'
+    await enqueue({ id: 'plain', priority: 9 })
+    await add('a', { id: 'one', lane })
+    await enqueue(
+      { id: 'two', envelope: 'x', lane, group: { ...group, key: 'l'.repeat(22) } },
+      { envelope: 'b', lane, group },
+      { id: 'after', lane },
+      { envelope: 'y', lane, group: { ...group, key: 'l'.repeat(22) } },
+    )
+    const claim = async (nonce: string) =>
+      (
+        await driver.exchange(name, {
+          claim: { worker: 'w:1', nonce, count: 9, leaseMs: longMs, limits: { lanes: { mail: { concurrency: 2 } } } },
+        })
+      ).claimed
+    const first = await claim('a'.repeat(16))
+    expect(first.map(({ id, envelope }) => [id, id === 'one' ? envelope : ''])).toEqual([
+      ['one', 'a\nb'],
+      ['after', ''],
+      ['plain', ''],
+    ])
+    const held = first.map(({ id, attempt }) => ({ id, attempt, nonce: 'a'.repeat(16), outcome: 'done' as const }))
+    await driver.exchange(name, { finish: held })
+    expect(await claim('b'.repeat(16))).toMatchObject([{ id: 'two', envelope: 'x\ny' }])
+    expect(await findingsOf(driver, name, false)).toEqual([])
+  })
+
   describe('an id that is kept', () => {
     test('is remembered when it joins: it is in one group, however often it is said', async () => {
       const queue = scene()

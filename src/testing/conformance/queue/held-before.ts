@@ -69,6 +69,17 @@ export function heldBeforeSuite(newQueue: () => TestQueue): void {
   })
 
   describe('knows how they ended', () => {
+    test('and what is more certain stands, though another of that id ends otherwise', async () => {
+      const queue = await together(1, { isLate: true })
+      await queue.driver.cancel(queue.name, ['member-000'])
+      await queue.enqueue({ id: 'member-000', follower: { id: 'last', wantsResult: true } })
+      await endAll(queue, { outcome: 'dead', error: 'no', isFailure: true })
+      expect(await queue.driver.before(queue.name, 'last')).toEqual([{ id: 'member-000', outcome: 'cancelled' }])
+      await queue.driver.retry(queue.name, ['member-000'])
+      await endAll(queue, { outcome: 'done', result: '1' })
+      expect(await queue.driver.before(queue.name, 'last')).toEqual([{ id: 'member-000', outcome: 'done', result: '1' }])
+    })
+
     test('with the results that it wants, in the order of their ids, as long as it is there', async () => {
       const queue = newQueue()
       await queue.enqueue(

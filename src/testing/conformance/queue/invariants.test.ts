@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { isFull } from '../../faults/scene'
 import { onEachQueueStore } from './fixture'
 import { playBeside } from './play'
-import { movedTimes, realTimes, steps } from './trace'
+import { movedTimes, realTimes, steps } from './steps'
 
 /** Where time is real, every step waits for some of it. */
 const runs = { moved: isFull ? 2000 : 60, real: isFull ? 200 : 10, others: isFull ? 50 : 3 }

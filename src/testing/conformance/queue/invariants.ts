@@ -1,11 +1,12 @@
 import { type TaskState, taskStates } from '@/core/queue/admin'
-import type { EnqueueReply, ExchangeReply, Finish, Held, NewTask, QueueDriver, ReapReply, StoredTask } from '@/infra/queue/driver'
+import type { EnqueueReply, ExchangeReply, Finish, Held, ReapReply, StoredTask } from '@/infra/queue/driver'
+import { aFullQueueTakesNothing, noMoreRunThanMay, noneStartsWhilePaused, noRateIsExceeded } from './invariants-limits'
 import { theDeadStay, theDoneStay, whatExpiresIsCounted } from './kept-invariants'
-import type { Call } from './trace'
+import { givenOf, type Moment, type Snapshot } from './moment'
 
 /**
  * What holds of a queue after every call, whatever was called before it. Each looks only at what the driver itself says; none knows
- * of the model. Numbered as in the design; those that are about schedules, pausing and speed are tested elsewhere.
+ * of the model. Numbered as in the design; those that are about schedules and speed are tested elsewhere.
  */
 interface Invariant {
   name: string
@@ -13,53 +14,6 @@ interface Invariant {
   /** @returns what is wrong */
   broken(moment: Moment): string[]
 }
-
-/** One call, what there was before it, and what after it. */
-export interface Moment {
-  call: Call
-  reply: unknown
-  before: Snapshot
-  after: Snapshot
-  /** By the clock of the store, before and after the call. */
-  beganMs: number
-  endedMs: number
-  ledger: Ledger
-}
-
-export interface Snapshot {
-  tasks: Record<TaskState, StoredTask[]>
-  stats: Awaited<ReturnType<QueueDriver['stats']>>
-}
-
-/** What has been so far. */
-export interface Ledger {
-  removed: number
-  /** What was accepted of the end of each attempt. */
-  ended: Map<string, Finish['outcome']>
-  /** The attempts that were given of each task, while it is there. */
-  attempts: Map<string, number>
-  keys: Map<string, { id: string; untilMs: number }>
-  /** The key that each task was enqueued with. */
-  uniques: Map<string, NonNullable<NewTask['unique']>>
-}
-export const newLedger = (): Ledger => ({ removed: 0, ended: new Map(), attempts: new Map(), keys: new Map(), uniques: new Map() })
-
-export async function snapshot(driver: QueueDriver, queue: string): Promise<Snapshot> {
-  const states = ['waiting', 'scheduled', 'held', 'active', 'done', 'dead'] as const
-  const listed = states.map(async state => (await driver.list(queue, state, 1000)).tasks)
-  const [waiting, scheduled, held, active, done, dead] = await Promise.all(listed)
-  if (!waiting || !scheduled || !held || !active || !done || !dead) throw new Error('a list is missing')
-  return { tasks: { waiting, scheduled, held, active, done, dead }, stats: await driver.stats(queue) }
-}
-
-/** What does not depend on when it was done. */
-export const timeless = ({ tasks, stats: { oldestWaitingMs, ...stats } }: Snapshot) => ({
-  stats: { ...stats, isAnyWaiting: oldestWaitingMs !== undefined },
-  tasks: taskStates.map(state => [
-    state,
-    tasks[state].map(({ atMs: _, errors, ...task }) => ({ ...task, errors: errors.map(({ attempt, message }) => ({ attempt, message })) })),
-  ]),
-})
 
 const everything = ({ tasks }: Snapshot) => taskStates.flatMap(state => tasks[state])
 const idsIn = (seen: Snapshot, states: readonly TaskState[] = taskStates) => states.flatMap(state => seen.tasks[state].map(({ id }) => id))
@@ -75,13 +29,6 @@ function saidOf({ call, reply }: Moment): { said: Finish; status: string | undef
 function acceptedOf({ call, reply }: Moment) {
   if (call.is !== 'enqueue') return []
   return call.tasks.filter((_, i) => (reply as EnqueueReply[])[i]?.status === 'enqueued')
-}
-
-/** What was given that was not held by the same claim before. */
-function givenOf({ call, reply, before }: Moment) {
-  if (call.is !== 'exchange' || !call.exchange.claim) return []
-  const was = new Map(before.tasks.active.map(({ id, attempt }) => [id, attempt]))
-  return (reply as ExchangeReply).claimed.filter(({ id, attempt }) => was.get(id) !== attempt)
 }
 
 /** I1 */
@@ -192,6 +139,10 @@ export const invariants: readonly Invariant[] = [
   { name: 'I6', says: 'who is stale changes nothing', broken: theStaleChangeNothing },
   { name: 'I7', says: 'no task starts before its time', broken: noneStartsBeforeItsTime },
   { name: 'I9', says: 'a unique key has one holder', broken: aKeyHasOneHolder },
+  { name: 'I11', says: 'nothing starts while the queue is paused', broken: noneStartsWhilePaused },
+  { name: 'I12', says: 'no more run than may, of the queue and of each lane', broken: noMoreRunThanMay },
+  { name: 'rates', says: 'no more start than a rate allows', broken: noRateIsExceeded },
+  { name: 'backlog', says: 'what comes is refused while so many wait, and only then', broken: aFullQueueTakesNothing },
   { name: 'groups', says: 'what has joined a group is in it, and once when its id is kept', broken: whatJoinsIsThere },
   { name: 'I14', says: 'dead letters go only when they are told to, or when they are older than they may be', broken: theDeadStay },
   {

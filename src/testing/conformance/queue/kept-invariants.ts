@@ -1,5 +1,5 @@
 import type { ReapReply, StoredTask } from '@/infra/queue/driver'
-import type { Moment } from './invariants'
+import type { Moment } from './moment'
 
 /** What holds of tasks that have ended, and are kept. Each returns what is wrong. */
 

@@ -137,6 +137,23 @@ export function keptSuite(newQueue: () => TestQueue): void {
       expect(await enqueue({ id: 'a', isIdKept: true })).toEqual([{ id: 'a', status: 'enqueued' }])
     })
 
+    test('is remembered for no longer than that, though it goes later, by itself or by hand', async () => {
+      const queue = newQueue()
+      const { driver, name, store, trust, enqueue } = queue
+      if (store.isTimeReal) return
+      await trust()
+      const halfDayMs = 12 * longMs
+      await kept(queue, { isIdKept: true }, halfDayMs)
+      await kept(queue, { id: 'b', isIdKept: true }, 9 * halfDayMs)
+      await store.advance(halfDayMs)
+      expect((await driver.reap(name, { leaseMs: 1, crashesMax: 3 })).expired).toEqual({ done: 1, dead: 0 })
+      await driver.remove(name, ['b'])
+      const again = () => enqueue({ id: 'a', isIdKept: true }, { id: 'b', isIdKept: true })
+      expect((await again()).map(({ status }) => status)).toEqual(['duplicate', 'duplicate'])
+      await store.advance(halfDayMs)
+      expect((await again()).map(({ status }) => status)).toEqual(['enqueued', 'enqueued'])
+    })
+
     test('is a duplicate for as long as it is there, when it stays for longer than a day', async () => {
       const queue = newQueue()
       await kept(queue, { isIdKept: true }, 30 * 24 * longMs)
@@ -222,6 +239,10 @@ export function keptSuite(newQueue: () => TestQueue): void {
         })
         await until(() => heard.includes('kept') && heard.includes('dead'))
         expect([...new Set(heard)].toSorted()).toEqual(['dead', 'kept'])
+        heard.length = 0
+        await enqueue({ id: 'buried' })
+        expect(await (where === 'another' ? rival : driver).bury(name, [{ id: 'buried', error: 'no' }])).toEqual(['buried'])
+        await until(() => heard.includes('buried'))
         end()
         heard.length = 0
         await enqueue({ id: 'later' })

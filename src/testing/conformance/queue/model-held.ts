@@ -35,12 +35,14 @@ export function modelRelations(clock: Clock, { release, endCancelled }: Moves) {
     /** A task with `after` has come, and is in its queue. */
     arrived(queue: ModelQueue, task: ModelTask, after: NonNullable<NewTask['after']>) {
       const marks = marksOf(queue, task.id)
-      for (const mark of marks.values()) mark.untilMs = Number.POSITIVE_INFINITY
-      Object.assign(task, { state: 'held', atMs: clock.nowMs(), after })
-      if (after.isDoneNeeded) {
-        if ([...marks.values()].some(({ outcome }) => outcome === 'cancelled')) return endCancelled(queue, task)
-        for (const [id, { outcome }] of marks) if (outcome === 'dead') marks.delete(id)
+      if (after.isDoneNeeded && [...marks.values()].some(({ outcome }) => outcome === 'cancelled')) {
+        // As if it had never been there: what it was told stays for its time.
+        delete task.after
+        return endCancelled(queue, task)
       }
+      for (const mark of marks.values()) mark.untilMs = Number.POSITIVE_INFINITY
+      if (after.isDoneNeeded) for (const [id, { outcome }] of marks) if (outcome === 'dead') marks.delete(id)
+      Object.assign(task, { state: 'held', atMs: clock.nowMs() })
       look(queue, task)
     },
 

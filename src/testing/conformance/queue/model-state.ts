@@ -21,9 +21,10 @@ export interface ModelTask {
   priority: number
   envelope: string
   unique: NewTask['unique']
+  lane: string | undefined
   delayMs: number
   /** Also when it is held no more. */
-  after: NewTask['after']
+  after?: NewTask['after']
   follower: NewTask['follower']
   state: TaskState
   /** When it may start, until when its worker has it, when it ended; of a waiting or held one since when it is. */
@@ -55,6 +56,14 @@ export interface ModelQueue {
   marks: Map<string, Marks>
   /** What each claim got. */
   claims: Map<string, string[]>
+  isPaused: boolean
+  /** The theoretical arrival time of the next start, of lanes and of the queue itself. */
+  tats: Map<string, number>
+  /** When each line had its last turn, as the how manieth of all. */
+  turns: Map<string, number>
+  turn: number
+  /** What the next claim is to take. */
+  given: readonly string[] | undefined
   total: QueueStats['total']
   history: ModelHistory
   listeners: Set<{ wake(): void; cancelled(id: string): void }>
@@ -65,13 +74,17 @@ const priorities = 10
 
 export const newQueue = (): ModelQueue => ({
   ...{ tasks: new Map(), lines: Array.from({ length: priorities }, () => []), kept: new Map(), keys: new Map(), claims: new Map() },
+  ...{ isPaused: false, tats: new Map(), turns: new Map(), turn: 0, given: undefined },
   groups: new Map(),
   ...{ total: { enqueued: 0, done: 0, failed: 0, crashed: 0, dead: 0, cancelled: 0 }, history: [] },
   ...{ marks: new Map(), listeners: new Set(), endListeners: new Set() },
 })
 
-export const newTaskOf = ({ id, isIdKept, priority, delayMs, envelope, unique, follower, after }: NewTask, nowMs: number): ModelTask => ({
-  ...{ id, isIdKept, priority, delayMs, envelope, unique, follower, after, state: 'waiting', atMs: nowMs },
+export const newTaskOf = (
+  { id, isIdKept, priority, delayMs, envelope, unique, lane, follower, after }: NewTask,
+  nowMs: number,
+): ModelTask => ({
+  ...{ id, isIdKept, priority, delayMs, envelope, unique, lane, follower, after, state: 'waiting', atMs: nowMs },
   ...{ attempt: 0, failures: 0, crashes: 0, isCancelled: false, worker: '', nonce: '', ended: undefined, errors: [] },
 })
 
@@ -108,12 +121,14 @@ export function claimedOf(task: ModelTask | undefined, nonce: string): Claimed[]
 
 export function storedOf(queue: ModelQueue, task: ModelTask | undefined): StoredTask | undefined {
   if (!task) return undefined
-  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, unique, progress, result } = task
+  const { id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors, worker, atMs, unique, lane } = task
+  const { progress, result } = task
   return {
     ...{ id, state, priority, envelope, attempt, failures, crashes, isCancelled, errors: [...errors] },
     ...(unique ? { unique } : {}),
     ...(state === 'active' ? { worker } : {}),
     ...(state === 'waiting' ? {} : { atMs }),
+    ...(lane === undefined ? {} : { lane }),
     ...(state === 'held' ? { heldFor: heldForOf(queue, task) } : {}),
     ...(progress === undefined ? {} : { progress }),
     ...(result === undefined ? {} : { result }),
@@ -137,16 +152,9 @@ export function statsOf(queue: ModelQueue, nowMs: number): Omit<QueueStats, 'que
   const first = inOrder(queue, 'waiting')[0]
   return {
     ...{ waiting: count('waiting'), scheduled: count('scheduled'), active: count('active'), dead: count('dead'), done: count('done') },
-    ...{ held: count('held'), isPaused: false, total: { ...queue.total } },
+    ...{ held: count('held'), isPaused: queue.isPaused, total: { ...queue.total } },
     ...(first ? { oldestWaitingMs: nowMs - first.atMs } : {}),
   }
-}
-
-/** How long until something may be claimed; undefined when nothing comes by itself. */
-export function nextDue(queue: ModelQueue, nowMs: number): number | undefined {
-  if (inOrder(queue, 'waiting').length > 0) return 0
-  const next = inOrder(queue, 'scheduled')[0]
-  return next && Math.max(0, next.atMs - nowMs)
 }
 
 export function beat(queue: ModelQueue, leaseMs: number, held: readonly Held[], nowMs: number) {

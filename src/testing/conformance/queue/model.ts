@@ -7,7 +7,6 @@ import {
   type Exchange,
   type Finish,
   type FinishStatus,
-  keptIdMs,
   type Letter,
   type NewTask,
   operateMax,
@@ -17,9 +16,10 @@ import {
   reapMax,
 } from '@/infra/queue/driver'
 import { collect } from './model-group'
-import { drop, type Mark, modelRelations } from './model-held'
+import { drop, type Mark } from './model-held'
 import { noteHistory, snapshots } from './model-history'
-import { keep, over, peek, report, tellEnd, watchEnds } from './model-kept'
+import { keep, over, peek, report, watchEnds } from './model-kept'
+import { movesOf } from './model-moves'
 import {
   beat,
   claimedOf,
@@ -32,12 +32,12 @@ import {
   type ModelTask,
   newQueue,
   newTaskOf,
-  nextDue,
   page,
   statsOf,
   storedOf,
   wake,
 } from './model-state'
+import { mayStartAny, nextDue, takeTurns } from './model-turns'
 
 /**
  * What a queue is, said as plainly as it can be: maps and lists in memory, one call after another, and a clock that is given. It is
@@ -48,13 +48,15 @@ export interface ModelStore {
   open(): QueueDriver
   /** What there is of a queue besides counters and remembered ids: tasks and unique keys. */
   leftovers(queue: string): string[]
+  /** What the next claim is to take, since a driver did. That claim throws when it may not. */
+  follow(queue: string, ids: readonly string[]): void
 }
 
 const crashPauseMs = (crashes: number) => 2 ** crashes * 1000
 
 export function modelStore(clock: Clock): ModelStore {
   const queues = new Map<string, ModelQueue>()
-  const relations = modelRelations(clock, { release: start, endCancelled })
+  const { relations, start, wait, schedule, bury, endCancelled, end, forget, holderOf, takeKey } = movesOf(clock)
 
   function queueOf(name: string): ModelQueue {
     const found = queues.get(name) ?? newQueue()
@@ -62,17 +64,27 @@ export function modelStore(clock: Clock): ModelStore {
     return found
   }
 
-  function enqueue(queue: ModelQueue, tasks: readonly NewTask[]): EnqueueReply[] {
-    return tasks.map(task => enqueueOne(queue, task))
+  function enqueue(queue: ModelQueue, tasks: readonly NewTask[], backlogMax = Number.POSITIVE_INFINITY): EnqueueReply[] {
+    const backlog = [...queue.tasks.values()].filter(({ state }) => state === 'waiting' || state === 'scheduled' || state === 'held')
+    const named = new Set<string>()
+    return tasks.map(task => {
+      // It is known though it was cancelled at once.
+      if (named.has(task.id)) return { id: task.id, status: 'duplicate' }
+      const reply = enqueueOne(queue, task, backlog.length >= backlogMax)
+      if (reply.status === 'enqueued') named.add(task.id)
+      return reply
+    })
   }
 
-  function enqueueOne(queue: ModelQueue, said: NewTask): EnqueueReply {
+  function enqueueOne(queue: ModelQueue, said: NewTask, isFull: boolean): EnqueueReply {
     const { id, unique, group } = said
     const nowMs = clock.nowMs()
     if (queue.tasks.has(id) || (queue.kept.get(id) ?? 0) > nowMs) return { id, status: 'duplicate' }
-    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
-    const other = takeKey(queue, id, unique)
+    const other = unique && !group ? holderOf(queue, unique.key) : undefined
     if (other !== undefined) return { id: other, status: 'unique' }
+    if (isFull) return { id, status: 'full' }
+    if (group) return collect(queue, said, group, { nowMs, add: task => add(queue, task), due: task => wait(queue, task, 'tail') })
+    takeKey(queue, id, unique)
     add(queue, said)
     return { id, status: 'enqueued' }
   }
@@ -86,23 +98,12 @@ export function modelStore(clock: Clock): ModelStore {
     return task
   }
 
-  function start(queue: ModelQueue, task: ModelTask) {
-    if (task.delayMs > 0) schedule(task, task.delayMs)
-    else wait(queue, task, 'tail')
-  }
-
-  /** @returns the id of the task that has the key, when that is another */
-  function takeKey(queue: ModelQueue, id: string, unique: NewTask['unique']): string | undefined {
-    const other = unique && queue.keys.get(unique.key)
-    if (other && other.untilMs > clock.nowMs()) return other.id
-    if (unique) queue.keys.set(unique.key, { id, untilMs: clock.nowMs() + unique.forMs })
-    return undefined
-  }
-
   function exchange(queue: ModelQueue, { finish = [], claim }: Exchange) {
     const finished = finish.map(each => finishOne(queue, each))
+    // Who is held back by a limit may go on.
+    if (finished.includes('ok')) wake(queue)
     const claimed = claim ? take(queue, claim) : []
-    const nextDueMs = nextDue(queue, clock.nowMs())
+    const nextDueMs = nextDue(queue, claim?.limits, clock.nowMs())
     return { finished, claimed, ...(nextDueMs === undefined ? {} : { nextDueMs }) }
   }
 
@@ -138,16 +139,16 @@ export function modelStore(clock: Clock): ModelStore {
     return 'ok'
   }
 
-  function take(queue: ModelQueue, { nonce, count, worker, leaseMs }: Claim): Claimed[] {
+  function take(queue: ModelQueue, claim: Claim): Claimed[] {
+    const { nonce } = claim
+    const { given } = queue
+    queue.given = undefined
     const before = queue.claims.get(nonce)
     if (before) return before.flatMap(id => claimedOf(queue.tasks.get(id), nonce))
     const nowMs = clock.nowMs()
-    for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
-    const taken = inOrder(queue, 'waiting').slice(0, count)
-    for (const task of taken) {
-      leaveLine(queue, task)
-      Object.assign(task, { state: 'active', atMs: nowMs + leaseMs, attempt: task.attempt + 1, worker, nonce })
-    }
+    if (mayStartAny(queue, claim.limits, nowMs))
+      for (const task of inOrder(queue, 'scheduled')) if (task.atMs <= nowMs) wait(queue, task, 'tail', task.atMs)
+    const taken = takeTurns(queue, claim, nowMs, given)
     if (taken.length > 0)
       queue.claims.set(
         nonce,
@@ -182,6 +183,7 @@ export function modelStore(clock: Clock): ModelStore {
         again.push(task.id)
       }
     }
+    if (late.length > 0) wake(queue)
     return {
       ...{ again, poisoned, more: late.length > reapMax || done.length === reapMax || dead.length === reapMax },
       ...(done.length + dead.length > 0 && { expired: { done: done.length, dead: dead.length } }),
@@ -233,44 +235,6 @@ export function modelStore(clock: Clock): ModelStore {
     return 'buried'
   }
 
-  function wait(queue: ModelQueue, task: ModelTask, place: 'head' | 'tail', sinceMs = clock.nowMs()) {
-    const line = queue.lines[task.priority] as string[]
-    if (place === 'head') line.unshift(task.id)
-    else line.push(task.id)
-    Object.assign(task, { state: 'waiting', atMs: sinceMs })
-    wake(queue)
-  }
-
-  function schedule(task: ModelTask, delayMs: number) {
-    Object.assign(task, { state: 'scheduled', atMs: clock.nowMs() + delayMs })
-  }
-
-  /** It stays, but it lives no more: its id is remembered from now on, its unique key is free. */
-  function bury(queue: ModelQueue, task: ModelTask) {
-    Object.assign(task, { state: 'dead', atMs: clock.nowMs() })
-    queue.total.dead++
-    forget(queue, task)
-    tellEnd(queue, task)
-    relations.tell(queue, task, { outcome: 'dead' })
-  }
-
-  function endCancelled(queue: ModelQueue, task: ModelTask) {
-    queue.total.cancelled++
-    end(queue, task, { outcome: 'cancelled' })
-  }
-
-  function end(queue: ModelQueue, task: ModelTask, how: Mark) {
-    leaveLine(queue, task)
-    drop(queue, task)
-    forget(queue, task)
-    relations.tell(queue, task, how)
-  }
-
-  function forget(queue: ModelQueue, { id, isIdKept, unique }: ModelTask) {
-    if (isIdKept) queue.kept.set(id, clock.nowMs() + keptIdMs)
-    if (unique && queue.keys.get(unique.key)?.id === id) queue.keys.delete(unique.key)
-  }
-
   function open(): QueueDriver {
     let isClosed = false
     const mine: (() => void)[] = []
@@ -284,9 +248,9 @@ export function modelStore(clock: Clock): ModelStore {
         return subjects.map(subject => work(queue, subject))
       })
     return {
-      async enqueue(name, tasks, { tx } = {}) {
+      async enqueue(name, tasks, { tx, backlogMax } = {}) {
         if (tx) throw new Error('the model is in no database')
-        return on(name, queue => enqueue(queue, tasks))
+        return on(name, queue => enqueue(queue, tasks, backlogMax))
       },
       exchange: (name, said) => on(name, queue => exchange(queue, said)),
       beat: (name, leaseMs, held) => on(name, queue => beat(queue, leaseMs, held, clock.nowMs())),
@@ -308,8 +272,8 @@ export function modelStore(clock: Clock): ModelStore {
         mine.push(end)
         return end
       },
-      pause: async () => notYet(),
-      resume: async () => notYet(),
+      pause: name => on(name, queue => setPaused(queue, true)),
+      resume: name => on(name, queue => setPaused(queue, false)),
       watch(name, listener) {
         const { listeners } = queueOf(name)
         listeners.add(listener)
@@ -324,9 +288,16 @@ export function modelStore(clock: Clock): ModelStore {
     }
   }
 
-  return { open, leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()] }
+  return {
+    open,
+    follow(name, ids) {
+      queueOf(name).given = ids
+    },
+    leftovers: name => [...queueOf(name).tasks.keys(), ...queueOf(name).keys.keys()],
+  }
 }
 
-const notYet = (): never => {
-  throw new Error('not built yet')
+function setPaused(queue: ModelQueue, isPaused: boolean): void {
+  queue.isPaused = isPaused
+  if (!isPaused) wake(queue)
 }

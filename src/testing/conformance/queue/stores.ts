@@ -95,8 +95,15 @@ async function openSqlite(): Promise<QueueStore> {
       nowMs += ms
     },
     isTimeReal: false,
-    leftovers: async queue =>
-      (await driver.db.all('select "id" from "queueTask" where "queue" = ?', [queue])).map(row => String(row['id'])),
+    async leftovers(queue) {
+      const tasks = await driver.db.all('select "id" from "queueTask" where "queue" = ?', [queue])
+      // Those of which only a rate is known are forgotten when their time is over.
+      const lanes = await driver.db.all(
+        'select "lane" as "id" from "queueLane" where "queue" = ? and "lane" > \' ~\' and "heldUntil" is null',
+        [queue],
+      )
+      return [...tasks, ...lanes].map(row => String(row['id']))
+    },
     async passKeptTime(queue, id) {
       const row = await driver.db.first('select "until" from "queueTombstone" where "queue" = ? and "id" = ?', [queue, id])
       const leftMs = Number(row?.['until']) - nowMs
@@ -142,7 +149,7 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
    */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
-    if (suffix === 'm' || suffix === 'w' || suffix === 'hist') return false
+    if (['m', 'w', 'hist', 'tat'].includes(suffix)) return false
     return !/^(b|d|cl|g):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 

@@ -1,4 +1,5 @@
 import { describe } from 'bun:test'
+import { backlogSuite } from './backlog'
 import { burySuite } from './bury'
 import { cancelSuite } from './cancel'
 import { claimSuite } from './claim'
@@ -12,10 +13,14 @@ import { heldBeforeSuite } from './held-before'
 import { historySuite } from './history'
 import { inspectSuite } from './inspect'
 import { keptSuite } from './kept'
+import { laneSuite } from './lanes'
 import { leaseSuite } from './lease'
+import { pauseSuite } from './pause'
 import { progressSuite } from './progress'
+import { rateSuite } from './rate'
 import type { QueueStoreName } from './stores'
 import { togetherSuite } from './together'
+import { turnSuite } from './turns'
 import { uniqueSuite } from './unique'
 import { watchSuite } from './watch'
 
@@ -30,6 +35,11 @@ export function queueSuite(newQueue: () => TestQueue, on: QueueStoreName): void 
     burial: burySuite,
     'a lease': leaseSuite,
     'a dead letter': deadSuite,
+    'a lane': laneSuite,
+    'turns of lanes': turnSuite,
+    'a rate': rateSuite,
+    'a pause': pauseSuite,
+    'a backlog': backlogSuite,
     'a group': groupSuite,
     'a held task': heldSuite,
     'what a held task waits for': heldBeforeSuite,

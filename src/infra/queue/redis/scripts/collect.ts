@@ -39,14 +39,16 @@ end
 -- It waits behind those that were said before it.
 local function close(group)
   group.is_full, groups[group.key] = true, false
-  local priority = sub(group.first and group.first.kind or call('GETRANGE', B .. 'e:' .. group.id, 0, 0), 1, 1)
-  lines[priority] = lines[priority] or {}
-  table.insert(lines[priority], group.id)
+  local first = group.first
+  local head = first and first.kind .. hex(now) .. first.rest or head_of(group.id)
+  local priority, flags = sub(head, 1, 1), sub(head, 2, 2)
+  waiting[priority] = waiting[priority] or {}
+  if flags >= '4' then put_in_lane(group.id, priority, sub(head, 14), 1) else table.insert(waiting[priority], group.id) end
 end
 -- @returns the id of the group when it was there
 local function collect(id, kind, rest, word)
   local rule, from = rule_of(word), 1
-  if kind.has_lane then from = 3 + tonumber(sub(rest, 1, 2), 16) end
+  if kind.lane_at then from = 3 + tonumber(sub(rest, 1, 2), 16) end
   local size = #rest - from + 1
   local group = group_of(rule.key)
   if group and group.bytes + size > rule.bytes then

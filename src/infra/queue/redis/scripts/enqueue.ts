@@ -1,23 +1,25 @@
 import { redisScript } from '../../../redis'
 import { collecting } from './collect'
-import { arrivals, relations } from './held'
-import { moves, shared, whenThereIsRoom } from './shared'
+import { arriving, calledOff, holding, relations } from './held'
+import { laneMoves } from './lanes'
+import { lines, moves, shared, whenThereIsRoom } from './shared'
 
 /**
- * ARGV: a name for what the call has done, the number of the call, and how long it is remembered in ms. When the same is said again,
+ * ARGV: a name for what the call has done, the number of the call, how long it is remembered in ms, and the most that may wait, be scheduled
+ * or be held before, or nothing. When the same is said again,
  * since no answer came, its tasks may have been done by then, and nothing is left of those whose ids are not kept: only what is
  * remembered of the call tells that they are not new. It is written last, since half a call is done again.
  *
  * And of each task: id; priority and flags, and a `d` when it is delayed, an `h` when it is held, a `g` when it belongs to a group; the rest of
  * its entry after the time; then the delay in ms; or for how many it is held, 1 for those that must be done, and its delay; or the key of the
- * group with its rule. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, or the id of another: after `=` of that which has its
- * unique key, after `+` of the group that it was added to.
+ * group with its rule. Returns 0 when all were enqueued, else of each 0, 1 for a duplicate, 2 when there are as many as may be, or the id of
+ * another: after `=` of that which has its unique key, after `+` of the group that it was added to.
  *
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
 const enqueuing = (areAlone: boolean) =>
-  redisScript(`${whenThereIsRoom}${shared}${areAlone ? '' : moves + relations}
+  redisScript(`${whenThereIsRoom}${shared}${lines}${areAlone ? laneMoves : moves + relations}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -28,29 +30,35 @@ if known and string.match(known, '^%S+') == ARGV[2] then
   return #said > 0 and said or 0
 end
 
-local n, at, argc = 0, 4, #ARGV
+local is_full = false
+if ARGV[4] ~= '' then
+  local backlog = (call('HGET', META, 'laned') or 0) + call('ZCARD', SCH) + call('ZCARD', B .. 'hld')
+  for _, line in ipairs(LINES) do backlog = backlog + call('LLEN', line) end
+  is_full = backlog >= tonumber(ARGV[4])
+end
+
+local n, at, argc = 0, 5, #ARGV
 local ids, keys, kinds, rests, more, probes = {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
-local known_kinds, lines, now_hex = {}, {}, hex(now)
+local known_kinds, waiting, now_hex = {}, {}, hex(now)
 local function kind_of(head)
-  local priority, flags = sub(head, 1, 1), sub(head, 2, 2)
-  lines[priority] = lines[priority] or {}
-  local bits = tonumber(flags, 16)
+  local priority, bits = sub(head, 1, 1), tonumber(sub(head, 2, 2), 16)
+  waiting[priority] = waiting[priority] or {}
   local kind = {
-    line = lines[priority],
+    priority = priority,
+    line = waiting[priority],
+    lane_at = bits % 8 > 3 and (bits % 4 > 1 and 34 or 1),
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
     is_held = sub(head, 3, 3) == 'h',
     is_grouped = sub(head, 3, 3) == 'g',
-    has_lane = bits % 8 > 3,
     is_unique = bits % 4 > 1,
     is_kept = bits % 2 == 1,
   }
   known_kinds[head] = kind
   return kind
 end
-${areAlone ? '' : collecting}
 while at <= argc do
   n = n + 1
   local id, head = ARGV[at], ARGV[at + 1]
@@ -70,7 +78,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, hold, last = {}, {}, {}, {}, {}, {}, 0
+local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -78,6 +86,17 @@ local function refuse(i, reply)
     for j = 1, n do replies[j] = 0 end
   end
   replies[i] = reply
+end
+-- Tasks of one lane and priority, in their order.
+local in_lanes, lists = {}, {}
+local function put_in_lane(id, priority, rest, from)
+  local lane = sub(rest, from + 2, from + 1 + tonumber(sub(rest, from, from + 1), 16))
+  local list = in_lanes[priority .. lane]
+  if not list then
+    list = { lane = lane, priority = priority }
+    in_lanes[priority .. lane], lists[#lists + 1] = list, list
+  end
+  list[#list + 1] = id
 end
 -- @returns whether nobody else has it
 local function take(i, id, key)
@@ -90,10 +109,14 @@ local function take(i, id, key)
   unique[#unique + 1] = { B .. 'u:' .. key, id, tonumber(sub(rests[i], 23, 33), 16) }
   return true
 end
+${areAlone ? '' : arriving + collecting}
 for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
     refuse(i, 1)
+  elseif is_full then
+    local holder = kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22))
+    refuse(i, holder and '=' .. holder or 2)
   ${
     areAlone
       ? ''
@@ -104,17 +127,18 @@ for i = 1, n do
   `
   }elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    if kind.is_held then
-      hold[#hold + 1] = i
-    else
+    local place = kind.is_held and arrive(i) or kind.is_delayed and 'later' or 'line'
+    if place ~= 'nowhere' then
       entries[last + 1] = keys[i]
-      if kind.is_delayed then
+      if place == 'later' then
         local run = now + more[i]
         later[#later + 1] = run
         later[#later + 1] = id
         entries[last + 2] = kind.start .. hex(run) .. rests[i]
       else
-        kind.line[#kind.line + 1] = id
+        if place == 'line' then
+          if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+        end
         entries[last + 2] = kind.ready .. rests[i]
       end
       last = last + 2
@@ -122,12 +146,26 @@ for i = 1, n do
   end
 end
 
+${areAlone ? '' : holding}
 if last > 0${areAlone ? '' : ' or #collected > 0'} then
-  local is_waiting = false
-  for priority, line in pairs(lines) do
+  for priority, line in pairs(waiting) do
     is_waiting = is_waiting or #line > 0
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
   end
+  local laned, names = 0, {}
+  for _, list in ipairs(lists) do
+    local length = 0
+    many(list, function(...) length = call('LPUSH', B .. 'l' .. list.priority .. ':' .. list.lane, ...) end, 200)
+    if length == #list then
+      names[#names + 1] = 0
+      names[#names + 1] = list.priority .. list.lane
+    end
+    laned = laned + #list
+    enter(list.lane, list.priority)
+  end
+  many(names, function(...) call('ZADD', LNS, ...) end, 200)
+  line_up()
+  if laned > 0 then call('HINCRBY', META, 'laned', laned) end
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)
@@ -136,7 +174,7 @@ ${areAlone ? '' : 'keep_groups()'}
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
   if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
-${areAlone ? '' : arrivals}
+${areAlone ? '' : calledOff}
 local words = { ARGV[2] }
 for i, reply in ipairs(replies or {}) do words[i + 1] = reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])

@@ -13,10 +13,10 @@ import { readOnly, shared } from './shared'
  * that has these, and no `r`, has not been released yet.
  *
  * How a task ended is told before it leaves its place, and whoever it was told to is on its way before that as well: told again after a
- * cut, it is the same. What is cancelled for it goes before it does, and the last of a chain first, so that each cut leaves one to begin with.
+ * cut, it is the same. Who is on its way may still be in hld; then its `r` tells. What is cancelled for it goes before it does, and the last of a chain first, so that each cut leaves one to begin with.
  */
 export const relations = `
-local certainty = { x = 1, c = 2, d = 3 }
+local certainty, released = { x = 1, c = 2, d = 3 }, {}
 -- What it waited for has ended: it begins its delay.
 local function release(id, head, delay)
   local run = now + delay
@@ -28,7 +28,7 @@ local function release(id, head, delay)
     local _, lane = parts_of(marks_of(head))
     wait_last(id, sub(head, 1, 1), lane)
   end
-  call('ZREM', HLD, id)
+  unheld[#unheld + 1], released[id] = id, true
 end
 -- @returns the marks of the one that is to be cancelled as well, and its id
 local function tell_one(id, marks, letter, result)
@@ -37,7 +37,7 @@ local function tell_one(id, marks, letter, result)
   local next = sub(words, 2)
   local key, after = B .. 'b:' .. next, call('HMGET', B .. 's:' .. next, 'n', 'N', 'w')
   local is_there = after[1] and not gone[next] and call('EXISTS', B .. 'e:' .. next) == 1
-  local is_held = is_there and call('ZSCORE', HLD, next)
+  local is_held = is_there and not released[next] and call('ZSCORE', HLD, next)
   if is_there and after[2] and letter ~= 'd' then return letter == 'c' and is_held and marks_of(head_of(next)), next end
   local value = letter .. (result and sub(words, 1, 1) == '+' and result or '')
   if gone[next] then
@@ -67,41 +67,63 @@ local function tell_follower(id, marks, letter, result)
 end
 `
 
-/**
- * Of an enqueue: tasks that are held, which are \`hold\`, places in what was said. Those that have ended before them count already; then
- * they may be released, or cancelled, before they were there.
- */
-export const arrivals = `
+/** Of an enqueue, one that waits for others: those that have ended before it count already. Nothing is written here. */
+export const arriving = `
+local related, hold, called_off = {}, {}, {}
+-- @returns held, or where it is when it is held no more, or nowhere when it is cancelled with one that it needs
 local function arrive(i)
-  local id, s, key, entry = ids[i], B .. 's:' .. ids[i], B .. 'b:' .. ids[i], kinds[i].ready .. rests[i]
+  local key = B .. 'b:' .. ids[i]
   local n, needs_done, delay = string.match(more[i], '(%d+) (%d) (%d+)')
-  local ended, is_cancelled, dead = call('HLEN', key), false, {}
+  local ended, dead = call('HLEN', key), {}
   if ended > 0 and needs_done == '1' then
     local outcomes = call('HGETALL', key)
     for at = 1, #outcomes, 2 do
       local letter = sub(outcomes[at + 1], 1, 1)
-      if letter == 'c' then is_cancelled = true end
+      if letter == 'c' then
+        called_off[#called_off + 1] = i
+        return 'nowhere'
+      end
       if letter == 'x' then dead[#dead + 1] = outcomes[at] end
     end
     ended = ended - #dead
   end
-  count('enqueued')
-  if is_cancelled then
-    local marks = marks_of(entry)
-    count('cancelled')
-    tell_follower(id, marks, 'c')
-    return forget(id, marks, true)
+  local fields = { 'n', n, 'w', delay }
+  local function field(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  call('HSET', s, 'n', n, 'w', delay)
-  if needs_done == '1' then call('HSET', s, 'N', 1) end
-  call('PERSIST', key)
-  many(dead, function(...) call('HDEL', key, ...) end, 200)
-  if ended >= tonumber(n) then release(id, entry, tonumber(delay))
-  else call('ZADD', HLD, now, id) end
-  call('SET', B .. 'e:' .. id, entry)
+  if needs_done == '1' then field('N', 1) end
+  more[i] = tonumber(delay)
+  local is_over = ended >= tonumber(n)
+  if is_over then
+    field('r', hex(now + more[i]))
+  else
+    hold[#hold + 1] = now
+    hold[#hold + 1] = ids[i]
+  end
+  related[#related + 1] = { id = ids[i], key = key, fields = fields, dead = dead, has_ends = ended + #dead > 0 }
+  return not is_over and 'held' or more[i] > 0 and 'later' or 'line'
 end
-for _, i in ipairs(hold) do arrive(i) end
-if #hold > 0 then
+`
+/** Before they are in a place. */
+export const holding = `
+for _, each in ipairs(related) do
+  call('HSET', B .. 's:' .. each.id, unpack(each.fields))
+  if each.has_ends then call('PERSIST', each.key) end
+  many(each.dead, function(...) call('HDEL', each.key, ...) end, 200)
+end
+many(hold, function(...) call('ZADD', HLD, ...) end, 200)
+`
+/** They are cancelled before they were there. What they were told stays for its time: when the call is said again, it says the same. */
+export const calledOff = `
+for _, i in ipairs(called_off) do
+  local marks = marks_of(kinds[i].ready .. rests[i])
+  count('enqueued')
+  count('cancelled')
+  tell_follower(ids[i], marks, 'c')
+  if is_kept(marks) then call('SET', B .. 'd:' .. ids[i], '', 'PX', ${keptIdMs}) end
+end
+if #called_off > 0 then
   flush()
   if is_waiting then wake() end
   tell_next()

@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
 import { relations } from './held'
+import { turnsMax } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -25,7 +26,8 @@ local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(D
 local function finds_no_more(id, head)
   if places[id] or head == '' or not waits(id) then return false end
   if searched > ${workMax} then return true end
-  local line = B .. 'p' .. sub(head, 1, 1)
+  local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
+  local line = lane and B .. 'l' .. priority .. ':' .. lane or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   -- The same again is searched to remove the blanks.
@@ -33,20 +35,35 @@ local function finds_no_more(id, head)
   if not place then return false end
   local from = math.max(0, place - ${nearAfter})
   local near = call('LRANGE', line, from, place + ${nearBefore})
-  for i = 1, #near do places[near[i]] = { line, from + i - 1 - length } end
+  for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane, priority = priority } end
   return false
 end
 local function leave_line(id)
   local place = places[id]
   if place then blanked[#blanked + 1] = place end
 end
+-- A lane that is empty takes no turns.
+local function leave_lane(lane, priority)
+  call('ZREM', LNS, priority .. lane)
+  local score = call('ZSCORE', RDY, lane)
+  if not score or math.floor(score / ${turnsMax}) ~= tonumber(priority) then return end
+  local best = best_of(lane, priority + 1)
+  if best then call('ZADD', RDY, best * ${turnsMax} + score % ${turnsMax}, lane) else call('ZREM', RDY, lane) end
+end
 local function leave_lines()
-  local counts_of = {}
+  local left = {}
   for _, place in ipairs(blanked) do
-    call('LSET', place[1], place[2], '')
-    counts_of[place[1]] = (counts_of[place[1]] or 0) + 1
+    call('LSET', place.line, place.at, '')
+    left[place.line] = left[place.line] or { count = 0, lane = place.lane, priority = place.priority }
+    left[place.line].count = left[place.line].count + 1
   end
-  for line, many_blanks in pairs(counts_of) do call('LREM', line, -many_blanks, '') end
+  for line, each in pairs(left) do
+    call('LREM', line, -each.count, '')
+    if each.lane then
+      call('HINCRBY', META, 'laned', -each.count)
+      if call('EXISTS', line) == 0 then leave_lane(each.lane, each.priority) end
+    end
+  end
 end
 `
 
@@ -62,7 +79,7 @@ local function take_out(id, head)
   local marks = is_in(DONE, id) and '0' or marks_of(head)
   tell_follower(id, marks, 'c')
   forget(id, marks, true)
-  leaving[1] = id
+  leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
   tell_next()
   if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id) end
@@ -78,7 +95,7 @@ for i = 1, #ARGV, ${words} do
 end
 for i = 1, subjects do
   local id = ARGV[(i - 1) * ${words} + 1]
-  trash, freed, later, dying, leaving, counts = {}, {}, {}, {}, {}, {}
+  begin_anew()
   answers[i] = operate(id, head_of(id), ARGV[(i - 1) * ${words} + 2])
 end
 leave_lines()
@@ -104,7 +121,7 @@ export const removeScript = operating(`
   if is_in(ACT, id) then return 'active' end
   if head == '' then
     call('UNLINK', traces(id))
-    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) > 0 and 'removed' or 'absent'
+    return call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', SCH, id) + call('ZREM', HLD, id) > 0 and 'removed' or 'absent'
   end
   take_out(id, head)
   return 'removed'
@@ -115,12 +132,13 @@ export const retryScript = operating(
   `
   if head == '' then return 'absent' end
   if not is_in(DEAD, id) then return 'alive' end
-  local unique = parts_of(marks_of(head))
+  local unique, lane = parts_of(marks_of(head))
   if unique then
     local key = B .. 'u:' .. unique
     if not holder_of(key) then call('SET', key, id, 'PX', tonumber(sub(head, 36, 46), 16)) end
   end
-  wait_last(id, sub(head, 1, 1))
+  wait_last(id, sub(head, 1, 1), lane)
+  flush()
   call('ZREM', DEAD, id)
   call('HSET', B .. 's:' .. id, 'f', 0, 'x', 0, 'z', '', 'r', hex(now))
   return 'retried'

@@ -3,7 +3,7 @@ import { poisonError, reapMax } from '../../driver'
 import { relations } from './held'
 import { history } from './history'
 import { expire } from './kept'
-import { moves, shared, whenFull } from './shared'
+import { lines, moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
 const aheadMinMs = 10_000
@@ -22,13 +22,13 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  *
  * After a restart (`run_id`) and after a jump of the clock it takes nothing for one lease: the owners may have beaten in vain. A
  * clock that was set back leaves leases far ahead, which are shortened. While no worker lived nobody knew the time: that looks like a
- * jump ahead, and costs one lease.
+ * jump ahead, and costs one lease. What a rate says of a time ahead counts as the latest that it may say.
  *
  * After a restart the queue is to be checked as well. What was torn from the end of the log may leave half a script there, which is
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${history}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 look(ARGV[4])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
@@ -40,7 +40,11 @@ if is_back or is_ahead or is_new then after = now + lease end
 local is_check_due = is_new or (m[5] and now >= tonumber(m[5])) or false
 if is_check_due then call('HSET', META, 'checkAfter', string.format('%.0f', now + ${checkAgainMs})) end
 call('HSET', META, 'run', run, 'clock', string.format('%.0f', now), 'reapAfter', string.format('%.0f', after))
-if is_back then call('HSET', META, 'isSetBack', 1) end
+if is_back then
+  call('HSET', META, 'isSetBack', 1)
+  -- Lanes that wait for their time: each is looked at anew.
+  if call('EXISTS', PARK) == 1 then call('ZUNIONSTORE', PARK, 1, PARK, 'WEIGHTS', 0) end
+end
 if is_back or m[4] then
   local far = call('ZRANGE', ACT, '(' .. string.format('%.0f', now + lease), '+inf', 'BYSCORE', 'LIMIT', 0, ${reapMax})
   for _, id in ipairs(far) do call('ZADD', ACT, 'XX', now + lease, id) end
@@ -54,7 +58,8 @@ local ids = call('ZRANGE', ACT, '-inf', now, 'BYSCORE', 'LIMIT', 0, ${reapMax})
 local owners = #ids > 0 and call('HMGET', OWN, unpack(ids))
 for i, id in ipairs(ids) do
   local head, s = head_of(id), B .. 's:' .. id
-  leaving[#leaving + 1] = id
+  local lane = owned_lane(owners[i])
+  leave(id, lane)
   if head == '' then
     forget(id, '0', true)
   else
@@ -83,14 +88,15 @@ for i, id in ipairs(ids) do
         again[#again + 1] = id
         local run_at = crashes == 1 and now or now + 2 ^ crashes * 1000
         call('HSET', s, 'a', attempt, 'y', held, 'x', crashes, 'r', hex(run_at))
-        if crashes == 1 then wait_first(id, sub(head, 1, 1)) else add(later, run_at, id) end
+        if crashes == 1 then wait_first(id, sub(head, 1, 1), lane) else add(later, run_at, id) end
       end
     end
   end
 end
 flush()
 drop_expired(done, dead)
-if is_waiting then wake() end
+-- Who has ended may have held up all others, when no more than so many may be active.
+if is_waiting or (#ids > 0 and call('EXISTS', RDY, unpack(LINES)) > 0) then wake() end
 tell_next()
 return { again, poisoned, (is_more or #ids == ${reapMax}) and 1 or 0, is_check_due and 1 or 0, #done, #dead }
 `)

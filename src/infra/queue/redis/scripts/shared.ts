@@ -1,4 +1,5 @@
 import { keptIdMs } from '../../driver'
+import { laneMoves } from './lanes'
 
 /**
  * What all scripts of the queue share.
@@ -22,6 +23,7 @@ import { keptIdMs } from '../../driver'
  *     d:<id>   string  an id that is kept, after its task has ended
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
+ *     l…, lns, rdy, blk, park, run, tat: those of lanes, see lanes.ts
  *     hist     list    what was counted, each ten seconds of an hour, and what was seen since; expires
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
@@ -70,9 +72,8 @@ end
 const headMax = 13 + 33 + 130 + 131
 
 /** What a task leaves where it was and where it goes, gathered by a script and written at its end, in this order. */
-export const moves = `
+export const moves = `${laneMoves}
 local trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
-local is_waiting = false
 -- For tasks that wait for others, see held.ts: which of them end here, what they are told after that, and which are held no more.
 local gone, strays, unheld = {}, {}, {}
 -- Most are short.
@@ -108,6 +109,18 @@ local function parts_of(marks)
   if bits > 7 then follower = sub(marks, at + 2, at + 1 + number_of(sub(marks, at, at + 1))) end
   return key, lane, follower
 end
+local function lane_of(marks)
+  local flags = sub(marks, 1, 1)
+  if flags < '4' then return nil end
+  if flags < '6' then return sub(marks, 4) end
+  local _, lane = parts_of(marks)
+  return lane
+end
+-- @param owner the value of own, if any
+local function owned_lane(owner)
+  local marks = owner and string.match(owner, '^%S+ (%S+)')
+  return marks and lane_of(marks)
+end
 local function is_kept(marks) return number_of(sub(marks, 1, 1)) % 2 == 1 end
 local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
 local function free(id, marks)
@@ -116,7 +129,8 @@ local function free(id, marks)
 end
 -- The task ends, and nothing is left of it.
 local function forget(id, marks, has_hash)
-  if marks ~= '0' then
+  local flags = sub(marks, 1, 1)
+  if flags ~= '0' and flags ~= '4' then
     if is_kept(marks) then call('SET', B .. 'd:' .. id, '', 'PX', ${keptIdMs}) end
     free(id, marks)
   end
@@ -135,14 +149,26 @@ local function note(id, attempt, message)
   call('RPUSH', B .. 'x:' .. id, string.format('%.0f %s ', now, attempt) .. message)
   call('LTRIM', B .. 'x:' .. id, -10, -1)
 end
-local function wait_first(id, priority)
-  call('RPUSH', B .. 'p' .. priority, id)
+-- Of an attempt that has ended: its task has no owner any more, and does not count in its lane.
+local function leave(id, lane)
+  leaving[#leaving + 1] = id
+  if lane then
+    local t = touch(lane)
+    t.left = t.left + 1
+  end
+end
+local function wait(push, id, priority, lane)
+  if lane then
+    if call(push, B .. 'l' .. priority .. ':' .. lane, id) == 1 then call('ZADD', LNS, 0, priority .. lane) end
+    count('laned')
+    return enter(lane, priority)
+  end
+  call(push, B .. 'p' .. priority, id)
   is_waiting = true
 end
-local function wait_last(id, priority)
-  call('LPUSH', B .. 'p' .. priority, id)
-  is_waiting = true
-end
+-- @param priority a digit, as in the head; lane if any
+local function wait_first(id, priority, lane) wait('RPUSH', id, priority, lane) end
+local function wait_last(id, priority, lane) wait('LPUSH', id, priority, lane) end
 -- Where a task belongs that nobody has.
 local function settle(id, head, z, r)
   if z and z ~= '' then
@@ -151,15 +177,17 @@ local function settle(id, head, z, r)
     return add(dying, z, id)
   end
   local ready = r and r ~= '' and r or sub(head, 3, 13)
-  if ready > hex(now) then add(later, tonumber(ready, 16), id) else wait_last(id, sub(head, 1, 1)) end
+  if ready > hex(now) then add(later, tonumber(ready, 16), id) else wait_last(id, sub(head, 1, 1), lane_of(marks_of(head))) end
 end
 local function flush()
+  line_up()
   many(trash, function(...) call('UNLINK', ...) end, 200)
   many(later, function(...) call('ZADD', SCH, ...) end, 200)
   many(dying, function(...) call('ZADD', DEAD, ...) end, 200)
   many(keeping, function(...) call('ZADD', DONE, ...) end, 200)
   many(leaving, function(...) call('HDEL', OWN, ...) end, 200)
   many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
+  count_down()
   many(unheld, function(...) call('ZREM', HLD, ...) end, 200)
   for _, each in ipairs(strays) do
     call('HSET', each[1], each[2], each[3])
@@ -173,6 +201,9 @@ local function flush()
   for i = 2, #dying, 2 do call('PUBLISH', ENDS, dying[i]) end
   for i = 2, #keeping, 2 do call('PUBLISH', ENDS, keeping[i]) end
 end
+local function begin_anew()
+  trash, freed, later, dying, keeping, leaving, counts, touched, touches = {}, {}, {}, {}, {}, {}, {}, {}, {}
+end
 -- One token is enough: who takes it and leaves something puts another.
 local function wake()
   if call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
@@ -185,6 +216,11 @@ local function tell_next()
     if later[i] == first then return call('PUBLISH', CHANNEL, '') end
   end
 end
+`
+
+/** Those of tasks without a lane, the first first. */
+export const lines = `
+local LINES = { ${Array.from({ length: 10 }, (_, priority) => `B .. 'p${priority}'`).join(', ')} }
 `
 
 /** Only what needs no memory may be done when the server is full: all but enqueueing, so that what is there can still be worked off. */

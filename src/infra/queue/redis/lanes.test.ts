@@ -1,0 +1,103 @@
+import { expect, test } from 'bun:test'
+import { describeOnRedis, onEachRedis } from '@/testing/backings'
+import { lanesAmiss } from '@/testing/redis-lanes'
+import { newKey, newNonce, newTask, openSubject } from '@/testing/redis-queue'
+import { startOwn } from '@/testing/servers'
+import type { ClaimLimits, Finish, Held } from '../driver'
+
+const queue = 'q'
+
+/** Reproducible, from one number (mulberry32). */
+function numbersFrom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+const limits: (ClaimLimits | undefined)[] = [
+  undefined,
+  { lanes: { a: { concurrency: 2 }, b: { rate: { intervalMs: 3, burst: 2 } } } },
+  { concurrency: 9, lanes: { a: { concurrency: 1 }, b: { concurrency: 3, rate: { intervalMs: 1, burst: 1 } } } },
+  { rate: { intervalMs: 0.5, burst: 4 }, lanes: { a: { concurrency: 3 }, b: {} } },
+]
+
+describeOnRedis('lanes', () => {
+  test('whatever is called, each that has tasks is found by claims or held for a reason', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw } = subject
+    for (let seed = 1; seed <= 6; seed++) {
+      await raw.flushdb()
+      const random = numbersFrom(seed)
+      const pick = <T>(some: readonly T[]): T => some[Math.floor(random() * some.length)] as T
+      const ids: string[] = []
+      let held: Held[] = []
+      const enqueue = () => {
+        const tasks = Array.from({ length: 1 + Math.floor(random() * 6) }, () =>
+          newTask({
+            priority: pick([3, 5, 5, 5, 7]),
+            delayMs: pick([0, 0, 0, 3]),
+            isIdKept: random() < 0.2,
+            ...(random() < 0.2 && { unique: { key: newKey(), forMs: 60_000 } }),
+            ...(random() < 0.8 && { lane: pick(['a/1', 'a/2', 'a/3', 'b/1', 'b/2', 'c']) }),
+          }),
+        )
+        ids.push(...tasks.map(({ id }) => id))
+        return driver.enqueue(queue, tasks)
+      }
+      const exchange = async () => {
+        const ending = held.splice(0, Math.floor(random() * (held.length + 1)))
+        const outcomes = [
+          { outcome: 'done' },
+          { outcome: 'done' },
+          { outcome: 'release' },
+          { outcome: 'cancelled' },
+          { outcome: 'retry', delayMs: 0, error: 'no' },
+          { outcome: 'retry', delayMs: 2, error: 'no' },
+          { outcome: 'snooze', delayMs: 0 },
+          { outcome: 'dead', isFailure: true, error: 'no' },
+        ]
+        const finish = ending.map(each => ({ ...each, ...pick(outcomes) }) as Finish)
+        const nonce = newNonce()
+        const rule = pick(limits)
+        const claim = { worker: 'w', nonce, count: pick([1, 3, 12]), leaseMs: pick([1, 30_000, 30_000]), ...(rule && { limits: rule }) }
+        const { claimed } = await driver.exchange(queue, { finish, ...(random() < 0.8 && { claim }) })
+        held.push(...claimed.map(({ id, attempt }) => ({ id, attempt, nonce })))
+      }
+      const one = () => [pick(ids) ?? 'none']
+      const calls = [
+        ...[enqueue, enqueue, exchange, exchange, exchange, exchange],
+        () => driver.cancel(queue, one()),
+        () => driver.remove(queue, one()),
+        () => driver.retry(queue, one()),
+        () => driver.reap(queue, { leaseMs: 1, crashesMax: 1 }),
+        () => (random() < 0.3 ? driver.pause(queue) : driver.resume(queue)),
+      ]
+      for (let step = 0; step < 250; step++) {
+        await pick(calls)()
+        expect([seed, step, await lanesAmiss(subject, queue)]).toEqual([seed, step, []])
+      }
+      await driver.resume(queue)
+      for (let turn = 0; turn < 400; turn++) {
+        await driver.reap(queue, { leaseMs: 1, crashesMax: 1 })
+        const nonce = newNonce()
+        const rule = limits[1 + (turn % 2)]
+        const { claimed } = await driver.exchange(queue, {
+          finish: held.map(each => ({ ...each, outcome: 'done' }) as Finish),
+          claim: { worker: 'w', nonce, count: 50, leaseMs: 30_000, ...(rule && { limits: rule }) },
+        })
+        held = claimed.map(({ id, attempt }) => ({ id, attempt, nonce }))
+        const { waiting, scheduled, active } = await driver.stats(queue)
+        if (waiting + scheduled + active === 0) break
+        await Bun.sleep(1)
+      }
+      expect([seed, await driver.stats(queue)]).toMatchObject([seed, { waiting: 0, active: 0 }])
+      expect((await subject.keysOf(queue)).filter(key => !/^(m|w|dead|sch|tat|[dsexu]:.*|cl:.*)$/.test(key))).toEqual([])
+    }
+  }, 60_000)
+})
+void onEachRedis

@@ -1,0 +1,239 @@
+/** One claim takes no more tasks when their envelopes have so many bytes together: the rest is for the next. */
+const claimBytesMax = 4 * 1024 * 1024
+
+/**
+ * Those that a list names, from its right. What is elsewhere too, or named twice, or has no envelope, is only dropped from the list.
+ * Where a task belongs its hash says; whether it is there, its set.
+ *
+ * The limits of the claimer, when it has any: how many may be active, the interval and the burst of the queue's rate, a name for the limits
+ * of lanes, and those: `<name> <concurrency or -> <interval or -> <burst or -> ` of each. Nothing says them but the claims.
+ */
+export const claim = `
+local claimed = {}
+
+local function again(record)
+  for id in string.gmatch(record, '%S+') do
+    local held, owner_nonce = string.match(call('HGET', OWN, id) or '', '^(%d+):(%S+) ')
+    local entry = owner_nonce == nonce and call('ZSCORE', ACT, id) and call('GET', B .. 'e:' .. id)
+    if entry then
+      local h = call('HMGET', B .. 's:' .. id, 'f', 'x')
+      claimed[#claimed + 1] = id
+      claimed[#claimed + 1] = entry
+      claimed[#claimed + 1] = held .. ' ' .. (h[1] or 0) .. ' ' .. (h[2] or 0)
+    end
+  end
+end
+
+-- What is due goes to the end of its line, a hundred with each claim: neither waits for the other's backlog.
+local function promote()
+  local due = call('ZRANGE', SCH, '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
+  if #due == 0 then return end
+  local lines = {}
+  for _, id in ipairs(due) do
+    local start = call('GETRANGE', B .. 'e:' .. id, 0, 1)
+    local priority, lane = sub(start, 1, 1), sub(start, 2) > '3' and lane_of(marks_of(head_of(id))) or nil
+    if lane then
+      wait_last(id, priority, lane)
+    elseif priority ~= '' then
+      lines[priority] = lines[priority] or {}
+      table.insert(lines[priority], id)
+    else
+      call('UNLINK', traces(id))
+    end
+  end
+  for priority, line in pairs(lines) do call('LPUSH', B .. 'p' .. priority, unpack(line)) end
+  flush()
+  call('ZREM', SCH, unpack(due))
+end
+
+local function take(lease, life, keeps_nothing_too)
+  local now_hex, first_owner, first_in_lane = hex(now), '1:' .. nonce .. ' 0 ' .. worker, {}
+  local seen, record, owners, leases, trims, cancelled, void, revived = {}, {}, {}, {}, {}, {}, {}, {}
+  local left, looks, bytes, portion = room, room + 1000, 0, 50
+  local function consider(id, entry, has_hashes)
+    if not entry then
+      void[#void + 1] = id
+      return
+    end
+    local attempt, failures, crashes, ready = 1, false, false, sub(entry, 3, 13)
+    if has_hashes then
+      local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z', 'n')
+      -- One that is held is named here from an earlier life.
+      if h[7] and not h[4] then return end
+      if h[7] then unheld[#unheld + 1] = id end
+      if h[5] then
+        cancelled[#cancelled + 1] = { id, marks_of(entry) }
+        return
+      end
+      if h[6] and h[6] ~= '' then
+        if call('ZSCORE', DEAD, id) or call('ZSCORE', DONE, id) then return end
+        revived[#revived + 1] = id
+      end
+      attempt, failures, crashes, ready = (h[1] or 0) + 1, h[2], h[3], h[4] or ready
+    end
+    if ready > now_hex and call('ZSCORE', SCH, id) then return end
+    local n = #record + 1
+    record[n] = id
+    claimed[3 * n - 2], claimed[3 * n - 1] = id, entry
+    leases[2 * n - 1], leases[2 * n] = lease, id
+    owners[2 * n - 1] = id
+    if attempt == 1 and not failures and not crashes then
+      claimed[3 * n] = '1 0 0'
+    else
+      claimed[3 * n] = string.format('%d %s %s', attempt, failures or '0', crashes or '0')
+    end
+    local flags = sub(entry, 2, 2)
+    if attempt == 1 and flags == '0' then
+      owners[2 * n] = first_owner
+    else
+      local marks = marks_of(entry)
+      owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks, worker)
+      local lane = flags > '3' and lane_of(marks)
+      if lane then starts[lane] = (starts[lane] or 0) + 1 end
+    end
+    left, bytes = left - 1, bytes + #entry
+    return true
+  end
+  -- Those of all the names, with what is needed to consider them.
+  local function examine(named, first, last)
+    local entry_keys, hash_keys = {}, {}
+    for i = first, last do
+      entry_keys[i - first + 1] = B .. 'e:' .. named[i]
+      hash_keys[i - first + 1] = B .. 's:' .. named[i]
+    end
+    return call('MGET', unpack(entry_keys)), call('ZMSCORE', ACT, unpack(named, first, last)), call('EXISTS', unpack(hash_keys)) > 0
+  end
+  local function adapt(found)
+    looks = looks - found
+    if bytes > ${claimBytesMax} then looks = 0 end
+    portion = math.max(1, math.min(200, math.floor(${claimBytesMax} * #record / math.max(bytes, 1))))
+    if #record == 0 then portion = 200 end
+  end
+  local function take_line(line)
+    local seen_here = 0
+    while left > 0 and looks > 0 do
+      local named = call('LRANGE', line, -seen_here - math.min(left, portion), -seen_here - 1)
+      local found = #named
+      if found == 0 then break end
+      local entries, leased, has_hashes = examine(named, 1, found)
+      for i = found, 1, -1 do
+        local id = named[i]
+        if not seen[id] and not leased[i] then
+          seen[id] = true
+          consider(id, entries[i], has_hashes)
+        end
+      end
+      seen_here = seen_here + found
+      adapt(found)
+    end
+    if seen_here > 0 then trims[#trims + 1] = { line, seen_here } end
+  end
+  -- Of lines that take turns: each name with the line it is from. @returns how many there was time for
+  local function take_named(named, from, saw)
+    local at = 1
+    while at <= #named and left > 0 and looks > 0 do
+      local last = math.min(at + portion - 1, #named)
+      local entries, leased, has_hashes = examine(named, at, last)
+      for i = at, last do
+        local id, is_taken = named[i], false
+        if not seen[id] and not leased[i - at + 1] then
+          seen[id] = true
+          is_taken = consider(id, entries[i - at + 1], has_hashes)
+        end
+        saw(from[i], is_taken)
+      end
+      adapt(last - at + 1)
+      at = last + 1
+    end
+  end
+  local put_back
+  if left > 0 then
+    if has_lanes then
+      put_back = take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
+    elseif call('EXISTS', unpack(LINES)) > 0 then
+      -- Who is idle finds them all empty, with one look.
+      for priority = 1, 10 do
+        take_line(LINES[priority])
+        if left <= 0 or looks <= 0 then break end
+      end
+    end
+  end
+
+  if next(starts) then count_up() end
+  many(owners, function(...) call('HSET', OWN, ...) end, 200)
+  many(leases, function(...) call('ZADD', ACT, ...) end, 200)
+  if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
+  for _, id in ipairs(revived) do call('HSET', B .. 's:' .. id, 'z', '') end
+  begin_anew()
+  for _, each in ipairs(cancelled) do
+    tell_follower(each[1], each[2], 'c')
+    forget(each[1], each[2], true)
+    count('cancelled')
+  end
+  for _, id in ipairs(void) do forget(id, '0', true) end
+  flush()
+  for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
+  if put_back then put_back() end
+  taken = #record
+end
+
+tell_next()
+begin_anew()
+if wanted > 0 then
+  if ARGV[at + 6] ~= '' then call('DEL', B .. 'cl:' .. ARGV[at + 6]) end
+  local record = call('GET', B .. 'cl:' .. nonce)
+  local m = call('HMGET', META, 'paused', 'tat', 'limits')
+  is_paused, queue_tat = m[1], tonumber(m[2] or nil)
+  if record then
+    again(record)
+  else
+    room = is_paused and 0 or wanted
+    if cap then room = math.max(0, math.min(room, cap - call('ZCARD', ACT))) end
+    if interval then room = math.min(room, tokens_of(queue_tat, interval, burst)) end
+    if room > 0 then
+      promote()
+      has_lanes = call('EXISTS', RDY, BLK) > 0
+      if has_lanes then let_go_in_time(m[3]) end
+    end
+    take(now + ARGV[at + 3], ARGV[at + 4], ARGV[at + 5] == '1')
+    tell_next()
+    if interval and taken > 0 then
+      queue_tat = arrival_after(queue_tat, interval, burst, taken)
+      call('HSET', META, 'tat', string.format('%.4f', queue_tat))
+    end
+    unfilled = wanted - taken
+  end
+end
+`
+
+/** Who claims nothing knows of no limits: what waits may be started by somebody. */
+export const whatIsNext = `
+local due = -1
+local function is_any()
+  if call('EXISTS', unpack(LINES)) > 0 then return true end
+  if wanted > 0 then return is_any_lane_ready() end
+  return call('EXISTS', RDY) == 1
+end
+-- @returns in how many ms something may start as far as its own time and lane go
+local function next_due()
+  if is_any() then return 0 end
+  local first, parked = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')[2], false
+  if has_lanes or room == 0 then parked = call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2] end
+  first, parked = first and first - now, parked and parked - exact
+  return first and parked and math.min(first, parked) or first or parked
+end
+if not is_paused and not (wanted > 0 and cap and call('ZCARD', ACT) >= cap) then
+  local wait = next_due()
+  if wait and wanted == 0 and call('HEXISTS', META, 'paused') == 1 then wait = nil end
+  if wait and interval then wait = math.max(wait, next_start_of(queue_tat, interval, burst) - exact) end
+  if wait then due = math.max(0, math.ceil(wait)) end
+  if due == 0 then
+    wake()
+  elseif unfilled > 0 then
+    call('DEL', WAKE)
+  elseif wanted > 0 and due > 0 and (interval or call('EXISTS', PARK) == 1) then
+    -- Whoever is idle is to learn when a rate lets something start, since this claimer may have no room then.
+    wake()
+  end
+end
+`

@@ -1,0 +1,22 @@
+import type { RateLimit } from '../driver'
+
+/** The generic cell rate algorithm, on one number: the theoretical arrival time of the next start, null when there was none. */
+
+/** When the next may start: now at the earliest. */
+export const mayStartMs = (tat: number | null, { intervalMs, burst }: RateLimit, nowMs: number): number =>
+  tat === null ? nowMs : Math.max(nowMs, bounded(tat, { intervalMs, burst }, nowMs) - (burst - 1) * intervalMs)
+
+/** How many may start now, up to `most`. */
+export function mayStart(tat: number | null, { intervalMs, burst }: RateLimit, nowMs: number, most: number): number {
+  if (mayStartMs(tat, { intervalMs, burst }, nowMs) > nowMs) return 0
+  const fromMs = Math.max(nowMs, bounded(tat ?? nowMs, { intervalMs, burst }, nowMs))
+  // One at least, whatever fractions have been lost.
+  return Math.min(most, Math.max(1, Math.floor((nowMs + (burst - 1) * intervalMs - fromMs) / intervalMs) + 1))
+}
+
+/** @returns the time after so many starts */
+export const started = (tat: number | null, rate: RateLimit, nowMs: number, count: number): number =>
+  Math.max(nowMs, bounded(tat ?? nowMs, rate, nowMs)) + count * rate.intervalMs
+
+/** A rate that was slower, or a clock that was ahead, has said a time that this rate never says. */
+const bounded = (tat: number, { intervalMs, burst }: RateLimit, nowMs: number): number => Math.min(tat, nowMs + burst * intervalMs)

@@ -1,0 +1,175 @@
+import type { SqlRow } from '@/core/database'
+import type { Claim, ClaimLimits } from '../driver'
+import { hold, type Lane, laneOf, laneOfRow, nextTurn, saveLanes, settle, unlanedOf, untilOneEnds } from './lanes'
+import { mayStartMs, started } from './rate'
+import { claimedColumns, states } from './rows'
+import type { Session, Summary } from './session'
+
+/**
+ * Who is next where tasks are in lanes: of the best priority that may be started the lane whose last turn is longest ago. Those that are held
+ * back are in no index that is read here, so that it does not matter how many they are.
+ */
+export interface Turns {
+  /** The lane that is next; undefined when none may be claimed from. */
+  next(): Promise<Lane | undefined>
+  /** It has had its turn, and may have another. */
+  again(lane: Lane): void
+  /** How many are about to be next. */
+  ahead(): number
+  /** So many were held back that others were not looked at. */
+  isCutShort(): boolean
+}
+
+/** So many lanes are found held back in one claim, and marked so that none looks at them again; who has more asks again. */
+const heldBackMax = 200
+const aheadLanes = 8
+
+export function turnsOf(session: Session, summary: Summary, limits: ClaimLimits | undefined, count: number): Turns {
+  let page: Lane[] = []
+  let isRead = false
+  let isWhole = false
+  let last: Place | undefined
+  let heldBack = 0
+
+  /** Those of the table, and at first, since most claims read once, what of them is not written yet. */
+  async function read(): Promise<void> {
+    if (isRead) await saveLanes(session)
+    const changed = isRead ? [] : [...session.lanes.values()].filter(lane => lane.summary === summary)
+    const size = count + aheadLanes + changed.length
+    const rows = await session.tx.all(
+      `select * from "queueLane" where "queue" = +? and "turn" is not null and "priority" is not null order by "priority", "turn" limit +?`,
+      [summary.queue, size],
+    )
+    isRead = true
+    isWhole = rows.length < size
+    const bottom = rows.at(-1)
+    last = bottom && { priority: Number(bottom['priority']), turn: Number(bottom['turn']) }
+    const lanes = new Set([...rows.map(row => laneOfRow(session, summary, row)), ...changed])
+    page = [...lanes]
+      .filter(lane => lane.priority !== null && lane.turn !== null && isSeen(lane))
+      .toSorted((a, b) => (isBefore(a, b) ? -1 : 1))
+  }
+
+  /** Behind what was read there may be others, which are before it. */
+  const isSeen = (lane: Lane): boolean => isWhole || (last !== undefined && !isBefore(last, lane))
+
+  return {
+    async next() {
+      for (;;) {
+        if (page.length === 0 && !isWhole && heldBack < heldBackMax) await read()
+        const lane = page[0]
+        if (!lane) return undefined
+        if (mayGoOn(lane, limits, session.nowMs)) return lane
+        page.shift()
+        heldBack++
+      }
+    },
+    again(lane) {
+      page = page.filter(each => each !== lane)
+      if (lane.turn === null || !isSeen(lane)) return
+      const place = page.findIndex(each => isBefore(lane, each))
+      page.splice(place < 0 ? page.length : place, 0, lane)
+    },
+    ahead: () => page.length,
+    isCutShort: () => page.length === 0 && !isWhole,
+  }
+}
+
+type Place = Pick<Lane, 'priority' | 'turn'>
+const isBefore = (one: Place, other: Place): boolean =>
+  (one.priority ?? 0) < (other.priority ?? 0) || (one.priority === other.priority && (one.turn ?? 0) < (other.turn ?? 0))
+
+const limitOf = ({ name }: Lane, limits: ClaimLimits | undefined) => limits?.lanes[name.split('/', 1)[0] as string]
+
+/** Holds it back when it may not. */
+function mayGoOn(lane: Lane, limits: ClaimLimits | undefined, nowMs: number): boolean {
+  const { concurrency, rate } = limitOf(lane, limits) ?? {}
+  if (concurrency !== undefined && lane.active >= concurrency) {
+    hold(lane, untilOneEnds)
+    return false
+  }
+  const fromMs = rate ? mayStartMs(lane.tat, rate, nowMs) : nowMs
+  if (fromMs > nowMs) hold(lane, Math.ceil(fromMs))
+  return fromMs <= nowMs
+}
+
+/** Tasks with and without lanes, up to so many. @param start is told of each at once, so that what is looked up next is not the same */
+export async function takeInTurns(
+  session: Session,
+  summary: Summary,
+  { nonce, limits }: Claim,
+  room: number,
+  start: (row: SqlRow) => Promise<void>,
+): Promise<SqlRow[]> {
+  const { tx, nowMs } = session
+  const { queue } = summary
+  const turns = turnsOf(session, summary, limits, room)
+  const unlaned = await tx.all(
+    `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting}
+      order by "priority", "line" limit +?`,
+    [queue, room],
+  )
+  const lines = new Map<Lane, { rows: SqlRow[]; isWhole: boolean }>()
+  const taken: SqlRow[] = []
+
+  /** What is next in a lane, with one more, so that it is known whether there is. */
+  async function lineOf(lane: Lane): Promise<SqlRow[]> {
+    const known = lines.get(lane)
+    if (known && (known.isWhole || known.rows.length > 1)) return known.rows
+    const most = Math.ceil((room - taken.length) / Math.max(1, turns.ahead())) + 1
+    const rows = await tx.all(
+      `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "lane" = +? and "state" = ${states.waiting}
+        order by "priority", "line" limit +?`,
+      [queue, lane.name, most],
+    )
+    lines.set(lane, { rows, isWhole: rows.length < most })
+    return rows
+  }
+
+  async function takeFrom(lane: Lane): Promise<void> {
+    const line = await lineOf(lane)
+    const row = line.shift()
+    if (!row) {
+      // It was counted wrongly.
+      await settle(session, lane)
+      return turns.again(lane)
+    }
+    await start(row)
+    taken.push(row)
+    session.attempts.keep(queue, nonce, row, lane.name)
+    const rate = limitOf(lane, limits)?.rate
+    lane.active++
+    if (rate) lane.tat = started(lane.tat, rate, nowMs, 1)
+    const [following] = line
+    lane.priority = following ? Number(following['priority']) : null
+    lane.turn = lane.priority === null ? null : nextTurn(summary)
+    // Also of one in which nothing waits now, so that what comes later is not looked at in vain.
+    mayGoOn(lane, limits, nowMs)
+    turns.again(lane)
+  }
+
+  /** Those without a lane take turns with the lanes of their priority. @returns whether it is theirs */
+  async function takeTurn(row: SqlRow, lane: Lane): Promise<boolean> {
+    const priority = Number(row['priority'])
+    if (lane.priority !== priority) return priority < (lane.priority ?? 0)
+    const own = await laneOf(session, summary, unlanedOf(priority))
+    if ((own.turn ?? 0) > (lane.turn ?? 0)) return false
+    own.turn = nextTurn(summary)
+    return true
+  }
+
+  while (taken.length < room) {
+    const lane = await turns.next()
+    const row = unlaned[0]
+    if (row && (!lane || (await takeTurn(row, lane)))) {
+      unlaned.shift()
+      await start(row)
+      taken.push(row)
+    } else if (lane) {
+      await takeFrom(lane)
+    } else {
+      break
+    }
+  }
+  return taken
+}
