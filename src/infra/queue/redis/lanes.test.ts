@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { describeOnRedis, onEachRedis } from '@/testing/backings'
+import { describeOnRedis } from '@/testing/backings'
 import { lanesAmiss } from '@/testing/redis-lanes'
 import { newKey, newNonce, newTask, openSubject } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
@@ -116,4 +116,3 @@ describeOnRedis('lanes', () => {
     }
   }, 60_000)
 })
-void onEachRedis
