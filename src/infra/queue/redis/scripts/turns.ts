@@ -79,7 +79,8 @@ local function write_aside()
     local to = math.min(from + 199, #names)
     local before = is_any and call('HMGET', BLK, unpack(names, from, to)) or {}
     for i = from, to do
-      held[2 * i - 1], held[2 * i] = names[i], version .. ' ' .. string.match(before[i - from + 1] or '', '%d*$') .. digits[i]
+      local others = string.gsub(string.match(before[i - from + 1] or '', '%d*$'), '[' .. digits[i] .. ']', '')
+      held[2 * i - 1], held[2 * i] = names[i], version .. ' ' .. others .. digits[i]
     end
   end
   many(parked, function(...) call('ZADD', PARK, ...) end, 200)
