@@ -67,7 +67,7 @@ export async function bulk(run: Run, action: BulkAction): Promise<number> {
 }
 
 /** Lines for programs come at most so often, and at the end. */
-const linesPauseMs = 200
+const linesPauseMs = 50
 
 async function go({ args, admin }: Run, queue: string, bulk: Bulk, isTold: boolean): Promise<BulkProgress> {
   const isJson = isJsonOf(args) && isTold

@@ -47,7 +47,7 @@ export interface QueueDriver {
   /** Waiting or scheduled → dead, with an error noted and no failure counted. Its unique key is free. */
   bury(queue: string, letters: readonly Letter[]): Promise<BuryAnswer[]>
   show(queue: string, id: string): Promise<StoredTask | undefined>
-  /** In the order in which they would be worked, dead ones newest first. @param cursor what the page before said */
+  /** In the order in which they would be worked, but for the turns of lanes; dead ones newest first. @param cursor what the page before said */
   list(queue: string, state: TaskState, count: number, cursor?: string): Promise<{ tasks: StoredTask[]; cursor?: string }>
   stats(queue: string): Promise<Omit<QueueStats, 'queue'>>
   /** How it was in the last hour, newest first: reapers take note of it, at most each ten seconds. */
@@ -155,7 +155,7 @@ export interface Claim {
   limits?: ClaimLimits
 }
 
-/** What the claimer may not exceed, with all others together. */
+/** What the claimer may not exceed, with all others together. A lane held back is looked at again when one of it ends or its time comes, not for other limits. */
 export interface ClaimLimits {
   /** How many of the queue may be active. */
   concurrency?: number

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import type { Bulk, BulkProgress } from '@/core/queue/bulk'
-import { longMs, onEachQueueStore, type TestQueue, testQueue } from '@/testing/conformance/queue/fixture'
+import { findingsOf, longMs, onEachQueueStore, type TestQueue, testQueue } from '@/testing/conformance/queue/fixture'
 import { enqueueMax, exchangeMax, type NewTask } from '../driver'
 import { bulkFaults, runBulk } from './bulk'
 
@@ -84,6 +84,18 @@ onEachQueueStore('the same done with many tasks', store => {
     expect(await everyId(queue, 'waiting')).toEqual(idsOf(900, [0, 2]).filter(id => id !== 't00000'))
     expect(await everyId(queue, 'scheduled')).toEqual(['other'])
     expect(await driver.stats(name)).toMatchObject({ waiting: 599, scheduled: 1, active: 2 })
+  })
+
+  test('what waits in lanes is found there, and its lane is left as it is to be', async () => {
+    const queue = newQueue()
+    const { claim, driver, name } = queue
+    const laned = mixed(600).map((task, i) => ({ ...task, priority: i % 2 ? 5 : 3, ...(i % 4 > 0 && { lane: `tenant/${i % 4}` }) }))
+    await add(queue, laned)
+    expect(await end(queue, { action: 'delete', filter: { task: 'kind.1' } })).toMatchObject({ seen: 600, done: 200, skipped: 0 })
+    expect(await driver.stats(name)).toMatchObject({ waiting: 400 })
+    expect(await everyId(queue, 'waiting')).toEqual(idsOf(600, [0, 2]))
+    expect((await claim(400)).map(({ id }) => id).toSorted()).toEqual(idsOf(600, [0, 2]))
+    expect(await findingsOf(driver, name, false)).toEqual([])
   })
 
   test('what is cancelled is told to end where it runs', async () => {

@@ -35,7 +35,7 @@ onEachQueueStore('tasks that move to another queue', store => {
     await queue.enqueue({ id: 'runs' })
     await queue.claimOne()
     await queue.enqueue(
-      { id: 'waits', priority: 2, envelope: '["w",1,0]', unique },
+      { id: 'waits', priority: 2, envelope: '["w",1,0]', unique, lane: 'tenant/1' },
       { id: 'later', delayMs: longMs, envelope: '["l",1,0]', isIdKept: true },
     )
     return queue
@@ -45,7 +45,7 @@ onEachQueueStore('tasks that move to another queue', store => {
     expect(await from.all()).toEqual({ waiting: [], scheduled: [], active: ['runs'], dead: [] })
     const { waiting, ...others } = await to.all()
     expect([waiting.toSorted(), others]).toEqual([['died', 'waits'], { scheduled: ['later'], active: [], dead: [] }])
-    expect(await to.show('waits')).toMatchObject({ priority: 2, envelope: '["w",1,0]', attempt: 0, unique })
+    expect(await to.show('waits')).toMatchObject({ priority: 2, envelope: '["w",1,0]', attempt: 0, unique, lane: 'tenant/1' })
     expect(await to.show('died')).toMatchObject({ priority: 5, envelope: '["d",1,0]', attempt: 0, failures: 0 })
     const startMs = (await to.show('later'))?.atMs ?? 0
     const nowMs = await to.store.nowMs()
@@ -67,7 +67,8 @@ onEachQueueStore('tasks that move to another queue', store => {
     test(`are each there once when the mover is killed ${isDone ? 'after' : 'before'} any of its calls and it is done again`, async () => {
       for (let at = 1; at <= 9; at++) {
         const [from, to] = [await filled(), newQueue()]
-        await expect(move(from, to, dying(from.driver, at, isDone))).rejects.toThrow('killed')
+        const said = await move(from, to, dying(from.driver, at, isDone)).catch(thrown => (thrown as Error).message)
+        expect([at, said]).toEqual([at, 'killed'])
         const [here, there] = [await from.all(), await to.all()]
         const ids = [...Object.values(here), ...Object.values(there)].flat().filter(id => id !== 'runs')
         expect([at, new Set(ids).size]).toEqual([at, 3])
@@ -79,6 +80,18 @@ onEachQueueStore('tasks that move to another queue', store => {
       }
     }, 60_000)
   }
+
+  test('take with them what was added to a group', async () => {
+    const [from, to] = [newQueue(), newQueue()]
+    const group = { key: 'g'.repeat(22), countMax: 10, bytesMax: 1000, delayMs: longMs, delayMaxMs: longMs }
+    for (const id of ['a', 'b']) await from.enqueue({ id, group, envelope: JSON.stringify(['g.do', 1, { id }, 0, 0, id]) })
+    const both = (await from.show('a'))?.envelope ?? ''
+    expect(both.split('\n')).toHaveLength(2)
+    expect(await move(from, to)).toMatchObject({ done: 1 })
+    expect(await to.show('a')).toMatchObject({ state: 'scheduled', envelope: both })
+    // The next of the group begins another one.
+    expect(await from.enqueue({ id: 'c', group })).toEqual([{ id: 'c', status: 'enqueued' }])
+  })
 
   test('stay as dead letters that say so when nobody can tell whether they were there before', async () => {
     const [from, to] = [newQueue(), newQueue()]

@@ -2,7 +2,7 @@ import type { TaskState } from '@/core/queue/admin'
 import type { QueueDriver, StoredTask } from '../driver'
 
 /** Few enough that a script of Redis takes a few milliseconds. */
-const pageTasks = 200
+const pageTasks = 100
 
 /**
  * All tasks of a state, a page at a time, while those of the pages before are taken away.

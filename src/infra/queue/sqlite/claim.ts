@@ -4,7 +4,7 @@ import { entered, firstReleaseMs, laneOf, queueItself, release } from './lanes'
 import { mayStart, mayStartMs, started } from './rate'
 import { claimedColumns, laneNameOf, states } from './rows'
 import { atTail, type Session, type Summary } from './session'
-import { takeInTurns, turnsOf } from './turns'
+import { isOneReady, takeInTurns, turnsOf } from './turns'
 
 /** How many that are due one claim lets wait. They come behind those that wait, so that a backlog of either cannot starve the other. */
 const promotedMax = 100
@@ -25,15 +25,16 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
   await promote(session, summary)
   if (summary.lanes > 0) await release(session, summary)
 
-  const start = async (row: SqlRow): Promise<void> => {
+  const start = async (seq: number): Promise<void> => {
     await tx.run(
       `update "queueTask" set "state" = ${states.active}, "at" = ?, "attempt" = "attempt" + 1, "nonce" = ?, "worker" = ?
         where "seq" = ?`,
-      [nowMs + leaseMs, nonce, worker, row['seq'] ?? null],
+      [nowMs + leaseMs, nonce, worker, seq],
     )
   }
   let rows: SqlRow[]
-  if (summary.lanes > 0) {
+  const isInTurns = summary.lanes > 0
+  if (isInTurns) {
     rows = await takeInTurns(session, summary, said, room, start)
     summary.waiting = Math.max(0, summary.waiting - rows.length)
   } else {
@@ -43,7 +44,7 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
         order by "priority", "line" limit +?`,
       [queue, room],
     )
-    for (const row of rows) await start(row)
+    for (const row of rows) await start(Number(row['seq']))
     // Fewer than asked for are all there are, whatever was counted.
     summary.waiting = rows.length < room ? 0 : Math.max(0, summary.waiting - rows.length)
   }
@@ -53,7 +54,7 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
     const whole = await laneOf(session, summary, queueItself)
     whole.tat = started(whole.tat, rate, nowMs, rows.length)
   }
-  return rows.map(row => claimedOf(row, 1))
+  return rows.map(row => claimedOf(row, isInTurns ? 0 : 1))
 }
 
 /** How many the limits of the queue let start, up to what was asked for. */
@@ -83,6 +84,8 @@ export async function nextDueMs(session: Session, queue: string, limits: ClaimLi
 
 async function isAnyReady(session: Session, summary: Summary, limits: ClaimLimits): Promise<boolean> {
   if (summary.lanes === 0 || summary.waiting === 0) return summary.waiting > 0
+  // Most often one of those that have just been looked at.
+  if (isOneReady(session, summary, limits)) return true
   const unlaned = await session.tx.first(
     `select 1 from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting} limit 1`,
     [summary.queue],

@@ -14,8 +14,8 @@ export interface Turns {
   next(): Promise<Lane | undefined>
   /** It has had its turn, and may have another. */
   again(lane: Lane): void
-  /** How many are about to be next. */
-  ahead(): number
+  /** Those that are about to be next, as far as they were looked up. */
+  ahead(): readonly Lane[]
   /** So many were held back that others were not looked at. */
   isCutShort(): boolean
 }
@@ -70,9 +70,16 @@ export function turnsOf(session: Session, summary: Summary, limits: ClaimLimits 
       const place = page.findIndex(each => isBefore(lane, each))
       page.splice(place < 0 ? page.length : place, 0, lane)
     },
-    ahead: () => page.length,
+    ahead: () => page,
     isCutShort: () => page.length === 0 && !isWhole,
   }
+}
+
+/** Whether one that this transaction has looked at may be claimed from. */
+export function isOneReady(session: Session, summary: Summary, limits: ClaimLimits | undefined): boolean {
+  for (const lane of session.lanes.values())
+    if (lane.summary === summary && lane.turn !== null && lane.priority !== null && mayGoOn(lane, limits, session.nowMs)) return true
+  return false
 }
 
 type Place = Pick<Lane, 'priority' | 'turn'>
@@ -93,55 +100,64 @@ function mayGoOn(lane: Lane, limits: ClaimLimits | undefined, nowMs: number): bo
   return fromMs <= nowMs
 }
 
-/** Tasks with and without lanes, up to so many. @param start is told of each at once, so that what is looked up next is not the same */
+/** What is known of a task until it is taken. */
+type Next = readonly [seq: number, priority: number]
+
+/** Tasks with and without lanes, up to so many, each as it is once it is started. @param start is told of each at once, by its row */
 export async function takeInTurns(
   session: Session,
   summary: Summary,
   { nonce, limits }: Claim,
   room: number,
-  start: (row: SqlRow) => Promise<void>,
+  start: (seq: number) => Promise<void>,
 ): Promise<SqlRow[]> {
   const { tx, nowMs } = session
   const { queue } = summary
   const turns = turnsOf(session, summary, limits, room)
-  const unlaned = await tx.all(
-    `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting}
-      order by "priority", "line" limit +?`,
-    [queue, room],
-  )
-  const lines = new Map<Lane, { rows: SqlRow[]; isWhole: boolean }>()
-  const taken: SqlRow[] = []
+  const unlaned: Next[] = (
+    await tx.all(
+      `select "seq", "priority" from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting}
+        order by "priority", "line" limit +?`,
+      [queue, room],
+    )
+  ).map(row => [Number(row['seq']), Number(row['priority'])])
+  const lines = new Map<Lane, { next: Next[]; isWhole: boolean }>()
+  const taken = new Map<number, Lane | undefined>()
+
+  async function take([seq]: Next, lane: Lane | undefined): Promise<void> {
+    await start(seq)
+    taken.set(seq, lane)
+  }
 
   /** What is next in a lane, with one more, so that it is known whether there is. */
-  async function lineOf(lane: Lane): Promise<SqlRow[]> {
+  async function lineOf(lane: Lane): Promise<Next[]> {
     const known = lines.get(lane)
-    if (known && (known.isWhole || known.rows.length > 1)) return known.rows
-    const most = Math.ceil((room - taken.length) / Math.max(1, turns.ahead())) + 1
-    const rows = await tx.all(
-      `select "seq", ${claimedColumns} from "queueTask" where "queue" = +? and "lane" = +? and "state" = ${states.waiting}
-        order by "priority", "line" limit +?`,
-      [queue, lane.name, most],
-    )
-    lines.set(lane, { rows, isWhole: rows.length < most })
-    return rows
+    if (known && (known.isWhole || known.next.length > 1)) return known.next
+    // Those whose turn comes soon are looked up with it.
+    const others = turns.ahead().filter(each => each !== lane && !lines.has(each))
+    const asked = [lane, ...others].slice(0, room - taken.size)
+    const most = Math.ceil((room - taken.size) / Math.max(1, turns.ahead().length)) + 1
+    const rows = await tx.all(nextInLanes, [JSON.stringify(asked.map(({ name }) => name)), queue, most])
+    for (const [i, each] of asked.entries()) {
+      const next = JSON.parse(String(rows[i]?.['next'] ?? '[]')) as Next[]
+      lines.set(each, { next, isWhole: next.length < most })
+    }
+    return lines.get(lane)?.next ?? []
   }
 
   async function takeFrom(lane: Lane): Promise<void> {
     const line = await lineOf(lane)
-    const row = line.shift()
-    if (!row) {
+    const next = line.shift()
+    if (!next) {
       // It was counted wrongly.
       await settle(session, lane)
       return turns.again(lane)
     }
-    await start(row)
-    taken.push(row)
-    session.attempts.keep(queue, nonce, row, lane.name)
+    await take(next, lane)
     const rate = limitOf(lane, limits)?.rate
     lane.active++
     if (rate) lane.tat = started(lane.tat, rate, nowMs, 1)
-    const [following] = line
-    lane.priority = following ? Number(following['priority']) : null
+    lane.priority = line[0]?.[1] ?? null
     lane.turn = lane.priority === null ? null : nextTurn(summary)
     // Also of one in which nothing waits now, so that what comes later is not looked at in vain.
     mayGoOn(lane, limits, nowMs)
@@ -149,8 +165,7 @@ export async function takeInTurns(
   }
 
   /** Those without a lane take turns with the lanes of their priority. @returns whether it is theirs */
-  async function takeTurn(row: SqlRow, lane: Lane): Promise<boolean> {
-    const priority = Number(row['priority'])
+  async function takeTurn([, priority]: Next, lane: Lane): Promise<boolean> {
     if (lane.priority !== priority) return priority < (lane.priority ?? 0)
     const own = await laneOf(session, summary, unlanedOf(priority))
     if ((own.turn ?? 0) > (lane.turn ?? 0)) return false
@@ -158,18 +173,32 @@ export async function takeInTurns(
     return true
   }
 
-  while (taken.length < room) {
+  while (taken.size < room) {
     const lane = await turns.next()
-    const row = unlaned[0]
-    if (row && (!lane || (await takeTurn(row, lane)))) {
+    const next = unlaned[0]
+    if (next && (!lane || (await takeTurn(next, lane)))) {
       unlaned.shift()
-      await start(row)
-      taken.push(row)
+      await take(next, undefined)
     } else if (lane) {
       await takeFrom(lane)
     } else {
       break
     }
   }
-  return taken
+
+  const rows = await tx.all(`select "seq", ${claimedColumns} from "queueTask" where "seq" in (select "value" from json_each(?))`, [
+    JSON.stringify([...taken.keys()]),
+  ])
+  const found = new Map(rows.map(row => [Number(row['seq']), row]))
+  return [...taken].flatMap(([seq, lane]): SqlRow[] => {
+    const row = found.get(seq)
+    if (row && lane) session.attempts.keep(queue, nonce, row, lane.name)
+    return row ? [row] : []
+  })
 }
+
+/** Of each lane of a list the first so many, as a list of `Next`. */
+const nextInLanes = `select (select json_group_array(json_array("seq", "priority")) from
+    (select "seq", "priority" from "queueTask" t where t."queue" = ?2 and t."lane" = j.value and t."state" = ${states.waiting}
+      order by t."priority", t."line" limit +?3)) as "next"
+  from json_each(?1) j`

@@ -96,7 +96,7 @@ export function burySuite(newQueue: () => TestQueue): void {
     test('more than a hundred are refused', async () => {
       const { driver, name } = newQueue()
       const tooMany = Array.from({ length: operateMax + 1 }, (_, i) => ({ id: `${i}`, error: 'no' }))
-      expect(driver.bury(name, tooMany)).rejects.toThrow('at most 100')
+      expect(await driver.bury(name, tooMany).catch(String)).toContain('at most 100')
       expect(await driver.bury(name, tooMany.slice(1))).toEqual(Array(operateMax).fill('absent'))
     })
   })

@@ -161,7 +161,7 @@ export function cancelSuite(newQueue: () => TestQueue): void {
       for (const operate of [driver.cancel, driver.retry, driver.remove]) {
         expect(await operate(name, [])).toEqual([])
         expect(await operate(name, tooMany.slice(1))).toEqual(Array(operateMax).fill('absent'))
-        expect(operate(name, tooMany)).rejects.toThrow('at most 100')
+        expect(await (operate(name, tooMany) as Promise<unknown>).catch(String)).toContain('at most 100')
       }
     })
   })

@@ -1,9 +1,10 @@
 import { expect } from 'bun:test'
+import { taskStates } from '@/core/queue/admin'
 import type { ExchangeReply, Held, QueueDriver, ReapReply, ReapRule } from '@/infra/queue/driver'
 import { findingsOf, heldOf, longMs } from './fixture'
 import { check } from './invariants'
 import { modelStore } from './model'
-import { newLedger, type Snapshot, snapshot, timeless } from './moment'
+import { inLines, newLedger, type Snapshot, snapshot, timeless } from './moment'
 import type { QueueStore } from './stores'
 import { followers, type Step } from './steps'
 import { type Call, callOf, forget, forgetCalls, make, newMemory, remember } from './trace'
@@ -170,7 +171,9 @@ function expectSameState(real: Snapshot, model: Snapshot, toleranceMs: number): 
   expect(timeless(real)).toEqual(timeless(model))
   const times = ({ tasks, stats }: Snapshot) => [
     stats.oldestWaitingMs,
-    ...Object.values(tasks).flatMap(all => all.flatMap(({ atMs, errors }) => [atMs, ...errors.map(({ at }) => Date.parse(at))])),
+    ...taskStates.flatMap(state =>
+      inLines(tasks[state], state).flatMap(({ atMs, errors }) => [atMs, ...errors.map(({ at }) => Date.parse(at))]),
+    ),
   ]
   const expected = times(model)
   for (const [i, ms] of times(real).entries()) expectNear(ms, expected[i], toleranceMs)

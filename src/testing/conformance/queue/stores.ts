@@ -144,12 +144,14 @@ async function openOnRedis(name: RedisName): Promise<QueueStore> {
     return (replies as string[][]).flat()
   }
   /**
-   * Counters and their history, the word that something waits, and what expires by itself: ids that are remembered, claims, ends of which
+   * Counters and their history, rates that have been used, the word that something waits, and what expires by itself: ids that are remembered, claims, ends of which
    * nobody has heard, and names of groups.
    */
   async function isLeftover(key: string): Promise<boolean> {
     const suffix = key.slice(key.indexOf('}:') + 2)
-    if (['m', 'w', 'hist', 'tat'].includes(suffix)) return false
+    if (['m', 'w', 'hist', 'tat', 'park'].includes(suffix)) return false
+    // A lane that its rate holds back is known until its time has come, though nothing waits in it.
+    if (suffix === 'blk') return (await say('HLEN', key)) !== (await say('ZCARD', key.replace(/blk$/, 'park')))
     return !/^(b|d|cl|g):/.test(suffix) || Number(await say('PTTL', key)) === -1
   }
 

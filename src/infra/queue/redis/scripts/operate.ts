@@ -4,8 +4,11 @@ import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
 const lineSearchedMax = 100_000
-/** Once so many places of lines were searched, by one script, the rest of the ids is for the next. */
-const searchedMax = 100_000
+/** One script does no more: places of lines that it looked at, and a thousand for each id, which takes as long. */
+const workMax = 100_000
+const workOfOne = 1000
+/** So many it does all the same when they stand together. */
+const togetherMin = 20
 /** Whoever is in a line is looked for near the one before: operators go along it. */
 const nearBefore = 200
 const nearAfter = 1000
@@ -18,18 +21,21 @@ const lines = `
 local searched, places, blanked = 0, {}, {}
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(DEAD, id) or is_in(DONE, id) or is_in(HLD, id)) end
-local function find(id, head)
-  if places[id] or head == '' or not waits(id) then return end
+-- @returns whether it has not, since that would take too long
+local function finds_no_more(id, head)
+  if places[id] or head == '' or not waits(id) then return false end
+  if searched > ${workMax} then return true end
   local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
   local line = lane and line_of(lane, priority) or B .. 'p' .. priority
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   -- The same again is searched to remove the blanks.
   searched = searched + 2 * (place and length - place or math.min(length, ${lineSearchedMax}))
-  if not place then return end
+  if not place then return false end
   local from = math.max(0, place - ${nearAfter})
   local near = call('LRANGE', line, from, place + ${nearBefore})
   for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane, priority = priority } end
+  return false
 end
 local function leave_line(id)
   local place = places[id]
@@ -74,9 +80,9 @@ ${operate}
 end
 local subjects, answers = 0, {}
 for i = 1, #ARGV, ${words} do
-  if i > 1 and searched > ${searchedMax} then break end
+  if subjects >= ${togetherMin} and searched + subjects * ${workOfOne} >= ${workMax} then break end
+  if ${isLeaving} and finds_no_more(ARGV[i], head_of(ARGV[i])) then break end
   subjects = subjects + 1
-  if ${isLeaving} then find(ARGV[i], head_of(ARGV[i])) end
 end
 for i = 1, subjects do
   local id = ARGV[(i - 1) * ${words} + 1]
