@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { describeOnRedis } from '@/testing/backings'
 import { lanesAmiss } from '@/testing/redis-lanes'
-import { newKey, newNonce, newTask, openSubject } from '@/testing/redis-queue'
+import { claim, finishAs, newKey, newNonce, newTask, openSubject } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
 import type { ClaimLimits, Finish, Held } from '../driver'
 
@@ -26,6 +26,22 @@ const limits: (ClaimLimits | undefined)[] = [
 ]
 
 describeOnRedis('lanes', () => {
+  test('one that is named where those without a lane are does not keep others from being claimed', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    await driver.enqueue(
+      queue,
+      ['a/1', 'a/2'].map(lane => newTask({ id: lane, lane })),
+    )
+    await raw.lpush(`${prefix}:{${queue}}:p5`, 'a/2')
+    const held = await claim(driver, queue)
+    expect(held.tasks.map(({ id }) => id).toSorted()).toEqual(['a/1', 'a/2'])
+    expect(await lanesAmiss(subject, queue)).toEqual([])
+    await driver.exchange(queue, { finish: finishAs(held, { outcome: 'done' }) })
+    expect(await lanesAmiss(subject, queue)).toEqual([])
+  })
+
   test('whatever is called, each that has tasks is found by claims or held for a reason', async () => {
     await using server = await startOwn('redis')
     await using subject = await openSubject(server.url)

@@ -85,7 +85,7 @@ local function take(lease, life, keeps_nothing_too)
     local flags = sub(entry, 2, 2)
     if attempt == 1 and flags == '0' then
       owners[2 * n] = first_owner
-    elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane.name) == lane.name then
+    elseif lane and lane.name and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane.name) == lane.name then
       owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane.name) .. by_worker
     else
       local marks = marks_of(entry)
