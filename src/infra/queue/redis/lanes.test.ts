@@ -42,6 +42,21 @@ describeOnRedis('lanes', () => {
     expect(await lanesAmiss(subject, queue)).toEqual([])
   })
 
+  test('that have started keep nothing once their rate allows as many again', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    const start = async (lane: string, intervalMs: number) => {
+      await driver.enqueue(queue, [newTask({ lane })])
+      return claim(driver, queue, 1, 30_000, { lanes: { a: { rate: { intervalMs, burst: 1 } } } })
+    }
+    await start('a/slow', 600_000)
+    for (let i = 0; i < 20; i++) await start(`a/${i}`, 1)
+    await Bun.sleep(2)
+    await start('a/last', 600_000)
+    expect((await raw.zrange(`${prefix}:{${queue}}:tat`, 0, -1)).toSorted()).toEqual(['a/last', 'a/slow'])
+  })
+
   test('whatever is called, each that has tasks is found by claims or held for a reason', async () => {
     await using server = await startOwn('redis')
     await using subject = await openSubject(server.url)

@@ -222,6 +222,9 @@ local function count_up()
   if #runs > 2 or next(elsewhere) then many(runs, function(...) call('HSET', RUN, ...) end, 200) end
   for name, count in pairs(elsewhere) do call('HINCRBY', RUN, name, count) end
   if #tats == 0 then return end
+  -- What is past says nothing any more: of as many at least as come, so that there are no more than may be of use.
+  local past = call('ZRANGE', TAT, '-inf', exact, 'BYSCORE', 'LIMIT', 0, math.max(200, #tats))
+  many(past, function(...) call('ZREM', TAT, ...) end, 200)
   many(tats, function(...) call('ZADD', TAT, ...) end, 200)
   call('PEXPIREAT', TAT, string.format('%.0f', math.ceil(call('ZRANGE', TAT, -1, -1, 'WITHSCORES')[2])))
 end
