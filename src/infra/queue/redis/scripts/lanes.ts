@@ -6,8 +6,8 @@
  *     q0…q9       list    lanes that have tasks of this priority and may be claimed from; whose turn is next at the right
  *     blk         hash    lanes that may not → by which limits that was found, and of which priorities they are in no turn for that
  *     park        zset    those of them that a rate holds back → ms until when. The others have as many active as they may
- *     run         hash    lane → how many of it are in own; and `run_filler`
- *     tat         zset    lane → the theoretical arrival time of its next start in ms; nothing of it is of use once that is past
+ *     run         hash    lane → how many of it are in own; and `runFiller`
+ *     tat         zset    lane → the theoretical arrival time of its next start in ms; once that is past it is of no use, and removed by and by
  *
  * Where nobody uses lanes there is no lns. Each that is in lns is in its q, or blk has its priority: who finds that its limit lets none start
  * puts it there, so that nobody looks at it again before one of it ends or its time comes.
@@ -21,11 +21,7 @@ local function turns_of(priority) return B .. 'q' .. priority end
 local function line_of(lane, priority) return B .. 'l' .. priority .. ':' .. lane end
 -- Whether there may be something in a lane that may be claimed.
 local function has_turns()
-  if call('EXISTS', LNS) == 0 then return false end
-  for priority = 0, 9 do
-    if call('EXISTS', turns_of(priority)) == 1 then return true end
-  end
-  return false
+  return call('EXISTS', ${Array.from({ length: 10 }, (_, priority) => `B .. 'q${priority}'`).join(', ')}) > 0
 end
 `
 
