@@ -32,12 +32,7 @@ const losses: Record<string, string[]> = {
   run: lanes.map(lane => `${lane} is a lane of which another number`).concat('full/a is a lane in which tasks wait'),
   tat: [],
   m: ['not as many wait in lanes'],
-  'l5:free': [
-    'free is a lane that has a turn',
-    'free is taken for a lane in which tasks wait',
-    'not as many wait in lanes',
-    ...[1, 2, 3].map(i => `free${i} is in no place`),
-  ],
+  'l5:free': ['not as many wait in lanes', ...[1, 2, 3].map(i => `free${i} is in no place`)],
   'e:free1': ['free1 is named'],
 }
 const beginning = (finding: string) => finding.split(/,| that would| too many| runs than| as were/)[0]?.replace(/^undefined /, '')

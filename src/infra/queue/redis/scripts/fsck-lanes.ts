@@ -22,9 +22,7 @@ for _, name in ipairs(names) do
   local length, has_turn = call('LLEN', line), call('LPOS', turns, lane)
   local is_aside = is_aside(lane, priority)
   local has_reason = call('ZSCORE', PARK, lane) or tonumber(call('HGET', RUN, lane) or 0) > 0
-  if length == 0 then
-    if found('empty', lane) then leave_turns(lane, priority) end
-  elseif has_turn and is_aside and has_reason then
+  if has_turn and is_aside and has_reason then
     if found('turns', lane) then call('LREM', turns, 0, lane) end
   elseif not has_turn and (not is_aside or not has_reason) then
     if found('turnless', lane) then
@@ -35,7 +33,7 @@ for _, name in ipairs(names) do
   end
   if length > ${namesMax} then long[#long + 1] = 'l' .. priority .. ':' .. lane
   else check_line(line, call('LRANGE', line, 0, -1), 0) end
-  if blanks > 0 then leave_blanks(line, lane, priority) end
+  if blanks > 0 then leave_blanks(line, lane) end
   looked, last = looked + length, name
   if looked > ${namesMax} then break end
 end
@@ -49,7 +47,7 @@ local priority, from = ARGV[2], tonumber(ARGV[3])
 local turns, seen = turns_of(priority), {}
 local names = call('LRANGE', turns, from, from + ${namesMax - 1})
 for _, lane in ipairs(names) do
-  if seen[lane] or call('EXISTS', line_of(lane, priority)) == 0 then
+  if seen[lane] or not (call('ZSCORE', LNS, priority .. lane) or call('EXISTS', line_of(lane, priority)) == 1) then
     if found('turns', lane) then
       call('LREM', turns, 1, lane)
       from = from - 1
