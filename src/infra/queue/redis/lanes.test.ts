@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { describeOnRedis } from '@/testing/backings'
 import { lanesAmiss } from '@/testing/redis-lanes'
-import { checkAll, claim, finishAs, newKey, newNonce, newTask, openSubject, until } from '@/testing/redis-queue'
+import { checkAll, claim, finishAs, leaseMs, newKey, newNonce, newTask, openSubject, until } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
 import type { ClaimLimits, Finish, Held } from '../driver'
 
@@ -73,6 +73,32 @@ describeOnRedis('lanes', () => {
     expect((await claim(driver, queue)).tasks.map(({ id }) => id)).toEqual(['again'])
     while ((await claim(driver, queue)).tasks.length > 0 || (await keysOf(queue)).includes('q5')) {}
     expect((await keysOf(queue)).filter(key => /^(lns|q\d|l\d:.*)$/.test(key))).toEqual([])
+  })
+
+  test('thousands that are full are put aside some at a time, and nothing of a lesser priority is taken meanwhile', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    const full = { lanes: { a: { concurrency: 1 } } }
+    const tasks = Array.from({ length: 2000 }, (_, i) => newTask({ lane: `a/${i % 1000}`, priority: 3 }))
+    await driver.enqueue(queue, tasks.slice(0, 1000))
+    for (let i = 0; i < 10; i++) expect((await claim(driver, queue, 100, leaseMs, full)).tasks).toHaveLength(100)
+    await driver.enqueue(queue, tasks.slice(1000))
+    await driver.enqueue(queue, [newTask({ id: 'last', lane: 'b', priority: 3 }), newTask({ id: 'lesser' })])
+    const ids: string[] = []
+    let looks = 0
+    while (ids.length < 2) {
+      const { claimed, nextDueMs } = await driver.exchange(queue, {
+        claim: { worker: 'w', nonce: newNonce(), count: 1, leaseMs, limits: full },
+      })
+      ids.push(...claimed.map(({ id }) => id))
+      if (claimed.length === 0) expect(nextDueMs).toBe(0)
+      const aside = await raw.hlen(`${prefix}:{${queue}}:blk`)
+      expect(aside - looks).toBeLessThanOrEqual(700)
+      looks = aside
+    }
+    expect(ids).toEqual(['last', 'lesser'])
+    expect(await lanesAmiss(subject, queue)).toEqual([])
   })
 
   test('whatever is called, each that has tasks is found by claims or held for a reason', async () => {

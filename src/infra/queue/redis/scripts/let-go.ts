@@ -1,5 +1,8 @@
-/** So many lanes one claim looks at. What their limits hold back it puts aside, so that who has more asks again and finds others. */
-export const looksMax = 1000
+/**
+ * So many lanes one claim looks at for nothing, since their limits hold them back or they are empty. It puts them aside, so that the next finds
+ * others; until then nothing of a lesser priority is taken.
+ */
+export const looksMax = 300
 /** So many are let go on by one claim, each for the reason that it was put aside. */
 const letGoMax = 200
 
@@ -42,7 +45,6 @@ local function is_any_lane_ready()
   if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
   if not has_turns() then let_go_idle() end
   if rules_said == '' then return has_turns() end
-  local looked = 0
   for priority = 0, 9 do
     local count = 4
     while true do
@@ -56,8 +58,8 @@ local function is_any_lane_ready()
       end
       write_aside()
       call('LTRIM', queue, 0, -#names - 1)
-      looked, count = looked + count, 200
-      if looked >= ${looksMax} then return true end
+      looked, count = looked + #names, 200
+      if looked >= ${looksMax} then return has_turns() end
     end
   end
   return false

@@ -11,7 +11,7 @@ const endless = 1e9
  * It is as small as can be, since there are as many as tasks are claimed.
  */
 const looking = `
-local lanes, aside, elsewhere, has_more = {}, {}, {}, false
+local lanes, aside, elsewhere, has_more, looked = {}, {}, {}, false, 0
 -- Numbers that are said to Redis often are made into text once.
 local texts = {}
 local function text_of(number)
@@ -93,7 +93,7 @@ end
 const taking = `
 local trimmed, emptied, returned, passed, others = {}, {}, {}, {}, {}
 local function take_turns(take_line, take_named, left_of)
-  local looked, turns, has_others = 0, 0, call('EXISTS', unpack(LINES)) > 0
+  local turns, has_others = 0, call('EXISTS', unpack(LINES)) > 0
   local function saw(lane, is_taken)
     lane.seen, lane.rest = lane.seen + 1, lane.rest - 1
     if not lane.name then
@@ -144,6 +144,7 @@ local function take_turns(take_line, take_named, left_of)
       local lane = line[i]
       if lane.rest == 0 then
         if lane.name then emptied[#emptied + 1] = priority .. lane.name end
+        if lane.seen == 0 then looked = looked + 1 end
       elseif lane.room > 0 then
         n = n + 1
         following[n] = lane
@@ -166,14 +167,15 @@ local function take_turns(take_line, take_named, left_of)
     local queue = turns_of(digit)
     while left_of() > 0 do
       while #line < left_of() and not is_whole and looked < ${looksMax} do
-        local count = math.min(200, left_of() - #line)
+        -- More when those before were of no use.
+        local count = math.min(200, math.max(left_of() - #line, offset))
         local names = reversed(call('LRANGE', queue, -offset - count, -offset - 1))
         is_whole = #names < count
         for i, lane in ipairs(#names > 0 and look(names, digit) or {}) do
           all[offset + i] = lane
-          if lane and lane.room > 0 then line[#line + 1] = lane end
+          if lane and lane.room > 0 then line[#line + 1] = lane else looked = looked + 1 end
         end
-        offset, looked = offset + #names, looked + #names
+        offset = offset + #names
       end
       if #line == 0 then
         if not is_begun and has_others then take_line(LINES[priority + 1]) end
@@ -204,7 +206,7 @@ local function take_turns(take_line, take_named, left_of)
     passed[#passed + 1] = { queue, passing }
   end
   for priority = 0, 9 do
-    if left_of() <= 0 then break end
+    if left_of() <= 0 or looked >= ${looksMax} then break end
     take_priority(priority)
   end
 end
