@@ -15,6 +15,9 @@ local function keep(id, marks, held, keep_ms, result, is_cancelled)
 end
 `
 
+/** When so many were cancelled with those that they wait for, the others expire later. */
+const followedMax = 100
+
 /**
  * Those whose time is over: of the done, which were remembered when they ended, nothing is left; dead ones end here. What somebody works
  * on again stays.
@@ -33,12 +36,15 @@ local function expire(keep_dead_ms)
   local dead, is_more_dead = {}, false
   if keep_dead_ms then dead, is_more_dead = expired(DEAD, string.format('%.0f', now - keep_dead_ms)) end
   for _, id in ipairs(done) do forget(id, '0', true) end
-  for _, id in ipairs(dead) do
+  local dropped = {}
+  for i, id in ipairs(dead) do
+    if followed >= ${followedMax} then break end
     local marks = marks_of(head_of(id))
     tell_follower(id, marks, 'c')
     forget(id, marks, true)
+    dropped[i] = id
   end
-  return done, dead, is_more_done or is_more_dead
+  return done, dropped, is_more_done or is_more_dead or #dropped < #dead
 end
 local function drop_expired(done, dead)
   if #done > 0 then call('ZREM', DONE, unpack(done)) end

@@ -86,6 +86,8 @@ for i = 1, subjects do
   local id = ARGV[(i - 1) * ${words} + 1]
   begin_anew()
   answers[i] = operate(id, head_of(id), ARGV[(i - 1) * ${words} + 2])
+  -- A chain goes as a whole.
+  if followed * ${workOfOne} >= ${workMax} then break end
 end
 drop_places()
 if is_waiting then wake() end
