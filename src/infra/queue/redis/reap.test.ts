@@ -54,6 +54,22 @@ onEachRedis('a reaper', (open, name) => {
     }
   })
 
+  test('removes those whose time is over though a hundred before them are worked on', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    await driver.enqueue(
+      queue,
+      Array.from({ length: 101 }, (_, i) => newTask({ id: `t${i}` })),
+    )
+    const one = await claim(driver, queue, 1)
+    await driver.exchange(queue, { finish: finishAs(one, { outcome: 'dead', isFailure: true, error: 'no' }) })
+    const others = await claim(driver, queue, 100)
+    for (const { id } of others.tasks) await raw.zadd(`${prefix}:{${queue}}:dead`, 1, id)
+    for (let i = 0; i < 3; i++) await driver.reap(queue, { ...rule, keepDeadMs: 0 })
+    expect(await driver.stats(queue)).toMatchObject({ dead: 0, active: 100 })
+  })
+
   test('that comes upon a server that was started anew waits one lease first', async () => {
     await using subject = await subjectOf()
     const ids = await abandoned(subject)

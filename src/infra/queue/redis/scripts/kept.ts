@@ -25,11 +25,12 @@ const followedMax = 100
 export const expire = `
 local function expired(set, till)
   local ids = call('ZRANGE', set, '-inf', till, 'BYSCORE', 'LIMIT', 0, ${reapMax})
-  local found = {}
-  for _, id in ipairs(ids) do
-    if not call('ZSCORE', ACT, id) then found[#found + 1] = id end
+  local found, active = {}, #ids > 0 and call('ZMSCORE', ACT, unpack(ids))
+  for i, id in ipairs(ids) do
+    -- It is there only since a step was torn, and would be in the way of others.
+    if active[i] then call('ZREM', set, id) else found[#found + 1] = id end
   end
-  return found, #found == ${reapMax}
+  return found, #ids == ${reapMax}
 end
 local function expire(keep_dead_ms)
   local done, is_more_done = expired(DONE, string.format('%.0f', now))
