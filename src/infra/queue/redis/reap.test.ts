@@ -131,6 +131,23 @@ describeOnRedis('the clock of a server', () => {
     expect((await driver.show(queue, held.tasks[0]?.id ?? ''))?.atMs).toBeGreaterThan(Date.now() + hourMs / 2)
   })
 
+  test('that was set back lets each lane be looked at anew that waits for its time, some with each call', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    const parked = `${prefix}:{${queue}}:park`
+    await driver.reap(queue, rule)
+    const members = Array.from({ length: 1000 }, (_, i) => [Date.now() + hourMs, `a/${i}`] as const).flat()
+    await raw.zadd(parked, ...members)
+    await raw.hincrby(metaOf(subject), 'clock', hourMs)
+    await driver.reap(queue, rule)
+    const first = await raw.zcount(parked, 0, 0)
+    expect([first > 0, first < 500]).toEqual([true, true])
+    for (let i = 0; i < 20; i++) await driver.reap(queue, rule)
+    expect(await raw.zcount(parked, 0, 0)).toBe(1000)
+    expect(await raw.hget(metaOf(subject), 'parkFrom')).toBeNull()
+  })
+
   test('a real restart: what is held is not taken before its owner could say that it is there', async () => {
     await using server = await startOwn('redis', ['--appendonly', 'yes', '--appendfsync', 'always'])
     await using subject = await openSubject(server.url)
