@@ -101,6 +101,42 @@ describeOnRedis('lanes', () => {
     expect(await lanesAmiss(subject, queue)).toEqual([])
   })
 
+  test('that are full by the limits of two versions are put aside and let go some times, not with each claim', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    const base = `${prefix}:{${queue}}:`
+    const old = { lanes: { a: { concurrency: 1 }, b: { concurrency: 1 } } }
+    const next = { lanes: { a: { concurrency: 1 } } }
+    for (let i = 0; i < 2; i++) {
+      await driver.enqueue(
+        queue,
+        Array.from({ length: 100 }, (_, j) => newTask({ lane: `a/${j}` })),
+      )
+      if (i === 0) expect((await claim(driver, queue, 100, leaseMs, old)).tasks).toHaveLength(100)
+    }
+    expect((await claim(driver, queue, 100, leaseMs, old)).tasks).toHaveLength(0)
+    const versions = async () => [...new Set(await raw.hvals(`${base}blk`))]
+    const before = await versions()
+    expect((await claim(driver, queue, 100, leaseMs, next)).tasks).toHaveLength(0)
+    const first = await versions()
+    expect(first).not.toEqual(before)
+    for (let i = 0; i < 4; i++) expect((await claim(driver, queue, 100, leaseMs, i % 2 ? next : old)).tasks).toHaveLength(0)
+    expect(await versions()).toEqual(first)
+    // What one of them puts aside meanwhile is let go when it is time, though the other is known.
+    await driver.enqueue(queue, [newTask({ lane: 'b' }), newTask({ lane: 'b' })])
+    expect((await claim(driver, queue, 100, leaseMs, old)).tasks).toHaveLength(1)
+    const { claimed, nextDueMs } = await driver.exchange(queue, {
+      claim: { worker: 'w', nonce: newNonce(), count: 1, leaseMs, limits: next },
+    })
+    expect([claimed.length, nextDueMs !== undefined && nextDueMs > 0 && nextDueMs <= 5000]).toEqual([0, true])
+    const known = await raw.hget(`${base}m`, 'limits')
+    expect(known).toEndWith(' -!')
+    await raw.hset(`${base}m`, 'limits', known?.replace(/ \d+ /, ' 1 ') ?? '')
+    expect((await claim(driver, queue, 100, leaseMs, next)).tasks).toHaveLength(1)
+    expect(await lanesAmiss(subject, queue)).toEqual([])
+  })
+
   test('whatever is called, each that has tasks is found by claims or held for a reason', async () => {
     await using server = await startOwn('redis')
     await using subject = await openSubject(server.url)

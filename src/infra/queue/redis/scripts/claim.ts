@@ -226,6 +226,7 @@ local function next_due()
   local first, parked = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')[2], false
   if has_lanes or room == 0 then parked = call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2] end
   first, parked = first and first - now, parked and parked - exact
+  if look_again then parked = math.min(parked or look_again - exact, look_again - exact) end
   return first and parked and math.min(first, parked) or first or parked
 end
 if not is_paused and not (wanted > 0 and cap and call('ZCARD', ACT) >= cap) then

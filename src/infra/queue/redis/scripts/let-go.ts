@@ -6,18 +6,30 @@ export const looksMax = 300
 /** So many are let go on by one claim, each for the reason that it was put aside. */
 const letGoMax = 200
 
+/** Claimers of two versions, as during a deploy, let lanes go that the other has put aside no more often than this. */
+const betweenLimitsMs = 5000
+
 /** A part of the script that claims: lanes that were put aside come back, and whether any may be claimed from is found out. */
 export const letGo = `
 -- Those whose time has come; and, when the limits are others than those by which lanes were put aside, these, some with each claim.
 local function let_go_in_time(known)
+  limits_known = known
   local due = call('ZRANGE', PARK, '-inf', exact, 'BYSCORE', 'LIMIT', 0, ${letGoMax})
   if #due > 0 then
     let_go(due, call('HMGET', BLK, unpack(due)))
     call('ZREM', PARK, unpack(due))
   end
-  if known == version or call('EXISTS', BLK) == 0 then return end
-  local before, cursor = string.match(known or '', '^(%S+) (%d+)$')
-  local page = call('HSCAN', BLK, before == version and cursor or 0, 'COUNT', ${letGoMax})
+  local before, since, cursor, is_mixed = string.match(known or '', '^(%S+) (%d+) ([%d-]+)(!?)$')
+  if before ~= version or (cursor == '-' and is_mixed ~= '') then
+    local age = since and now - since or -1
+    if age >= 0 and age < ${betweenLimitsMs} then
+      if call('EXISTS', BLK) == 1 then look_again = since + ${betweenLimitsMs} end
+      return
+    end
+    since, cursor, is_mixed = string.format('%.0f', now), '0', ''
+  end
+  if cursor == '-' or call('EXISTS', BLK) == 0 then return end
+  local page = call('HSCAN', BLK, cursor, 'COUNT', ${letGoMax})
   local some, values = {}, {}
   for i = 1, #page[2], 2 do
     if sub(page[2][i + 1], 1, #version + 1) ~= version .. ' ' then
@@ -26,7 +38,8 @@ local function let_go_in_time(known)
   end
   let_go(some, values)
   many(some, function(...) call('ZREM', PARK, ...) end, 200)
-  call('HSET', META, 'limits', page[1] == '0' and version or version .. ' ' .. page[1])
+  limits_known = version .. ' ' .. since .. ' ' .. (page[1] == '0' and '-' or page[1]) .. is_mixed
+  call('HSET', META, 'limits', limits_known)
 end
 -- Nothing is active, so none can be full: a count was torn.
 local function let_go_idle()

@@ -11,6 +11,8 @@ const endless = 1e9
  * It is as small as can be, since there are as many as tasks are claimed.
  */
 const looking = `
+-- What is said of limits, and when lanes that others have put aside may be let go, if it is not time for that.
+local limits_known, look_again
 local lanes, aside, elsewhere, has_more, looked = {}, {}, {}, false, 0
 -- Numbers that are said to Redis often are made into text once.
 local texts = {}
@@ -72,6 +74,15 @@ local function write_aside()
   end
   if #names == 0 then return end
   local is_any = call('EXISTS', BLK) == 1
+  limits_known = limits_known or call('HGET', META, 'limits')
+  if not is_any or not limits_known then
+    limits_known = version .. ' ' .. (string.match(limits_known or '', ' (%d+) ') or '0') .. ' -'
+    call('HSET', META, 'limits', limits_known)
+  elseif sub(limits_known, 1, #version + 1) ~= version .. ' ' and sub(limits_known, -1) ~= '!' then
+    -- Whoever has others lets these go when it is time for that.
+    limits_known = limits_known .. '!'
+    call('HSET', META, 'limits', limits_known)
+  end
   for from = 1, #names, 200 do
     local to = math.min(from + 199, #names)
     local before = is_any and call('HMGET', BLK, unpack(names, from, to)) or {}
