@@ -84,7 +84,10 @@ describeOnRedis('a key of lanes that is lost', () => {
     await raw.lrem(`${prefix}:{${queue}}:l5:long`, 1, 't2222')
     await raw.lrem(`${prefix}:{${queue}}:l5:short/2500`, 1, 't8500')
     await raw.del(`${prefix}:{${queue}}:e:t3333`)
+    // Far from its other turn.
+    await raw.lpush(`${prefix}:{${queue}}:q5`, (await raw.lindex(`${prefix}:{${queue}}:q5`, -1)) ?? '')
     const found = (await checkAll(driver, queue, true)).map(beginning)
+    expect(found.shift()).toEndWith('is a lane that has a turn')
     expect(found.toSorted()).toEqual(['not as many wait in lanes', 't2222 is in no place', 't3333 is named', 't8500 is in no place'])
     expect([await checkAll(driver, queue), await lanesAmiss(subject, queue)]).toEqual([[], []])
     expect((await driver.stats(queue)).waiting).toBe(tasks.length - 1)
