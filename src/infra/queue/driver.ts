@@ -155,7 +155,7 @@ export interface Claim {
   limits?: ClaimLimits
 }
 
-/** What the claimer may not exceed, with all others together. A lane held back is looked at again when one of it ends or its time comes, not for other limits. */
+/** What the claimer may not exceed, with all others together. After a claim with other limits than the one before, the lanes held back are looked at again, some by each claim. */
 export interface ClaimLimits {
   /** How many of the queue may be active. */
   concurrency?: number

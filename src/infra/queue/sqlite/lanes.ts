@@ -104,9 +104,13 @@ export async function release(session: Session, summary: Summary): Promise<void>
   for (const row of rows) {
     const lane = laneOfRow(session, summary, row)
     if (lane.heldUntil === null || lane.heldUntil > session.nowMs) continue
-    lane.heldUntil = null
-    lineUp(lane)
+    letGo(lane)
   }
+}
+
+export function letGo(lane: Lane): void {
+  lane.heldUntil = null
+  lineUp(lane)
 }
 
 /** Forgets those of which only a rate was known that is as good as unused by now. */

@@ -18,5 +18,9 @@ export function mayStart(tat: number | null, { intervalMs, burst }: RateLimit, n
 export const started = (tat: number | null, rate: RateLimit, nowMs: number, count: number): number =>
   Math.max(nowMs, bounded(tat ?? nowMs, rate, nowMs)) + count * rate.intervalMs
 
+/** What to keep instead of a time that this rate never says: as long as that is kept, the latest it does say moves on with the clock. */
+export const boundedTat = (tat: number | null, rate: RateLimit, nowMs: number): number | null =>
+  tat === null ? null : bounded(tat, rate, nowMs)
+
 /** A rate that was slower, or a clock that was ahead, has said a time that this rate never says. */
 const bounded = (tat: number, { intervalMs, burst }: RateLimit, nowMs: number): number => Math.min(tat, nowMs + burst * intervalMs)

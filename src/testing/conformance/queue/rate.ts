@@ -98,6 +98,33 @@ export function rateSuite(newQueue: () => TestQueue): void {
         expect(started).toBeGreaterThan(10)
       })
 
+      test('that is raised holds nothing back any longer than it says itself', async () => {
+        const queue = newQueue()
+        const { store } = queue
+        const fast: RateLimit = { intervalMs: 10, burst: 2 }
+        await queue.enqueue(...many(9, lane))
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toHaveLength(1)
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toEqual([])
+        const { claimed, nextDueMs = longMs } = await exchange(queue, limits(fast))
+        if (claimed.length === 0) expect(nextDueMs).toBeLessThanOrEqual(fast.intervalMs)
+        const sinceMs = await store.nowMs()
+        const startedMax = async () => fast.burst + ((await store.nowMs()) - sinceMs + 1) / fast.intervalMs
+        let started = claimed.length
+        await queue.until(async () => {
+          started += (await exchange(queue, limits(fast))).claimed.length
+          expect(started).toBeLessThanOrEqual(await startedMax())
+          return started === 8
+        })
+      })
+
+      test('that is no more holds nothing back', async () => {
+        const queue = newQueue()
+        await queue.enqueue(...many(9, lane))
+        await queue.claim(9, { limits: limits(slow(1)) })
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toEqual([])
+        expect(await queue.claim(9, { limits: { lanes: {} } })).toHaveLength(8)
+      })
+
       test('does not save up more than its burst', async () => {
         const queue = newQueue()
         const { store } = queue
