@@ -112,7 +112,7 @@ async function promote(session: Session, summary: Summary): Promise<void> {
   const firstMs = await firstDueMs(session, summary)
   if (firstMs === null || firstMs > nowMs) return
   const due = await tx.all(
-    `select "seq", "lane", "priority" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= ?
+    `select "seq", "lane", "priority" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= +?
       order by "at", "id" limit ${promotedMax}`,
     [summary.queue, nowMs],
   )

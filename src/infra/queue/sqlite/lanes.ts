@@ -97,7 +97,7 @@ export function hold(lane: Lane, untilMs: number): void {
 /** Lets those go on whose rate allows it by now. */
 export async function release(session: Session, summary: Summary): Promise<void> {
   const rows = await session.tx.all(
-    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is not null and "heldUntil" <= ?
+    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is not null and "heldUntil" <= +?
       order by "heldUntil" limit ${releasedMax}`,
     [summary.queue, session.nowMs],
   )
@@ -118,7 +118,7 @@ export async function forgetIdle(session: Session, summary: Summary): Promise<vo
   if (summary.lanes === 0) return
   await saveLanes(session)
   const rows = await session.tx.all(
-    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is null and "heldUntil" <= ?
+    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is null and "heldUntil" <= +?
       order by "heldUntil" limit ${releasedMax}`,
     [summary.queue, session.nowMs],
   )
