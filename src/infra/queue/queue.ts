@@ -99,7 +99,7 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     isBounded: queue => backlogMaxOf(queue) !== undefined,
     prepare({ task, payload, options }) {
       checkTask(task)
-      checkOptions(options, groupFaults(task, options))
+      checkOptions(options, faultsFor(task, options))
       return prepare(task, payload, options)
     },
     hand: async (queue, made, tx, isLetIn) => accepted(await hand(queue, made, tx, isLetIn)),
