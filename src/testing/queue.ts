@@ -159,7 +159,7 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
   return {
     ...{ queue, clock, log, enqueued, drain: drainAll },
     handle: more => void handlers.push(...more),
-    admin: createQueueAdmin({ driver, outbox: undefined, queues, seal: db.seal, leaseMs }),
+    admin: createQueueAdmin({ driver, outbox: undefined, queues, seal: db.seal, leaseMs, clock }),
     db: {
       ...db,
       async tx(work, said) {
