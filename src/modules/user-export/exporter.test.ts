@@ -194,7 +194,7 @@ onEachBacking('making exports of users', open => {
       throw new Error('a wire was cut')
     }, failing)
     const { id, payload } = await ask()
-    for (const state of ['running', 'failed']) {
+    for (const state of ['running', 'failed'] as const) {
       const made = biz.make(payload, attempt({ failures: exportUsers.defaults.maxRetries }))
       await expect(made).rejects.toThrow('a wire was cut')
       Object.assign(away, { reads: false, writes: false })
