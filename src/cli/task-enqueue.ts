@@ -143,7 +143,7 @@ function itemOf(task: AnyTask, text: string, place: string, shared: EnqueueOptio
   return { ...shared, ...options, payload }
 }
 
-type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'groupSize' | 'headers' | 'runAt'>
+type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'groupSize' | 'headers' | 'runAt' | 'lane'>
 
 const isExported = (value: object): value is Exported => {
   const { id, queue, state, task } = value as Record<string, unknown>
@@ -158,7 +158,11 @@ function exported(task: AnyTask, line: Exported, place: string): EnqueueItem<unk
       `${place}: is a group of ${line.groupSize} tasks, which cannot be enqueued as one; write a line for each of its payloads, or let 'bingo task retry' do it`,
     )
   if (line.task !== task.name) throw new StartError(`${place}: is of the task ${printable(String(line.task))}, not ${task.name}`)
-  return { id, queue, payload, priority: priority as Priority, ...(headers && { headers }), ...(at !== undefined && { at }) }
+  // Behind the name of its limit, which has no such mark. A task that is under none by now has nothing to share.
+  const lane = String(line.lane ?? '')
+  const slash = task.rules.limit ? lane.indexOf('/') : -1
+  const key = slash === -1 ? {} : { key: lane.slice(slash + 1) }
+  return { id, queue, payload, priority: priority as Priority, ...key, ...(headers && { headers }), ...(at !== undefined && { at }) }
 }
 
 function parsed(text: string, place: string, exitCode?: number): unknown {
