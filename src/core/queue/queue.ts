@@ -17,6 +17,7 @@ export interface Queue {
    * Many of one task, up to 10,000, with replies in their order. One that can never be enqueued refuses all of them. Without `tx` they go
    * to the queue in batches of up to 1,000: when it cannot be reached midway, those before are enqueued; give each an `id`, and the same
    * call is safe to repeat. Throws like `enqueue`; when the queue is full midway, the cause of its QueueFull is a PartlyEnqueued that says which are enqueued.
+   * Whether it is full is asked once for each batch, so one that has room for a task takes all of a batch.
    */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
   /**
