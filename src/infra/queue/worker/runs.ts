@@ -211,7 +211,8 @@ export function createRuns(options: RunsOptions): Runs {
       if (run.attempt === 1) {
         const nowMs = clock.nowMs()
         run.skill.meters.waitSeconds.observe(Math.max(0, nowMs - run.envelope.enqueuedAtMs) / 1000)
-        samples.waited(nowMs - readyMsOf(run.envelope))
+        const readyMs = readyMsOf(run.envelope)
+        if (readyMs !== undefined) samples.waited(nowMs - readyMs)
       }
       callHandler(run, tools).then(
         result => over(run, returned(run, result, random)),
