@@ -162,6 +162,7 @@ export function createRuns(options: RunsOptions): Runs {
 
   /** The next attempt, or whoever looks at what is kept, is to find what it said last: so that is told first. */
   function over(run: Run, how: Ended): void {
+    run.isOver = true
     const told = reports.ended(run, isAnythingLeft(how.finish))
     if (told) void told.then(() => ended(run, how))
     else ended(run, how)
