@@ -252,10 +252,10 @@ local function leave_lines(is_uncertain)
     emptied = still
   end
   write_aside()
+  many(emptied, function(...) call('ZREM', LNS, ...) end, 200)
   for _, each in ipairs(passed) do
     if each[2] > 0 then call('LTRIM', each[1], 0, -each[2] - 1) end
   end
-  many(emptied, function(...) call('ZREM', LNS, ...) end, 200)
   if names > 0 then call('HINCRBY', META, 'laned', -names) end
 end
 `
