@@ -1,6 +1,6 @@
 import { AppError } from '@/core/error'
 import { Redis } from 'ioredis'
-import type { Claimed, Finish, NewTask, QueueDriver } from '@/infra/queue/driver'
+import type { ClaimLimits, Claimed, Finish, NewTask, QueueDriver } from '@/infra/queue/driver'
 import { openRedisQueue } from '@/infra/queue/redis/open'
 import { openRedis } from '@/infra/redis'
 import { countingMetrics, type FakeLog, fakeLog } from './fakes'
@@ -75,9 +75,10 @@ export async function claim(
   queue: string,
   count = 100,
   lease = leaseMs,
+  limits?: ClaimLimits,
 ): Promise<{ tasks: Claimed[]; nonce: string }> {
   const nonce = newNonce()
-  const { claimed } = await driver.exchange(queue, { claim: { worker: 'test:1', nonce, count, leaseMs: lease } })
+  const { claimed } = await driver.exchange(queue, { claim: { worker: 'test:1', nonce, count, leaseMs: lease, ...(limits && { limits }) } })
   return { tasks: claimed, nonce }
 }
 

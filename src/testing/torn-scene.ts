@@ -1,4 +1,4 @@
-import type { QueueDriver } from '@/infra/queue/driver'
+import type { ClaimLimits, QueueDriver } from '@/infra/queue/driver'
 
 /** One call of the queue on Redis, of which only a part of the writes is kept. */
 export interface TornScene {
@@ -15,4 +15,6 @@ export interface TornScene {
   mayDie?: readonly string[]
   /** Whether `act` is said again after the cut, as the driver does when no answer came. */
   isSaidAgain?: boolean
+  /** Of those who work afterwards. */
+  limits?: ClaimLimits
 }

@@ -32,7 +32,7 @@ export interface Queue {
   /**
    * Waits until a task has ended: of one that is kept (`keepForMs`), or dead, it is told at once. What is not kept cannot be told from what
    * never was: it is `gone`, which is found out within two seconds. Not inside a transaction, since that is what the task would wait for.
-   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default; the reason of `signal` when that aborts;
+   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default, whether the queue answers or not; with 0 after one look; the reason of `signal` when that aborts;
    * QueueUnavailable when the queue cannot be reached at first, Unavailable.TooManyWaits when 10,000 wait in this process
    */
   wait(id: string, options?: WaitOptions): Promise<EndedTask | { id: string; outcome: 'gone' }>

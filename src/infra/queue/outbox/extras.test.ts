@@ -82,6 +82,10 @@ onEachServer('what is said of few tasks', open => {
     const shown = await outboxView(db).show('said', [queueName])
     expect(shown?.task).toMatchObject({ state: 'held', heldFor: 3, lane: 'limit/key' })
     expect((await outboxView(db).show('plain', [queueName]))?.task.state).toBe('scheduled')
+    const there = await outboxView(db).held(['said', 'nobody', 'plain'])
+    expect([...there]).toEqual(expect.arrayContaining(['said', 'plain'].map(id => [id, new Set([queueName])])))
+    expect(there.size).toBe(2)
+    expect((await outboxView(db).held([])).size).toBe(0)
   })
 
   test('a batch commits whole or not at all, and is worked like any other', async () => {

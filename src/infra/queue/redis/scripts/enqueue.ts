@@ -91,10 +91,11 @@ end
 local in_lanes, lists = {}, {}
 local function put_in_lane(id, priority, rest, from)
   local lane = sub(rest, from + 2, from + 1 + tonumber(sub(rest, from, from + 1), 16))
-  local list = in_lanes[priority .. lane]
+  local name = priority .. lane
+  local list = in_lanes[name]
   if not list then
-    list = { lane = lane, priority = priority }
-    in_lanes[priority .. lane], lists[#lists + 1] = list, list
+    list = { lane = lane, priority = priority, name = name }
+    in_lanes[name], lists[#lists + 1] = list, list
   end
   list[#list + 1] = id
 end
@@ -152,18 +153,17 @@ if last > 0${areAlone ? '' : ' or #collected > 0'} then
     is_waiting = is_waiting or #line > 0
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
   end
-  local laned, names = 0, {}
-  for _, list in ipairs(lists) do
-    local length = 0
-    many(list, function(...) length = call('LPUSH', line_of(list.lane, list.priority), ...) end, 200)
-    if length == #list then
-      names[#names + 1] = 0
-      names[#names + 1] = list.priority .. list.lane
-      enter(list.lane, list.priority)
+  local laned = 0
+  for from = 1, #lists, 200 do
+    local names = {}
+    for i = from, math.min(from + 199, #lists) do names[#names + 1] = lists[i].name end
+    for i, is_there in ipairs(call('ZMSCORE', LNS, unpack(names))) do
+      local list = lists[from + i - 1]
+      many(list, function(...) call('LPUSH', line_of(list.lane, list.priority), ...) end, 200)
+      laned = laned + #list
+      if not is_there then enter(list.lane, list.priority) end
     end
-    laned = laned + #list
   end
-  many(names, function(...) call('ZADD', LNS, ...) end, 200)
   line_up()
   if laned > 0 then
     call('HINCRBY', META, 'laned', laned)

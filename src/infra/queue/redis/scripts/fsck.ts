@@ -25,11 +25,6 @@ local function places_of(ids, first, last)
     return false
   end
 end
--- A lane that is empty takes no turns.
-local function leave_turns(lane, priority)
-  call('ZREM', LNS, priority .. lane)
-  call('LREM', turns_of(priority), 0, lane)
-end
 local function is_aside(lane, priority)
   local digits = string.match(call('HGET', BLK, lane) or '', '%d*$')
   return string.find(digits, priority, 1, true)
@@ -151,10 +146,16 @@ for _, key in ipairs(page[2]) do
   local kind, id = string.match(sub(key, #B + 1), '^(%l):(.*)$')
   local priority, lane = string.match(sub(key, #B + 1), '^l(%d):(.*)$')
   if lane then
-    if not call('ZSCORE', LNS, priority .. lane) and found('turnless', lane) then
+    local is_known = call('ZSCORE', LNS, priority .. lane)
+    if not is_known and found('turnless', lane) then
       call('ZADD', LNS, 0, priority .. lane)
       if not (is_aside(lane, priority) or call('LPOS', turns_of(priority), lane)) then call('LPUSH', turns_of(priority), lane) end
       is_waiting = true
+    end
+    -- It was not among the lanes whose names were looked at.
+    if not is_known and call('LLEN', key) <= 1000 then
+      check_line(key, call('LRANGE', key, 0, -1), 0)
+      if blanks > 0 then leave_blanks(key, lane, priority) end
     end
   elseif kind == 'e' then
     ids[#ids + 1] = id

@@ -37,10 +37,23 @@ export const runFiller = '-'.repeat(80)
  * is removed from where it was, `count_down` after attempts have lost their owners.
  */
 export const laneMoves = `${laneKeys}
-local entered, entered_at, left_lanes, left, is_waiting = {}, {}, {}, {}, false
--- Its list was empty, and is not.
+local entered, entered_at, is_entered, left_lanes, left, is_waiting = {}, {}, {}, {}, {}, false
+-- Something was put into a lane that was empty. It is in lns last, so that a cut before leaves it to the next one that comes.
 local function enter(lane, priority)
+  if is_entered[priority .. lane] then return end
+  is_entered[priority .. lane] = true
   entered[#entered + 1], entered_at[#entered_at + 1] = lane, priority
+end
+-- A lane that is empty takes no turns, and waits for none.
+local function leave_turns(lane, priority)
+  call('ZREM', LNS, priority .. lane)
+  call('LREM', turns_of(priority), 0, lane)
+  local version, digits = string.match(call('HGET', BLK, lane) or '', '^(.* )(%d*)$')
+  if not version then return end
+  digits = string.gsub(digits, priority, '')
+  if digits ~= '' then return call('HSET', BLK, lane, version .. digits) end
+  call('HDEL', BLK, lane)
+  call('ZREM', PARK, lane)
 end
 local function leave_lane(lane)
   if not left[lane] then left_lanes[#left_lanes + 1] = lane end
@@ -77,7 +90,8 @@ local function line_up()
     elseif not string.find(value, entered_at[i], (string.find(value, ' ', 1, true)), true) then call('HSET', BLK, lane, value .. entered_at[i]) end
   end
   give_turns(queues)
-  entered, entered_at = {}, {}
+  for i, lane in ipairs(entered) do call('ZADD', LNS, '0', entered_at[i] .. lane) end
+  entered, entered_at, is_entered = {}, {}, {}
   if not has_held then return end
   local some, values = {}, {}
   for from = 1, #left_lanes, 200 do

@@ -41,11 +41,6 @@ local function leave_line(id)
   local place = places[id]
   if place then blanked[#blanked + 1] = place end
 end
--- A lane that is empty takes no turns.
-local function leave_lane(lane, priority)
-  call('ZREM', LNS, priority .. lane)
-  call('LREM', turns_of(priority), 0, lane)
-end
 local function leave_lines()
   local left = {}
   for _, place in ipairs(blanked) do
@@ -57,7 +52,7 @@ local function leave_lines()
     call('LREM', line, -each.count, '')
     if each.lane then
       call('HINCRBY', META, 'laned', -each.count)
-      if call('EXISTS', line) == 0 then leave_lane(each.lane, each.priority) end
+      if call('EXISTS', line) == 0 then leave_turns(each.lane, each.priority) end
     end
   end
 end

@@ -157,9 +157,9 @@ end
 local function wait(push, id, priority, lane)
   if lane then
     count('laned')
-    if call(push, line_of(lane, priority), id) > 1 then return nil end
-    call('ZADD', LNS, 0, priority .. lane)
-    return enter(lane, priority)
+    call(push, line_of(lane, priority), id)
+    if not call('ZSCORE', LNS, priority .. lane) then enter(lane, priority) end
+    return nil
   end
   call(push, B .. 'p' .. priority, id)
   is_waiting = true
