@@ -5,7 +5,7 @@ import type { Skip } from './rows'
 
 /**
  * Queues that have as many tasks as they may have. What a relay has for them stays in the outbox, in its order and before what is enqueued
- * later, and is tried again now and then; rows of other queues pass it.
+ * later, and is tried again now and then. Rows of other queues pass it, and so do those that another task waits for: without them the queue might stay full for ever.
  */
 export interface FullQueues {
   /** It had no room. */

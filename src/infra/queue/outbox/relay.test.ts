@@ -293,7 +293,8 @@ onEachServer('a relay', open => {
     )
     await relay({ rules: { mail: { backlogMax: 1 } } })
     await until(async () => (await driver.stats('other')).total.enqueued === 1, 12_000)
-    expect([await enqueued(), (await outbox.look()).rows]).toEqual([1, 250])
+    await until(async () => (await outbox.look()).rows === 250)
+    expect(await enqueued()).toBe(1)
   }, 20_000)
 
   test('hands over what there is room for, and keeps the rest', async () => {

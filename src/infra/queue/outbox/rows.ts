@@ -35,7 +35,10 @@ export interface Taken {
   /** With `skip` and no more to take: from where on there may be, for whoever skips the same. */
   nextSeq?: number
 }
-/** Rows of these queues are left where they are, and all before `fromSeq` are known to be such. */
+/**
+ * Rows of these queues are left where they are, except those that another task waits for, which has room of the queue until they have ended.
+ * All before `fromSeq` are known to be left.
+ */
 export interface Skip {
   queues: readonly string[]
   fromSeq: number
@@ -72,6 +75,7 @@ const listed = columns.map(column => `"${column}"`).join(', ')
 const now = 'utc_timestamp(3)'
 const oneRow = `(${columns.map(() => '?').join(', ')}, ${now})`
 const mayBeTaken = `"gaveUpAt" is null and ("takenUntil" is null or "takenUntil" <= ${now})`
+const isAwaited = `json_contains_path("extras", 'one', '$.follower')`
 const primary = { from: 'primary' } as const
 /**
  * Rows by their numbers, a JSON array, each looked up by itself. `"seq" in (…)` would be a scan of the whole table when that looks cheaper,
@@ -151,7 +155,7 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
 const sought = (skip: Skip | undefined): { sql: string; values: SqlValue[] } =>
   skip && skip.queues.length > 0
     ? {
-        sql: `${mayBeTaken} and "seq" >= ? and "queue" not in (${skip.queues.map(() => '?').join(', ')})`,
+        sql: `${mayBeTaken} and "seq" >= ? and ("queue" not in (${skip.queues.map(() => '?').join(', ')}) or ${isAwaited})`,
         values: [skip.fromSeq, ...skip.queues],
       }
     : { sql: mayBeTaken, values: [] }
