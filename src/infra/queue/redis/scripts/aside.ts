@@ -23,7 +23,7 @@ local function write_aside()
       local tat = lane.starts > 0 and arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts) or lane.tat
       -- Kept, or the latest that its rate says would move on with the clock.
       local latest = arrival_of(tat, lane.rule.interval, lane.rule.burst)
-      if latest < tat then tats[#tats + 1], tats[#tats + 2] = latest, lane.name end
+      if tat and latest < tat then tats[#tats + 1], tats[#tats + 2] = latest, lane.name end
       parked[#parked + 1], parked[#parked + 2] = next_start_of(tat, lane.rule.interval, lane.rule.burst), lane.name
     end
   end
