@@ -20,7 +20,8 @@ local function rule_of(lane)
       has_rates = has_rates or every ~= '-'
     end
   end
-  return rules[string.match(lane, '^[^/]*')]
+  local slash = string.find(lane, '/', 1, true)
+  return rules[slash and sub(lane, 1, slash - 1) or lane]
 end
 local function arrival_of(tat, interval, burst) return math.max(exact, math.min(tat or 0, exact + burst * interval)) end
 -- The thousandth is what is lost when such numbers are subtracted.
@@ -30,5 +31,6 @@ end
 local function next_start_of(tat, interval, burst) return arrival_of(tat, interval, burst) - (burst - 1) * interval end
 local function arrival_after(tat, interval, burst, starts) return arrival_of(tat, interval, burst) + starts * interval end
 -- What a claim finds out.
+local is_letting_go = false
 local is_paused, queue_tat, room, has_lanes, unfilled, taken = false, nil, 0, false, 0, 0
 `
