@@ -6,7 +6,7 @@
  *     q0…q9       list    lanes that have tasks of this priority and may be claimed from; whose turn is next at the right
  *     blk         hash    lanes that may not → by which limits that was found, and of which priorities they are in no turn for that
  *     park        zset    those of them that a rate holds back → ms until when. The others have as many active as they may
- *     run         hash    lane → how many of it are in own; and `run_filler`
+ *     run         hash    lane → how many of it are in own; and `runFiller`
  *     tat         zset    lane → the theoretical arrival time of its next start in ms; nothing of it is of use once that is past
  *
  * Where nobody uses lanes there is no lns. Each that is in lns is in its q, or blk has its priority: who finds that its limit lets none start
@@ -21,11 +21,9 @@ local function turns_of(priority) return B .. 'q' .. priority end
 local function line_of(lane, priority) return B .. 'l' .. priority .. ':' .. lane end
 -- Whether there may be something in a lane that may be claimed.
 local function has_turns()
-  if call('EXISTS', LNS) == 0 then return false end
-  for priority = 0, 9 do
-    if call('EXISTS', turns_of(priority)) == 1 then return true end
-  end
-  return false
+  local queues = {}
+  for priority = 0, 9 do queues[priority + 1] = turns_of(priority) end
+  return call('EXISTS', unpack(queues)) > 0
 end
 `
 
