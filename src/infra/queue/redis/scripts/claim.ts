@@ -44,11 +44,11 @@ local function promote()
       lines[priority] = lines[priority] or {}
       table.insert(lines[priority], id)
     else
-      call('UNLINK', traces(id))
+      forget_void(id)
     end
   end
   for priority, line in pairs(lines) do call('LPUSH', B .. 'p' .. priority, unpack(line)) end
-  ${only(isRich, 'flush()')}
+  flush()
   call('ZREM', SCH, unpack(due))
 end
 
@@ -197,7 +197,7 @@ ${only(
     forget(each[1], each[2], true)
     count('cancelled')
   end
-  for _, id in ipairs(void) do forget(id, '0', true) end
+  for _, id in ipairs(void) do forget_void(id) end
   flush()
   for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
   ${only(isRich, 'if has_lanes then leave_lines(#cancelled > 0) end')}
@@ -205,7 +205,7 @@ ${only(
 end
 
 tell_next()
-${only(isRich, 'begin_anew()')}
+if finishes > 0 then begin_anew() end
 if wanted > 0 then
   if ARGV[at + 6] ~= '' then call('DEL', B .. 'cl:' .. ARGV[at + 6]) end
   local record = call('GET', B .. 'cl:' .. nonce)

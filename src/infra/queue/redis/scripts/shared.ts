@@ -161,6 +161,12 @@ local function forget(id, marks, has_hash)
     )}
   end
 end
+-- A name without a task. What that is to wait for may have been told to it already: it stays for its time, since half of an enqueue is said again.
+local function forget_void(id)
+  trash[#trash + 1] = B .. 'e:' .. id
+  for _, key in ipairs({ traces(id) }) do trash[#trash + 1] = key end
+  ${only(isRich, `call('PEXPIRE', B .. 'b:' .. id, ${keptIdMs})`)}
+end
 local function add(list, score, id)
   list[#list + 1] = score
   list[#list + 1] = id
