@@ -12,6 +12,7 @@ const claimBytesMax = 4 * 1024 * 1024
  */
 export const claimOf = ({ isRich }: Variant): string => `
 local claimed = {}
+if wanted > 0 then
 
 local function again(record)
   for id in string.gmatch(record, '%S+') do
@@ -204,9 +205,6 @@ ${only(
   taken = #record
 end
 
-tell_next()
-if finishes > 0 then begin_anew() end
-if wanted > 0 then
   if ARGV[at + 6] ~= '' then call('DEL', B .. 'cl:' .. ARGV[at + 6]) end
   local record = call('GET', B .. 'cl:' .. nonce)
   if record then
@@ -223,7 +221,7 @@ if wanted > 0 then
       ${only(
         isRich,
         `has_lanes = call('EXISTS', LNS) == 1
-      if has_lanes then let_go_in_time(m[4]) end`,
+      if has_lanes then let_go_in_time(m[3]) end`,
       )}
     end
     -- As text, since each number that is said to Redis is made into one.

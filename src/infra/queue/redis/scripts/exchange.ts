@@ -51,6 +51,7 @@ for from = 1, finishes, 200 do
 end
 
 local statuses, ended = {}, {}
+if finishes > 0 then
 local function finish(i)
   local id, held, outcome, delay, why, owner = ids[i], helds[i], outcomes[i], delays[i], whys[i], owners[i]
   -- Dead is dead, whether that counts as a failure or not, and done is done, whether it is kept or not.
@@ -129,6 +130,9 @@ local function finish(i)
 end
 for i = 1, finishes do statuses[i] = finish(i) end
 flush()
+tell_next()
+begin_anew()
+end
 `
 }
 
@@ -142,10 +146,9 @@ flush()
  */
 const exchanging = (variant: Variant) => {
   const { isRich } = variant
-  const isNot = only(!isRich, `if m[2] then return 0 end`)
   return redisScript(`${whenFull}${shared}
-local m = call('HMGET', META, 'paused', 'rich', 'tat', 'limits')
-${isNot}
+local m = call('HMGET', META, 'paused', ${isRich ? `'tat', 'limits'` : `'rich'`})
+${only(!isRich, 'if m[2] then return 0 end')}
 local is_paused = m[1]
 ${movesOf(variant)}${only(isRich, relations)}${lines}${keep}${finishOf(variant)}${isRich ? limits : plainLimits}${only(isRich, laneClaim)}${claimOf(variant)}${whatIsNextOf(variant)}
 return { table.concat(statuses), due, claimed }

@@ -126,7 +126,9 @@ local function parts_of(marks)
   if bits > 7 then follower = sub(marks, at + 2, at + 1 + number_of(sub(marks, at, at + 1))) end
   return key, lane, follower
 end
-local function lane_of(marks)
+${only(
+  isRich,
+  `local function lane_of(marks)
   local flags = sub(marks, 1, 1)
   if flags < '4' then return nil end
   if flags < '6' then return sub(marks, 4) end
@@ -137,7 +139,8 @@ end
 local function owned_lane(owner)
   local marks = owner and string.match(owner, '^%S+ (%S+)')
   return marks and lane_of(marks)
-end
+end`,
+)}
 local function is_kept(marks) return number_of(sub(marks, 1, 1)) % 2 == 1 end
 local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
 local function free(id, marks)
