@@ -1,7 +1,7 @@
-import type { Subprocess } from 'bun'
 import { type BenchOptions, figures, markdownTable, median, progress, ratios, type Sample, verdict } from './measure'
-import type { Answer, Order } from './peers/queue/contract'
-import { benchFolder, must, pinning, removeFolder, start, stop, temporaryFolder } from './process'
+import type { Answer } from './peers/queue/contract'
+import { pinning, removeFolder, stop, temporaryFolder } from './process'
+import { ask, forNode, type Peer, startPeer } from './queue-peers'
 import { ownRedis } from './redis'
 
 /**
@@ -58,49 +58,6 @@ export async function queue({ rounds }: BenchOptions): Promise<string> {
     await redis.remove()
     removeFolder(folder)
   }
-}
-
-interface Peer {
-  name: string
-  child: Subprocess
-  next(): Promise<string>
-}
-
-/** BullMQ is written for Node, which reads no TypeScript. */
-async function forNode(name: string): Promise<string> {
-  const outfile = `${benchFolder}/node_modules/.bench/${name}.mjs`
-  const entry = `${benchFolder}/peers/queue/${name}.ts`
-  await must([process.execPath, 'build', '--target=node', '--packages=external', entry, '--outfile', outfile])
-  return outfile
-}
-
-async function startPeer(name: string, command: readonly string[], env: Record<string, string>): Promise<Peer> {
-  const child = start(command, { env: { ...env, NODE_ENV: 'production' }, core: 'server', stdout: 'pipe', stdin: 'pipe' })
-  const lines = linesOf(child.stdout as ReadableStream<Uint8Array>)
-  const next = async () => {
-    const { value, done } = await lines.next()
-    if (done) throw new Error(`${name} ended`)
-    return value
-  }
-  await next()
-  return { name, child, next }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
-  const decoder = new TextDecoder()
-  let rest = ''
-  for await (const chunk of stream) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-    rest = parts.pop() ?? ''
-    yield* parts
-  }
-}
-
-async function ask(peer: Peer, order: Order): Promise<Answer> {
-  const input = peer.child.stdin as Bun.FileSink
-  input.write(`${JSON.stringify(order)}\n`)
-  await input.flush()
-  return JSON.parse(await peer.next()) as Answer
 }
 
 const head = ['measurement', 'contender', 'per second', 'CPU µs each', 'speed × BullMQ', 'CPU × BullMQ', 'bar for speed']

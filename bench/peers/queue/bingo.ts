@@ -1,5 +1,6 @@
 import { systemClock } from '@/core/clock'
 import { loadConfig } from '@/core/config/load'
+import { defineLimit } from '@/core/queue/limit'
 import { defineTask, handle } from '@/core/queue/task'
 import { Type } from '@/core/schema'
 import { migrateUp } from '@/infra/database/migrate'
@@ -9,6 +10,7 @@ import type { QueueDriver } from '@/infra/queue/driver'
 import { createQueue } from '@/infra/queue/queue'
 import { openOwnDriver } from '@/infra/queue/worker/own-driver'
 import { createWorker } from '@/infra/queue/worker'
+import { claimLimitsOf } from '@/infra/queue/worker/claim-limits'
 import { openConfiguredDatabase } from '@/infra/ports'
 import { migrations } from '@/migrations'
 import { countdown, idleMs, inParallel, payloadOf, type QueuePeer, serve } from './contract'
@@ -22,7 +24,9 @@ const { config } = loadConfig({ env: { ...env, BINGO_LOG_LEVEL: 'warn' }, flags:
 const log = createLogOn(line => process.stderr.write(line), 'warn')
 const metrics = createMetrics({ version: 'bench', roles: [] })
 const name = 'bench'
-const note = defineTask('note', Type.Object({ serial: Type.Integer(), text: Type.String() }), { queue: name })
+const Note = Type.Object({ serial: Type.Integer(), text: Type.String() })
+const note = defineTask('note', Note, { queue: name })
+const keyed = defineTask('note.keyed', Note, { queue: name, limit: defineLimit('key') })
 
 if (!redisUrl) {
   const db = await openConfiguredDatabase(config, { log, metrics })
@@ -32,14 +36,19 @@ if (!redisUrl) {
 const { driver, close } = await openOwnDriver(config, { log, metrics })
 const queue = createQueue({
   driver,
-  tasks: [note],
+  tasks: [note, keyed],
   queues: [name],
   clock: systemClock,
   payloadMaxBytes: config.queue.payloadMaxBytes,
 })
 
 /** @param work is given the driver of the worker, through which everything goes that it says to the queue */
-async function withWorker<T>(concurrency: number, begun: () => void, ended: (count: number) => void, work: () => Promise<T>): Promise<T> {
+async function withWorker<T>(
+  slots: { concurrency: number; perKey?: number | undefined },
+  begun: () => void,
+  ended: (count: number) => void,
+  work: () => Promise<T>,
+): Promise<T> {
   const told: QueueDriver = {
     ...driver,
     async exchange(of, exchange) {
@@ -48,9 +57,11 @@ async function withWorker<T>(concurrency: number, begun: () => void, ended: (cou
       return reply
     },
   }
+  const { concurrency, perKey } = slots
+  const claimLimits = perKey === undefined ? undefined : claimLimitsOf({}, [defineLimit('key', { concurrency: perKey })])
   const worker = createWorker({
-    ...{ driver: told, queues: { [name]: { concurrency } }, log, metrics },
-    handlers: [handle(note, async () => begun())],
+    ...{ driver: told, queues: { [name]: { concurrency, ...(claimLimits && { claimLimits }) } }, log, metrics },
+    handlers: [handle(note, async () => begun()), handle(keyed, async () => begun())],
     leaseMs: config.queue.leaseMs,
     graceMs: 1000,
     heartbeats: { config },
@@ -67,20 +78,21 @@ const nothing = () => {}
 
 const peer: QueuePeer = {
   enqueue: (count, parallel) => inParallel(count, parallel, i => queue.enqueue(note, payloadOf(i))),
-  async enqueueBulk(count, size) {
+  async enqueueBulk(count, size, keys) {
+    const item = (i: number) => ({ payload: payloadOf(i), ...(keys !== undefined && { key: `key-${i % keys}` }) })
     for (let first = 0; first < count; first += size)
       await queue.enqueueMany(
-        note,
-        Array.from({ length: size }, (_, i) => ({ payload: payloadOf(first + i) })),
+        keys === undefined ? note : keyed,
+        Array.from({ length: size }, (_, i) => item(first + i)),
       )
   },
-  drain(count, concurrency) {
+  drain(count, concurrency, perKey) {
     const { done, some } = countdown(count)
     let firstMs = 0
     const begun = () => {
       firstMs ||= performance.now()
     }
-    return withWorker(concurrency, begun, some, async () => {
+    return withWorker({ concurrency, perKey }, begun, some, async () => {
       await done
       return performance.now() - firstMs
     })
@@ -89,7 +101,7 @@ const peer: QueuePeer = {
     const times: number[] = []
     let take = nothing
     return withWorker(
-      1,
+      { concurrency: 1 },
       () => take(),
       nothing,
       async () => {

@@ -7,10 +7,14 @@ import { createInterface } from 'node:readline'
 export interface QueuePeer {
   /** One task a call, so many calls at a time. */
   enqueue(count: number, parallel: number): Promise<void>
-  /** So many tasks a call, one call after another. */
-  enqueueBulk(count: number, size: number): Promise<void>
-  /** Starts a worker whose handler does nothing. @returns milliseconds from its first task until it has handled so many, and the queue knows it */
-  drain(count: number, concurrency: number): Promise<number>
+  /** So many tasks a call, one call after another. @param keys how many keys they have in turn, under a limit; none when absent, and for contenders without limits */
+  enqueueBulk(count: number, size: number, keys?: number): Promise<void>
+  /**
+   * Starts a worker whose handler does nothing.
+   * @param perKey how many of a key may run at a time
+   * @returns milliseconds from its first task until it has handled so many, and the queue knows it
+   */
+  drain(count: number, concurrency: number, perKey?: number): Promise<number>
   /** Starts a worker, lets it become idle, and enqueues so many tasks, one after another. @returns milliseconds from each enqueue to its handler */
   pickup(count: number): Promise<number[]>
   /** How many wait. */
@@ -21,8 +25,8 @@ export interface QueuePeer {
 
 export type Order =
   | { do: 'enqueue'; count: number; parallel: number }
-  | { do: 'enqueueBulk'; count: number; size: number }
-  | { do: 'drain'; count: number; concurrency: number }
+  | { do: 'enqueueBulk'; count: number; size: number; keys?: number }
+  | { do: 'drain'; count: number; concurrency: number; perKey?: number }
   | { do: 'pickup'; count: number }
   | { do: 'waiting' }
   | { do: 'clear' }
@@ -69,10 +73,10 @@ async function obey(peer: QueuePeer, order: Order): Promise<number | number[] | 
       await peer.enqueue(order.count, order.parallel)
       return undefined
     case 'enqueueBulk':
-      await peer.enqueueBulk(order.count, order.size)
+      await peer.enqueueBulk(order.count, order.size, order.keys)
       return undefined
     case 'drain':
-      return peer.drain(order.count, order.concurrency)
+      return peer.drain(order.count, order.concurrency, order.perKey)
     case 'pickup':
       return peer.pickup(order.count)
     case 'waiting':

@@ -98,15 +98,15 @@ local function take(lease, life, keeps_nothing_too)
       owners[2 * n] = first_owner
     ${only(
       isRich,
-      `elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane.name) == lane.name then
-      owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane.name) .. by_worker`,
+      `elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane) == lane then
+      owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane) .. by_worker`,
     )}
     else
       local marks = marks_of(entry)
       owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks, worker)
       ${only(
         isRich,
-        `local own, other = flags > '3' and lane_of(marks) or nil, lane and lane.name
+        `local own, other = flags > '3' and lane_of(marks) or nil, lane or nil
       -- A hand may have put it into another line.
       if own ~= other then
         if own then elsewhere[own] = (elsewhere[own] or 0) + 1 end
@@ -153,8 +153,8 @@ local function take(lease, life, keeps_nothing_too)
   end
 ${only(
   isRich,
-  `  -- Of lines that take turns: each name with the line it is from. @returns how many there was time for
-  local function take_named(named, from, saw)
+  `  -- Of lines that take turns. @param lanes of each the lane it is from, or false. @param saw is told of each there was time for
+  local function take_named(named, lanes, saw)
     local at = 1
     while at <= #named and left > 0 and looks > 0 do
       local last = math.min(at + portion - 1, #named)
@@ -163,9 +163,9 @@ ${only(
         local id, is_taken = named[i], false
         if not seen[id] and not leased[i - at + 1] then
           seen[id] = true
-          is_taken = consider(id, entries[i - at + 1], has_hashes, from[i])
+          is_taken = consider(id, entries[i - at + 1], has_hashes, lanes[i])
         end
-        saw(from[i], is_taken)
+        saw(lanes[i], is_taken, i)
       end
       adapt(last - at + 1)
       at = last + 1

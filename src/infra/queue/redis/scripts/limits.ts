@@ -27,7 +27,8 @@ local function rule_of(lane)
       has_rates = has_rates or every ~= '-'
     end
   end
-  return rules[string.match(lane, '^[^/]*')]
+  local slash = string.find(lane, '/', 1, true)
+  return rules[slash and sub(lane, 1, slash - 1) or lane]
 end
 local function arrival_of(tat, interval, burst) return math.max(exact, math.min(tat or 0, exact + burst * interval)) end
 -- The thousandth is what is lost when such numbers are subtracted.

@@ -1,20 +1,19 @@
+import { lettingGo, looksMax, puttingAside } from './aside'
 import { runFiller } from './lanes'
+import { oneEach } from './one-each'
 
-/** So many lanes one claim looks at. What their limits hold back it puts aside, so that who has more asks again and finds others. */
-const looksMax = 1000
-/** So many are let go on by one claim, each for the reason that it was put aside. */
-const letGoMax = 200
 /** Without a limit. */
 const endless = 1e9
 
 /**
- * What a claim knows of a lane: name, run (how many are active), room (how many it may start yet), starts (those of this claim), and its rule and
- * tat, if any; of the priority that is its turn: at (which), line, seen (names of it), rest (how many it has yet, as far as that is
- * known; -1 before it was asked).
- * It is as small as can be, since there are as many as tasks are claimed.
+ * What a claim knows of lanes. Of a lane: name, run (how many are active), room (how many it may start yet), starts (those of this claim), and its rule
+ * and tat, if any; of the priority that is its turn: at (which), line, seen (names of it), rest (how many it has yet, as far as that is
+ * known; -1 before it was asked). Where there are as many lanes as tasks are claimed even that is too much: see one-each.ts.
  */
 const looking = `
-local lanes, aside, elsewhere, has_more = {}, {}, {}, false
+local lanes, known, begun, elsewhere, has_more = {}, {}, {}, {}, false
+-- Said when all is decided, in this order: how many run, what rates say, names that leave lines, lanes that are empty, that go on, and that had their turn.
+local run_pairs, tat_pairs, trimmed, emptied, returned, passed = { '${runFiller}', 0 }, {}, {}, {}, {}, {}
 -- Numbers that are said to Redis often are made into text once.
 local texts = {}
 local function text_of(number)
@@ -25,67 +24,42 @@ local function text_of(number)
   end
   return text
 end
--- @param names in the order of their turns. @returns their lanes, false for one that is there twice
-local function look(names, priority)
-  local some, lines = {}, line_of('', priority)
+-- @returns of each how many are active, the arrival time of its rate, its rule, and how many it may start
+local function rooms_of(names)
   rule_of('')
-  local runs = call('HMGET', RUN, unpack(names))
-  local tats = has_rates and call('ZMSCORE', TAT, unpack(names))
-  for i, name in ipairs(names) do
-    local lane = lanes[name]
-    if not lane then
-      lane = { name = name, run = tonumber(runs[i] or 0), room = ${endless}, starts = 0, at = priority, line = lines .. name, seen = 0, rest = -1 }
-      local rule = rules_said ~= '' and rule_of(name)
-      if rule then
-        lane.rule = rule
-        if rule.cap then lane.room = rule.cap - lane.run end
-        if rule.interval then
-          lane.tat = tonumber(tats[i] or nil)
-          lane.room = math.min(lane.room, tokens_of(lane.tat, rule.interval, rule.burst))
-        end
-      end
-      lanes[name] = lane
-    elseif lane.at ~= priority then
-      lane.at, lane.line, lane.seen, lane.rest = priority, lines .. name, 0, -1
-    else
-      -- A torn log has left two of them.
-      lane = false
+  local runs, tats, found, rooms = call('HMGET', RUN, unpack(names)), has_rates and call('ZMSCORE', TAT, unpack(names)) or {}, {}, {}
+  local has_rules = rules_said ~= ''
+  for i = 1, #names do
+    local rule, room = has_rules and rule_of(names[i]), ${endless}
+    if rule then
+      if rule.cap then room = rule.cap - (runs[i] or 0) end
+      if rule.interval then room = math.min(room, tokens_of(tonumber(tats[i] or nil), rule.interval, rule.burst)) end
     end
-    some[i] = lane
+    found[i], rooms[i] = rule or false, room
   end
-  return some
+  return runs, tats, found, rooms
+end
+local function lane_at(name, priority, run, tat, room)
+  local lane = lanes[name]
+  if not lane then
+    local starts = begun[name] or 0
+    lane = {
+      name = name, run = tonumber(run or 0), room = room - starts, starts = starts, at = priority, line = line_of(name, priority), seen = 0, rest = -1,
+    }
+    lane.rule, lane.tat = rule_of(name), tonumber(tat or nil)
+    lanes[name] = lane
+  elseif lane.at ~= priority then
+    lane.at, lane.line, lane.seen, lane.rest = priority, line_of(name, priority), 0, -1
+  else
+    -- A torn log has left two of them.
+    return false
+  end
+  return lane
 end
 local function reversed(names)
-  local some = {}
-  for i = #names, 1, -1 do some[#some + 1] = names[i] end
+  local some, n = {}, #names
+  for i = n, 1, -1 do some[n - i + 1] = names[i] end
   return some
-end
-local function put_aside(lane, priority)
-  aside[lane] = (aside[lane] or '') .. priority
-end
--- Before they leave their queues.
-local function write_aside()
-  local names, digits, parked, held = {}, {}, {}, {}
-  for lane, priorities in pairs(aside) do
-    names[#names + 1], digits[#digits + 1] = lane.name, priorities
-    if not (lane.rule.cap and lane.run + lane.starts >= lane.rule.cap) then
-      local tat = lane.starts > 0 and arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts) or lane.tat
-      parked[#parked + 1], parked[#parked + 2] = next_start_of(tat, lane.rule.interval, lane.rule.burst), lane.name
-    end
-  end
-  if #names == 0 then return end
-  local is_any = call('EXISTS', BLK) == 1
-  for from = 1, #names, 200 do
-    local to = math.min(from + 199, #names)
-    local before = is_any and call('HMGET', BLK, unpack(names, from, to)) or {}
-    for i = from, to do
-      local others = string.gsub(string.match(before[i - from + 1] or '', '%d*$'), '[' .. digits[i] .. ']', '')
-      held[2 * i - 1], held[2 * i] = names[i], version .. ' ' .. others .. digits[i]
-    end
-  end
-  many(parked, function(...) call('ZADD', PARK, ...) end, 200)
-  many(held, function(...) call('HSET', BLK, ...) end, 200)
-  aside = {}
 end
 `
 
@@ -94,7 +68,7 @@ end
  * that may not start any is put aside (`blk`).
  */
 const taking = `
-local trimmed, emptied, returned, passed, others = {}, {}, {}, {}, {}
+local others = {}
 local function take_turns(take_line, take_named, left_of)
   local looked, turns, has_others = 0, 0, call('EXISTS', unpack(LINES)) > 0
   local function saw(lane, is_taken)
@@ -109,7 +83,7 @@ local function take_turns(take_line, take_named, left_of)
   local function one_round(line, priority)
     local left, length = left_of(), #line
     local served, portion = math.min(length, left), math.max(1, math.floor(left / length))
-    local named, from, count = {}, {}, 0
+    local named, from, of, count = {}, {}, {}, 0
     if portion == 1 then
       for i = 1, served do
         local lane = line[i]
@@ -118,7 +92,7 @@ local function take_turns(take_line, take_named, left_of)
         lane.rest = id and call('LLEN', lane.line) - seen or 0
         if id then
           count = count + 1
-          named[count], from[count] = id, lane
+          named[count], from[count], of[count] = id, lane, lane.name
         end
       end
     else
@@ -135,12 +109,12 @@ local function take_turns(take_line, take_named, left_of)
         for i = 1, served do
           if depth <= most[i] then
             count = count + 1
-            named[count], from[count] = lists[i][#lists[i] - depth + 1], line[i]
+            named[count], from[count], of[count] = lists[i][#lists[i] - depth + 1], line[i], line[i].name
           end
         end
       end
     end
-    take_named(named, from, saw)
+    take_named(named, of, function(_, is_taken, i) saw(from[i], is_taken) end)
     local following, n = {}, length - served
     for i = 1, n do following[i] = line[served + i] end
     for i = 1, served do
@@ -158,39 +132,59 @@ local function take_turns(take_line, take_named, left_of)
   end
   -- Those without a lane are next when each lane had a turn since they had theirs.
   local function put_among(line, priority, queue)
-    if not has_others or call('EXISTS', LINES[priority + 1]) == 0 then return nil end
     local since = tonumber(call('HGET', META, 't' .. priority) or nil)
-    local other = { at = priority, line = LINES[priority + 1], room = ${endless}, seen = 0, turns = turns, since = since or 0, rest = -1 }
+    local other = { at = priority, line = LINES[priority + 1], room = ${endless}, seen = 0, turns = turns, since = since or 0, rest = -1, name = false }
     others[#others + 1] = other
     table.insert(line, math.min(#line + 1, since and math.max(1, call('LLEN', queue) - since + 1) or 1), other)
   end
   local function take_priority(priority)
-    local digit, line, all, offset, is_whole, is_begun = text_of(priority), {}, {}, 0, false, false
-    local queue = turns_of(digit)
+    local digit = text_of(priority)
+    local queue, names, runs, tats, rules, rooms = turns_of(digit), {}, {}, {}, {}, {}
+    local open, is_whole, is_simple = 0, false, true
+    local function read()
+      local count, offset = math.min(200, left_of() - open), #names
+      local page = reversed(call('LRANGE', queue, -offset - count, -offset - 1))
+      local found = #page
+      is_whole, looked = found < count, looked + found
+      if found == 0 then return nil end
+      local more_runs, more_tats, more_rules, more_rooms = rooms_of(page)
+      for i = 1, found do
+        local name = page[i]
+        if more_rooms[i] > 0 then open = open + 1 end
+        if known[name] then is_simple = false end
+        known[name] = true
+      end
+      if offset == 0 then
+        names, runs, tats, rules, rooms = page, more_runs, more_tats, more_rules, more_rooms
+        return nil
+      end
+      for i = 1, found do
+        names[offset + i], runs[offset + i], tats[offset + i], rules[offset + i], rooms[offset + i] =
+          page[i], more_runs[i], more_tats[i], more_rules[i], more_rooms[i]
+      end
+    end
+    while open < left_of() and not is_whole and looked < ${looksMax} do read() end
+    local has_other = has_others and call('EXISTS', LINES[priority + 1]) == 1
+    if #names == 0 then return has_other and take_line(LINES[priority + 1]) end
+    if is_simple and open == left_of() and not has_other then return take_one_each(take_named, digit, names, runs, tats, rules, rooms) end
+
+    local all, line, is_begun = {}, {}, false
     while left_of() > 0 do
-      while #line < left_of() and not is_whole and looked < ${looksMax} do
-        local count = math.min(200, left_of() - #line)
-        local names = reversed(call('LRANGE', queue, -offset - count, -offset - 1))
-        is_whole = #names < count
-        for i, lane in ipairs(#names > 0 and look(names, digit) or {}) do
-          all[offset + i] = lane
-          if lane and lane.room > 0 then line[#line + 1] = lane end
-        end
-        offset, looked = offset + #names, looked + #names
+      open = #line
+      while open < left_of() and not is_whole and looked < ${looksMax} do read() end
+      for i = #all + 1, #names do
+        local lane = lane_at(names[i], digit, runs[i], tats[i], rooms[i])
+        all[i] = lane
+        if lane and lane.room > 0 then line[#line + 1] = lane end
       end
-      if #line == 0 then
-        if not is_begun and has_others then take_line(LINES[priority + 1]) end
-        break
-      end
-      if not is_begun then put_among(line, priority, queue) end
+      if not is_begun and has_other then put_among(line, priority, queue) end
       is_begun = true
+      if #line == 0 then break end
       while #line > 0 and left_of() > 0 do line = one_round(line, digit) end
     end
-    if offset == 0 then return end
     -- Those that had no turn are where they were, and so are all behind them.
     local ready, passing = {}, 0
-    for i = 1, offset do
-      local lane = all[i]
+    for i, lane in ipairs(all) do
       if lane and lane.seen == 0 and lane.room > 0 and lane.rest ~= 0 then break end
       passing = i
       if lane and lane.seen > 0 then trimmed[#trimmed + 1], trimmed[#trimmed + 2] = lane.line, lane.seen
@@ -203,8 +197,7 @@ local function take_turns(take_line, take_named, left_of)
     for _, other in ipairs(others) do
       if other.at == priority then other.since = other.turn and turns - other.turn or other.since + turns - other.turns end
     end
-    returned[#returned + 1] = { queue, ready }
-    passed[#passed + 1] = { queue, passing }
+    returned[#returned + 1], passed[#passed + 1] = { queue, ready }, { queue, passing }
   end
   for priority = 0, 9 do
     if left_of() <= 0 then break end
@@ -213,7 +206,7 @@ local function take_turns(take_line, take_named, left_of)
 end
 -- Before the attempts have owners.
 local function count_up()
-  local runs, tats = { '${runFiller}', 0 }, {}
+  local runs, tats = run_pairs, tat_pairs
   for name, lane in pairs(lanes) do
     if lane.starts > 0 then
       runs[#runs + 1], runs[#runs + 2] = name, text_of(lane.run + lane.starts)
@@ -239,6 +232,7 @@ local function leave_lines(is_uncertain)
     call('LTRIM', trimmed[i], '0', text_of(-trimmed[i + 1] - 1))
     names = names + trimmed[i + 1]
   end
+  names = names + leave_one_each()
   for _, each in ipairs(returned) do
     many(each[2], function(...) call('LPUSH', each[1], ...) end, 200)
   end
@@ -260,64 +254,4 @@ local function leave_lines(is_uncertain)
 end
 `
 
-const lettingGo = `
--- Those whose time has come; and, when the limits are others than those by which lanes were put aside, these, some with each claim.
-local function let_go_in_time(known)
-  local due = call('ZRANGE', PARK, '-inf', exact, 'BYSCORE', 'LIMIT', 0, ${letGoMax})
-  if #due > 0 then
-    let_go(due, call('HMGET', BLK, unpack(due)))
-    call('ZREM', PARK, unpack(due))
-  end
-  if known == version or call('EXISTS', BLK) == 0 then return end
-  local before, cursor = string.match(known or '', '^(%S+) (%d+)$')
-  local page = call('HSCAN', BLK, before == version and cursor or 0, 'COUNT', ${letGoMax})
-  local some, values = {}, {}
-  for i = 1, #page[2], 2 do
-    if sub(page[2][i + 1], 1, #version + 1) ~= version .. ' ' then
-      some[#some + 1], values[#values + 1] = page[2][i], page[2][i + 1]
-    end
-  end
-  let_go(some, values)
-  many(some, function(...) call('ZREM', PARK, ...) end, 200)
-  call('HSET', META, 'limits', page[1] == '0' and version or version .. ' ' .. page[1])
-end
--- Nothing is active, so none can be full: a count was torn.
-local function let_go_idle()
-  if taken > 0 or call('EXISTS', ACT) == 1 or call('HLEN', BLK) <= call('ZCARD', PARK) then return end
-  call('DEL', RUN)
-  local page, some, values = call('HSCAN', BLK, 0, 'COUNT', ${letGoMax})[2], {}, {}
-  for i = 1, #page, 2 do
-    if not call('ZSCORE', PARK, page[i]) then some[#some + 1], values[#values + 1] = page[i], page[i + 1] end
-  end
-  let_go(some, values)
-end
-
--- Whether a claim now would get something from a lane. Those of which it would not are put aside.
-local function is_any_lane_ready()
-  if has_more then return true end
-  if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
-  if not has_turns() then let_go_idle() end
-  if rules_said == '' then return has_turns() end
-  local looked = 0
-  for priority = 0, 9 do
-    local count = 4
-    while true do
-      local digit = text_of(priority)
-      local queue = turns_of(digit)
-      local names = reversed(call('LRANGE', queue, -count, -1))
-      if #names == 0 then break end
-      for _, lane in ipairs(look(names, 'again' .. digit)) do
-        if lane and lane.room > 0 then return true end
-        if lane then put_aside(lane, digit) end
-      end
-      write_aside()
-      call('LTRIM', queue, 0, -#names - 1)
-      looked, count = looked + count, 200
-      if looked >= ${looksMax} then return true end
-    end
-  end
-  return false
-end
-`
-
-export const laneClaim = looking + taking + lettingGo
+export const laneClaim = looking + puttingAside + oneEach + taking + lettingGo
