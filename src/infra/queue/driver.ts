@@ -166,8 +166,7 @@ export interface ClaimLimits {
 
 /**
  * Generic cell rate algorithm (ATM Forum TM 4.0, as in ITU-T I.371): a start moves the theoretical arrival time on by `intervalMs`, and may be
- * `burst − 1` intervals before it. `intervalMs` may have fractions. Where the clock has only whole ms (SQLite),
- * those of one ms may start together, whatever the burst is.
+ * `burst − 1` intervals before it. `intervalMs` may have fractions. On SQLite, whose clock has whole ms, those of one may start together.
  */
 export interface RateLimit {
   intervalMs: number
