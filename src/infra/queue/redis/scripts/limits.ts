@@ -1,3 +1,11 @@
+const claimer = `
+local worker, nonce, wanted = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2] or 0)`
+
+/** Of a claim that says none. */
+export const plainLimits = `${claimer}
+local room, unfilled, taken = 0, 0, 0
+`
+
 /**
  * What a claim says it may take, and how much of a rate is left.
  *
@@ -5,8 +13,7 @@
  * of the server, with its microseconds. A time that a rate never says, since it was another one or the clock was ahead, counts as the latest that
  * it does.
  */
-export const limits = `
-local worker, nonce, wanted = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2] or 0)
+export const limits = `${claimer}
 local cap, interval, burst = tonumber(ARGV[at + 7] or ''), tonumber(ARGV[at + 8] or ''), tonumber(ARGV[at + 9] or '')
 local version, rules_said = ARGV[at + 10] or '-', ARGV[at + 11] or ''
 local exact = clock[1] * 1000 + clock[2] / 1000
@@ -32,5 +39,5 @@ local function next_start_of(tat, interval, burst) return arrival_of(tat, interv
 local function arrival_after(tat, interval, burst, starts) return arrival_of(tat, interval, burst) + starts * interval end
 -- What a claim finds out.
 local is_letting_go = false
-local is_paused, queue_tat, room, has_lanes, unfilled, taken = false, nil, 0, false, 0, 0
+local queue_tat, room, has_lanes, unfilled, taken = tonumber(m[2] or nil), 0, false, 0, 0
 `
