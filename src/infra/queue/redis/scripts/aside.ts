@@ -3,7 +3,7 @@
  * others; until then nothing of a lesser priority is taken.
  */
 export const looksMax = 300
-/** Claimers of two versions, as during a deploy, let lanes go that the other has put aside no more often than this. */
+/** Claimers of two versions, as during a deploy, let lanes go that the other has put aside no more often than this. Limits that are new do so at once. */
 const betweenLimitsMs = 5000
 /** So many are let go on by one claim, each for the reason that it was put aside. */
 const letGoMax = 200
@@ -38,7 +38,9 @@ local function write_aside()
   local is_any = call('EXISTS', BLK) == 1
   limits_known = limits_known or call('HGET', META, 'limits')
   if not is_any or not limits_known then
-    limits_known = version .. ' ' .. (string.match(limits_known or '', ' (%d+) ') or '0') .. ' -'
+    local before, previous, since = string.match(limits_known or '', '^(%S+) (%S+) (%d+) ')
+    if before and before ~= version then previous = before end
+    limits_known = version .. ' ' .. (previous or '.') .. ' ' .. (since or '0') .. ' -'
     call('HSET', META, 'limits', limits_known)
   elseif sub(limits_known, 1, #version + 1) ~= version .. ' ' and sub(limits_known, -1) ~= '!' then
     -- Whoever has others lets these go when it is time for that.
@@ -69,13 +71,14 @@ local function let_go_in_time(known)
     let_go(due, call('HMGET', BLK, unpack(due)))
     call('ZREM', PARK, unpack(due))
   end
-  local before, since, cursor, is_mixed = string.match(known or '', '^(%S+) (%d+) ([%d-]+)(!?)$')
+  local before, previous, since, cursor, is_mixed = string.match(known or '', '^(%S+) (%S+) (%d+) ([%d-]+)(!?)$')
   if before ~= version or (cursor == '-' and is_mixed ~= '') then
-    local age = since and now - since or -1
-    if age >= 0 and age < ${betweenLimitsMs} then
+    local age, is_known = since and now - since or -1, before == version or previous == version
+    if is_known and age >= 0 and age < ${betweenLimitsMs} then
       if call('EXISTS', BLK) == 1 then look_again = since + ${betweenLimitsMs} end
       return
     end
+    if before ~= version then previous = before or '.' end
     since, cursor, is_mixed = string.format('%.0f', now), '0', ''
   end
   if cursor == '-' or call('EXISTS', BLK) == 0 then return end
@@ -89,7 +92,7 @@ local function let_go_in_time(known)
   let_go(some, values)
   many(some, function(...) call('ZREM', PARK, ...) end, 200)
   is_letting_go = page[1] ~= '0'
-  limits_known = version .. ' ' .. since .. ' ' .. (page[1] == '0' and '-' or page[1]) .. is_mixed
+  limits_known = version .. ' ' .. previous .. ' ' .. since .. ' ' .. (page[1] == '0' and '-' or page[1]) .. is_mixed
   call('HSET', META, 'limits', limits_known)
 end
 -- Nothing is active, so none can be full: a count was torn.

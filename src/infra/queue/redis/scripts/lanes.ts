@@ -14,8 +14,8 @@
  * puts it there, so that nobody looks at it again before one of it ends or its time comes.
  *
  * In `m`: `laned`, how many names all of these lists have; `t<p>`, how many lanes had their turn since those without a lane; `tat` of the whole
- * queue; `limits`, by which those in blk were put aside, as `<name> <since when in ms> <how far that is known, - to the end>`, and `!` when some were by
- * others since; `paused`.
+ * queue; `paused`; and `limits`, by which those in blk were put aside: `<name> <those before> <since when in ms> <how far that is known, - to the end>`,
+ * with `!` at the end when some were by others since.
  */
 export const laneKeys = `
 local LNS, BLK, PARK, RUN, TAT = B .. 'lns', B .. 'blk', B .. 'park', B .. 'run', B .. 'tat'
