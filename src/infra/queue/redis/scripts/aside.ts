@@ -16,11 +16,14 @@ local function take_back(name, priority)
 end
 -- Before they leave their queues.
 local function write_aside()
-  local names, digits, parked, held = {}, {}, {}, {}
+  local names, digits, parked, held, tats = {}, {}, {}, {}, {}
   for name, lane in pairs(aside) do
     names[#names + 1], digits[#digits + 1] = name, digits_aside[name]
     if not (lane.rule.cap and lane.run + lane.starts >= lane.rule.cap) then
       local tat = lane.starts > 0 and arrival_after(lane.tat, lane.rule.interval, lane.rule.burst, lane.starts) or lane.tat
+      -- Kept, or the latest that its rate says would move on with the clock.
+      local latest = arrival_of(tat, lane.rule.interval, lane.rule.burst)
+      if tat and latest < tat then tats[#tats + 1], tats[#tats + 2] = latest, lane.name end
       parked[#parked + 1], parked[#parked + 2] = next_start_of(tat, lane.rule.interval, lane.rule.burst), lane.name
     end
   end
@@ -34,6 +37,7 @@ local function write_aside()
       held[2 * i - 1], held[2 * i] = names[i], version .. ' ' .. others .. digits[i]
     end
   end
+  many(tats, function(...) call('ZADD', TAT, ...) end, 200)
   many(parked, function(...) call('ZADD', PARK, ...) end, 200)
   many(held, function(...) call('HSET', BLK, ...) end, 200)
   aside, digits_aside = {}, {}
@@ -59,6 +63,7 @@ local function let_go_in_time(known)
   end
   let_go(some, values)
   many(some, function(...) call('ZREM', PARK, ...) end, 200)
+  is_letting_go = page[1] ~= '0'
   call('HSET', META, 'limits', page[1] == '0' and version or version .. ' ' .. page[1])
 end
 -- Nothing is active, so none can be full: a count was torn.
@@ -74,7 +79,7 @@ end
 
 -- Whether a claim now would get something from a lane. Those of which it would not are put aside.
 local function is_any_lane_ready()
-  if has_more then return true end
+  if has_more or is_letting_go then return true end
   if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
   if not has_turns() then let_go_idle() end
   if rules_said == '' then return has_turns() end

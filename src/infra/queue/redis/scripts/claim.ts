@@ -214,7 +214,15 @@ end
     ${only(
       isRich,
       `if cap then room = math.max(0, math.min(room, cap - call('ZCARD', ACT))) end
-    if interval then room = math.min(room, tokens_of(queue_tat, interval, burst)) end`,
+    if interval then
+      -- Kept, or the latest that it says would move on with the clock.
+      local latest = queue_tat and arrival_of(queue_tat, interval, burst)
+      if latest and latest < queue_tat then
+        queue_tat = latest
+        call('HSET', META, 'tat', string.format('%.4f', queue_tat))
+      end
+      room = math.min(room, tokens_of(queue_tat, interval, burst))
+    end`,
     )}
     if room > 0 then
       promote()

@@ -38,5 +38,6 @@ end
 local function next_start_of(tat, interval, burst) return arrival_of(tat, interval, burst) - (burst - 1) * interval end
 local function arrival_after(tat, interval, burst, starts) return arrival_of(tat, interval, burst) + starts * interval end
 -- What a claim finds out.
+local is_letting_go = false
 local queue_tat, room, has_lanes, unfilled, taken = tonumber(m[2] or nil), 0, false, 0, 0
 `
