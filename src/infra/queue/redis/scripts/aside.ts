@@ -1,10 +1,17 @@
-/** So many lanes one claim looks at. What their limits hold back it puts aside, so that who has more asks again and finds others. */
-export const looksMax = 1000
+/**
+ * So many lanes one claim looks at for nothing, since their limits hold them back or they are empty. It puts them aside, so that the next finds
+ * others; until then nothing of a lesser priority is taken.
+ */
+export const looksMax = 300
+/** Claimers of two versions, as during a deploy, let lanes go that the other has put aside no more often than this. */
+const betweenLimitsMs = 5000
 /** So many are let go on by one claim, each for the reason that it was put aside. */
 const letGoMax = 200
 
 /** Lanes whose limits let none start: they are in `blk` until one of theirs ends, their time has come, or somebody claims under other limits. */
 export const puttingAside = `
+-- What is said of limits, and when lanes that others have put aside may be let go, if it is not time for that.
+local limits_known, look_again
 local aside, digits_aside = {}, {}
 local function put_aside(lane, priority)
   aside[lane.name], digits_aside[lane.name] = lane, (digits_aside[lane.name] or '') .. priority
@@ -29,6 +36,15 @@ local function write_aside()
   end
   if #names == 0 then return end
   local is_any = call('EXISTS', BLK) == 1
+  limits_known = limits_known or call('HGET', META, 'limits')
+  if not is_any or not limits_known then
+    limits_known = version .. ' ' .. (string.match(limits_known or '', ' (%d+) ') or '0') .. ' -'
+    call('HSET', META, 'limits', limits_known)
+  elseif sub(limits_known, 1, #version + 1) ~= version .. ' ' and sub(limits_known, -1) ~= '!' then
+    -- Whoever has others lets these go when it is time for that.
+    limits_known = limits_known .. '!'
+    call('HSET', META, 'limits', limits_known)
+  end
   for from = 1, #names, 200 do
     local to = math.min(from + 199, #names)
     local before = is_any and call('HMGET', BLK, unpack(names, from, to)) or {}
@@ -47,14 +63,23 @@ end
 export const lettingGo = `
 -- Those whose time has come; and, when the limits are others than those by which lanes were put aside, these, some with each claim.
 local function let_go_in_time(known)
+  limits_known = known
   local due = call('ZRANGE', PARK, '-inf', exact, 'BYSCORE', 'LIMIT', 0, ${letGoMax})
   if #due > 0 then
     let_go(due, call('HMGET', BLK, unpack(due)))
     call('ZREM', PARK, unpack(due))
   end
-  if known == version or call('EXISTS', BLK) == 0 then return end
-  local before, cursor = string.match(known or '', '^(%S+) (%d+)$')
-  local page = call('HSCAN', BLK, before == version and cursor or 0, 'COUNT', ${letGoMax})
+  local before, since, cursor, is_mixed = string.match(known or '', '^(%S+) (%d+) ([%d-]+)(!?)$')
+  if before ~= version or (cursor == '-' and is_mixed ~= '') then
+    local age = since and now - since or -1
+    if age >= 0 and age < ${betweenLimitsMs} then
+      if call('EXISTS', BLK) == 1 then look_again = since + ${betweenLimitsMs} end
+      return
+    end
+    since, cursor, is_mixed = string.format('%.0f', now), '0', ''
+  end
+  if cursor == '-' or call('EXISTS', BLK) == 0 then return end
+  local page = call('HSCAN', BLK, cursor, 'COUNT', ${letGoMax})
   local some, values = {}, {}
   for i = 1, #page[2], 2 do
     if sub(page[2][i + 1], 1, #version + 1) ~= version .. ' ' then
@@ -64,7 +89,8 @@ local function let_go_in_time(known)
   let_go(some, values)
   many(some, function(...) call('ZREM', PARK, ...) end, 200)
   is_letting_go = page[1] ~= '0'
-  call('HSET', META, 'limits', page[1] == '0' and version or version .. ' ' .. page[1])
+  limits_known = version .. ' ' .. since .. ' ' .. (page[1] == '0' and '-' or page[1]) .. is_mixed
+  call('HSET', META, 'limits', limits_known)
 end
 -- Nothing is active, so none can be full: a count was torn.
 local function let_go_idle()
@@ -83,7 +109,6 @@ local function is_any_lane_ready()
   if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
   if not has_turns() then let_go_idle() end
   if rules_said == '' then return has_turns() end
-  local looked = 0
   for priority = 0, 9 do
     local count = 4
     while true do
@@ -98,8 +123,8 @@ local function is_any_lane_ready()
       end
       write_aside()
       call('LTRIM', queue, 0, -#names - 1)
-      looked, count = looked + count, 200
-      if looked >= ${looksMax} then return true end
+      looked, count = looked + #names, 200
+      if looked >= ${looksMax} then return has_turns() end
     end
   end
   return false

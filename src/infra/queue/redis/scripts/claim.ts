@@ -260,6 +260,7 @@ local function next_due()
     isRich,
     `local parked = (has_lanes or room == 0) and call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2]
   parked = parked and parked - exact
+  if look_again then parked = math.min(parked or look_again - exact, look_again - exact) end
   if first and parked then return math.min(first, parked) end
   if parked then return parked end`,
   )}

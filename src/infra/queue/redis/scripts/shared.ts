@@ -189,7 +189,7 @@ local function wait(push, id, priority, lane)
     `if lane then
     count('laned')
     call(push, line_of(lane, priority), id)
-    if not call('ZSCORE', LNS, priority .. lane) then enter(lane, priority) end
+    if call('ZSCORE', LNS, priority .. lane) then has_come = true else enter(lane, priority) end
     return nil
   end`,
   )}
