@@ -73,9 +73,8 @@ local function let_go_idle()
 end
 
 -- Whether a claim now would get something from a lane. Those of which it would not are put aside.
-local function is_any_lane_ready()
+local function is_any_ready()
   if has_more then return true end
-  if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
   if not has_turns() then let_go_idle() end
   if rules_said == '' then return has_turns() end
   local looked = 0

@@ -1,3 +1,5 @@
+import { laneNames } from './lanes'
+
 /** One claim takes no more tasks when their envelopes have so many bytes together: the rest is for the next. */
 const claimBytesMax = 4 * 1024 * 1024
 
@@ -9,7 +11,7 @@ const claimBytesMax = 4 * 1024 * 1024
  * of lanes, and those: `<name> <concurrency or -> <interval or -> <burst or -> ` of each. Nothing says them but the claims.
  */
 export const claim = `
-local claimed = {}
+local claimed, lanes = {}, nil
 
 local function again(record)
   for id in string.gmatch(record, '%S+') do
@@ -28,6 +30,7 @@ end
 local function promote()
   local due = call('ZRANGE', SCH, '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
   if #due == 0 then return end
+  begin_anew()
   local lines = {}
   for _, id in ipairs(due) do
     local start = call('GETRANGE', B .. 'e:' .. id, 0, 1)
@@ -134,8 +137,8 @@ local function take(lease, life, keeps_nothing_too)
     end
     if seen_here > 0 then trims[#trims + 1] = { line, seen_here } end
   end
-  -- Of lines that take turns. @param lanes of each the lane it is from, or false. @param saw is told of each there was time for
-  local function take_named(named, lanes, saw)
+  -- Of lines that take turns. @param names of each the lane it is from, or false. @param saw is told of each there was time for
+  local function take_named(named, names, saw)
     local at = 1
     while at <= #named and left > 0 and looks > 0 do
       local last = math.min(at + portion - 1, #named)
@@ -144,9 +147,9 @@ local function take(lease, life, keeps_nothing_too)
         local id, is_taken = named[i], false
         if not seen[id] and not leased[i - at + 1] then
           seen[id] = true
-          is_taken = consider(id, entries[i - at + 1], has_hashes, lanes[i])
+          is_taken = consider(id, entries[i - at + 1], has_hashes, names[i])
         end
-        saw(lanes[i], is_taken, i)
+        saw(names[i], is_taken, i)
       end
       adapt(last - at + 1)
       at = last + 1
@@ -154,7 +157,7 @@ local function take(lease, life, keeps_nothing_too)
   end
   if left > 0 then
     if has_lanes then
-      take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
+      lanes.take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
     elseif call('EXISTS', unpack(LINES)) > 0 then
       -- Who is idle finds them all empty, with one look.
       for priority = 1, 10 do
@@ -164,7 +167,8 @@ local function take(lease, life, keeps_nothing_too)
     end
   end
 
-  if has_lanes or next(elsewhere) then count_up() end
+  if next(elsewhere) then lanes = lanes or steer() end
+  if lanes then lanes.count_up() end
   many(owners, function(...) call('HSET', OWN, ...) end, 200)
   many(leases, function(...) call('ZADD', ACT, ...) end, 200)
   if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
@@ -178,32 +182,35 @@ local function take(lease, life, keeps_nothing_too)
   for _, id in ipairs(void) do forget(id, '0', true) end
   flush()
   for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
-  if has_lanes then leave_lines(#cancelled > 0) end
+  if lanes then lanes.leave_lines(#cancelled > 0) end
   taken = #record
 end
 
 tell_next()
-begin_anew()
 if wanted > 0 then
   if ARGV[at + 6] ~= '' then call('DEL', B .. 'cl:' .. ARGV[at + 6]) end
   local record = call('GET', B .. 'cl:' .. nonce)
-  local m = call('HMGET', META, 'paused', 'tat', 'limits')
-  is_paused, queue_tat = m[1], tonumber(m[2] or nil)
+  is_paused = call('HGET', META, 'paused')
+  if interval then queue_tat = tonumber(call('HGET', META, 'tat') or nil) end
   if record then
     again(record)
   else
     room = is_paused and 0 or wanted
     if cap then room = math.max(0, math.min(room, cap - call('ZCARD', ACT))) end
-    if interval then room = math.min(room, tokens_of(queue_tat, interval, burst)) end
+    if interval then room = math.min(room, (queue_rate())(queue_tat, interval, burst)) end
     if room > 0 then
       promote()
       has_lanes = call('EXISTS', LNS) == 1
-      if has_lanes then let_go_in_time(m[3]) end
+      if has_lanes then
+        lanes = steer()
+        lanes.let_go_in_time(call('HGET', META, 'limits'))
+      end
     end
     -- As text, since each number that is said to Redis is made into one.
     take(string.format('%.0f', now + ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5] == '1')
     tell_next()
     if interval and taken > 0 then
+      local _, _, arrival_after = queue_rate()
       queue_tat = arrival_after(queue_tat, interval, burst, taken)
       call('HSET', META, 'tat', string.format('%.4f', queue_tat))
     end
@@ -217,7 +224,12 @@ export const whatIsNext = `
 local due = -1
 local function is_any()
   if call('EXISTS', unpack(LINES)) > 0 then return true end
-  if wanted > 0 then return is_any_lane_ready() end
+  if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
+  if wanted > 0 then
+    lanes = lanes or steer()
+    return lanes.is_any_ready()
+  end
+  ${laneNames}
   return has_turns()
 end
 -- @returns in how many ms something may start as far as its own time and lane go
@@ -231,7 +243,10 @@ end
 if not is_paused and not (wanted > 0 and cap and call('ZCARD', ACT) >= cap) then
   local wait = next_due()
   if wait and wanted == 0 and call('HEXISTS', META, 'paused') == 1 then wait = nil end
-  if wait and interval then wait = math.max(wait, next_start_of(queue_tat, interval, burst) - exact) end
+  if wait and interval then
+    local _, next_start_of = queue_rate()
+    wait = math.max(wait, next_start_of(queue_tat, interval, burst) - exact)
+  end
   if wait then due = math.max(0, math.ceil(wait)) end
   if due == 0 then
     wake()

@@ -1,7 +1,7 @@
 import { redisScript } from '../../../redis'
 import { collecting } from './collect'
 import { arriving, calledOff, holding, relations } from './held'
-import { laneMoves } from './lanes'
+import { laneMoves, laneNames } from './lanes'
 import { lines, moves, shared, whenThereIsRoom } from './shared'
 
 /**
@@ -154,6 +154,7 @@ if last > 0${areAlone ? '' : ' or #collected > 0'} then
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
   end
   local laned = 0
+  ${laneNames}
   for from = 1, #lists, 200 do
     local names = {}
     for i = from, math.min(from + 199, #lists) do names[#names + 1] = lists[i].name end

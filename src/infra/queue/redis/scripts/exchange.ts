@@ -4,7 +4,7 @@ import { relations } from './held'
 import { keep } from './kept'
 import { limits } from './limits'
 import { lines, moves, shared, whenFull } from './shared'
-import { laneClaim } from './turns'
+import { steering } from './turns'
 
 /** What most tasks need, one attempt that succeeds, costs no call of its own to each: owners are asked for together. */
 const finish = `
@@ -120,7 +120,8 @@ flush()
  * nonce to forget, if any, and the limits, see claim.ts.
  * Returns a letter for each finish, in how many ms something is due, and of each claimed id, entry and `attempt failures crashes`.
  */
-export const exchangeScript =
-  redisScript(`${whenFull}${shared}${moves}${relations}${lines}${keep}${finish}${limits}${laneClaim}${claim}${whatIsNext}
+export const exchangeScript = redisScript(`${whenFull}${shared}return (function()
+${moves}${relations}${lines}${keep}${finish}${limits}${steering}${claim}${whatIsNext}
 return { table.concat(statuses), due, claimed }
+end)()
 `)

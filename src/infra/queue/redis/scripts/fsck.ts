@@ -1,12 +1,13 @@
 import { redisScript } from '../../../redis'
 import { heldFault, relations } from './held'
+import { laneNames, laneTools } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /**
  * The check of one queue, in steps of some milliseconds. Each step is atomic, so what a queue at work looks like between two calls is
  * never taken for damage. All take ARGV[1]: 1 to mend; and return findings as pairs of what and id.
  */
-export const checking = `${whenFull}${shared}${moves}${relations}
+export const checking = `${whenFull}${shared}${moves}${laneNames}${laneTools}${relations}
 local fixes, findings = ARGV[1] == '1', {}
 local function found(what, id)
   findings[#findings + 1] = what

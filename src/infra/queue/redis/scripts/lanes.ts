@@ -17,6 +17,10 @@
  */
 export const laneKeys = `
 local LNS, BLK, PARK, RUN, TAT = B .. 'lns', B .. 'blk', B .. 'park', B .. 'run', B .. 'tat'
+`
+
+/** For those functions and scripts that need them: each function that a script defines costs it time, whether it is called or not. */
+export const laneNames = `
 local function turns_of(priority) return B .. 'q' .. priority end
 local function line_of(lane, priority) return B .. 'l' .. priority .. ':' .. lane end
 -- Whether there may be something in a lane that may be claimed.
@@ -32,18 +36,8 @@ end
 /** A field of `run` that is no lane, and so long that Redis keeps a table: a hundred lanes are slow in what it keeps small ones in. */
 export const runFiller = '-'.repeat(80)
 
-/**
- * What happens to lanes in a script, gathered and written together. `line_up` is called after something was put into their lists and before it
- * is removed from where it was, `count_down` after attempts have lost their owners.
- */
-export const laneMoves = `${laneKeys}
-local entered, entered_at, is_entered, left_lanes, left, is_waiting = {}, {}, {}, {}, {}, false
--- Something was put into a lane that was empty. It is in lns last, so that a cut before leaves it to the next one that comes.
-local function enter(lane, priority)
-  if is_entered[priority .. lane] then return end
-  is_entered[priority .. lane] = true
-  entered[#entered + 1], entered_at[#entered_at + 1] = lane, priority
-end
+/** After the names; for those that move tasks, as `is_waiting` says of them. */
+export const laneTools = `
 -- A lane that is empty takes no turns, and waits for none.
 local function leave_turns(lane, priority)
   call('ZREM', LNS, priority .. lane)
@@ -54,10 +48,6 @@ local function leave_turns(lane, priority)
   if digits ~= '' then return call('HSET', BLK, lane, version .. digits) end
   call('HDEL', BLK, lane)
   call('ZREM', PARK, lane)
-end
-local function leave_lane(lane)
-  if not left[lane] then left_lanes[#left_lanes + 1] = lane end
-  left[lane] = (left[lane] or 0) + 1
 end
 local function take_turn(queues, lane, priority)
   queues[priority] = queues[priority] or {}
@@ -80,8 +70,27 @@ local function let_go(lanes, values)
   give_turns(queues)
   many(lanes, function(...) call('HDEL', BLK, ...) end, 200)
 end
+`
+
+/**
+ * What happens to lanes in a script, gathered and written together. `line_up` is called after something was put into their lists and before it
+ * is removed from where it was, `count_down` after attempts have lost their owners.
+ */
+export const laneMoves = `${laneKeys}
+local entered, entered_at, is_entered, left_lanes, left, is_waiting = {}, {}, {}, {}, {}, false
+-- Something was put into a lane that was empty. It is in lns last, so that a cut before leaves it to the next one that comes.
+local function enter(lane, priority)
+  if is_entered[priority .. lane] then return end
+  is_entered[priority .. lane] = true
+  entered[#entered + 1], entered_at[#entered_at + 1] = lane, priority
+end
+local function leave_lane(lane)
+  if not left[lane] then left_lanes[#left_lanes + 1] = lane end
+  left[lane] = (left[lane] or 0) + 1
+end
 local function line_up()
   if #entered + #left_lanes == 0 then return end
+  ${laneNames}${laneTools}
   local has_held = call('EXISTS', BLK) == 1
   local queues = {}
   for i, lane in ipairs(entered) do
@@ -105,6 +114,7 @@ local function line_up()
   if #some > 0 then let_go(some, values) end
 end
 local function count_down()
+  if #left_lanes == 0 then return end
   local texts = {}
   for from = 1, #left_lanes, 200 do
     local to = math.min(from + 199, #left_lanes)

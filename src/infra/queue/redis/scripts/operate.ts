@@ -1,5 +1,6 @@
 import { redisScript } from '../../../redis'
 import { relations } from './held'
+import { laneNames, laneTools } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -17,7 +18,7 @@ const nearAfter = 1000
  * Finds in their lines those that wait, before anything is written. Places are counted from the right, since others may come in at the
  * left meanwhile. What leaves a line is blanked in its place, and the blanks are removed in one go.
  */
-const lines = `
+const lines = `${laneNames}${laneTools}
 local searched, places, blanked = 0, {}, {}
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(DEAD, id) or is_in(DONE, id) or is_in(HLD, id)) end

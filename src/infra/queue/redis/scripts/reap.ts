@@ -3,6 +3,7 @@ import { poisonError, reapMax } from '../../driver'
 import { relations } from './held'
 import { history } from './history'
 import { expire } from './kept'
+import { laneNames } from './lanes'
 import { lines, moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -28,7 +29,7 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${history}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${laneNames}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 look(ARGV[4])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')

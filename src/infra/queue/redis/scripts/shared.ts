@@ -157,7 +157,7 @@ end
 local function wait(push, id, priority, lane)
   if lane then
     count('laned')
-    call(push, line_of(lane, priority), id)
+    call(push, B .. 'l' .. priority .. ':' .. lane, id)
     if not call('ZSCORE', LNS, priority .. lane) then enter(lane, priority) end
     return nil
   end

@@ -1,5 +1,6 @@
 import { lettingGo, looksMax, puttingAside } from './aside'
-import { runFiller } from './lanes'
+import { laneNames, laneTools, runFiller } from './lanes'
+import { laneRules } from './limits'
 import { oneEach } from './one-each'
 
 /** Without a limit. */
@@ -11,7 +12,7 @@ const endless = 1e9
  * known; -1 before it was asked). Where there are as many lanes as tasks are claimed even that is too much: see one-each.ts.
  */
 const looking = `
-local lanes, known, begun, elsewhere, has_more = {}, {}, {}, {}, false
+local lanes, known, begun, has_more = {}, {}, {}, false
 -- Said when all is decided, in this order: how many run, what rates say, names that leave lines, lanes that are empty, that go on, and that had their turn.
 local run_pairs, tat_pairs, trimmed, emptied, returned, passed = { '${runFiller}', 0 }, {}, {}, {}, {}, {}
 -- Numbers that are said to Redis often are made into text once.
@@ -254,4 +255,12 @@ local function leave_lines(is_uncertain)
 end
 `
 
-export const laneClaim = looking + puttingAside + oneEach + taking + lettingGo
+/** Nothing of it costs a claim where there are no lanes. */
+export const steering = `
+-- How many were claimed of each lane from a line that was not its own.
+local elsewhere = {}
+local function steer()
+${laneNames}${laneTools}${laneRules}${looking}${puttingAside}${oneEach}${taking}${lettingGo}
+  return { take_turns = take_turns, count_up = count_up, leave_lines = leave_lines, let_go_in_time = let_go_in_time, is_any_ready = is_any_ready }
+end
+`
