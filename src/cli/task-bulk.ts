@@ -43,27 +43,32 @@ export async function bulk(run: Run, action: BulkAction): Promise<number> {
   const { to = '' } = args.flags
   const queues = queuesIn(args, admin).filter(queue => action !== 'move' || queue !== to)
   const isDryRun = args.flags['dry-run'] !== undefined
-  let left = args.flags['limit'] === undefined ? undefined : count(args, 'limit', 1)
-  const bulkOf = (dry: boolean): Bulk => ({
-    ...(action === 'move' ? { action, to } : { action }),
-    filter: filterOf(args),
-    isDryRun: dry,
-    ...(left !== undefined && { limit: left }),
-  })
+  const limit = args.flags['limit'] === undefined ? undefined : count(args, 'limit', 1)
+
+  /** The limit is of all queues together. */
+  async function pass(dry: boolean, isTold: boolean): Promise<{ matched: number; skipped: number }> {
+    const sum = { matched: 0, skipped: 0 }
+    for (const queue of queues) {
+      if (sum.matched === limit) break
+      const bulk: Bulk = {
+        ...(action === 'move' ? { action, to } : { action }),
+        filter: filterOf(args),
+        isDryRun: dry,
+        ...(limit !== undefined && { limit: limit - sum.matched }),
+      }
+      const { matched, skipped } = await go(run, queue, bulk, isTold)
+      sum.matched += matched
+      sum.skipped += skipped
+    }
+    return sum
+  }
 
   if (isAsked(action) && !isDryRun && args.flags['yes'] === undefined) {
-    let matched = 0
-    for (const queue of queues) matched += (await go(run, queue, bulkOf(true), false)).matched
+    const { matched } = await pass(true, false)
     await confirmed(action, `${action === 'delete' ? 'Remove' : 'Cancel'} ${matched} tasks for good?`)
   }
-  let code: number = exitCodes.ok
-  for (const queue of queues) {
-    if (left === 0) break
-    const { matched, skipped } = await go(run, queue, bulkOf(isDryRun), true)
-    if (left !== undefined) left -= matched
-    if (action === 'move' && skipped > 0) code = exitCodes.failed
-  }
-  return code
+  const { skipped } = await pass(isDryRun, true)
+  return action === 'move' && skipped > 0 ? exitCodes.failed : exitCodes.ok
 }
 
 /** Lines for programs come at most so often, and at the end. */

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { AppError, exitCodes, StartError } from '@/core/error'
-import { type EnqueueItem, type EnqueueOptions, type Enqueued, type Queue, refusals, TaskRefused } from '@/core/queue/queue'
+import { type EnqueueItem, type EnqueueOptions, type Enqueued, PartlyEnqueued, type Queue, refusals, TaskRefused } from '@/core/queue/queue'
 import { type TaskView, taskStates } from '@/core/queue/admin'
 import type { AnyTask, Priority } from '@/core/queue/task'
 import { usage } from './arguments'
@@ -50,6 +50,7 @@ export async function enqueueFrom(
         lines.map(({ item }) => item),
       )
       .catch(thrown => {
+        for (const reply of repliesOf(thrown)) if (reply) say(reply, isJson)
         throw explained(thrown, name, lines)
       })
     for (const reply of replies) {
@@ -142,7 +143,7 @@ function itemOf(task: AnyTask, text: string, place: string, shared: EnqueueOptio
   return { ...shared, ...options, payload }
 }
 
-type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'groupSize' | 'headers' | 'runAt'>
+type Exported = Pick<TaskView, 'id' | 'queue' | 'priority' | 'task' | 'payload' | 'groupSize' | 'headers' | 'runAt' | 'lane'>
 
 const isExported = (value: object): value is Exported => {
   const { id, queue, state, task } = value as Record<string, unknown>
@@ -157,7 +158,11 @@ function exported(task: AnyTask, line: Exported, place: string): EnqueueItem<unk
       `${place}: is a group of ${line.groupSize} tasks, which cannot be enqueued as one; write a line for each of its payloads, or let 'bingo task retry' do it`,
     )
   if (line.task !== task.name) throw new StartError(`${place}: is of the task ${printable(String(line.task))}, not ${task.name}`)
-  return { id, queue, payload, priority: priority as Priority, ...(headers && { headers }), ...(at !== undefined && { at }) }
+  // Behind the name of its limit, which has no such mark. A task that is under none by now has nothing to share.
+  const lane = String(line.lane ?? '')
+  const slash = task.rules.limit ? lane.indexOf('/') : -1
+  const key = slash === -1 ? {} : { key: lane.slice(slash + 1) }
+  return { id, queue, payload, priority: priority as Priority, ...key, ...(headers && { headers }), ...(at !== undefined && { at }) }
 }
 
 function parsed(text: string, place: string, exitCode?: number): unknown {
@@ -171,15 +176,34 @@ function parsed(text: string, place: string, exitCode?: number): unknown {
 /** With the number of the line in the place of that of the item, and what has become of the others. */
 function explained(thrown: unknown, name: string, lines: readonly Line[]): unknown {
   const first = lines[0]?.number ?? 1
-  const rest = `tail -n +${first} ${name === 'standard input' ? 'FILE' : JSON.stringify(name)}`
-  const before =
-    first > 1 ? `; the lines before ${first} are enqueued: go on with '${rest} | bingo task enqueue … --from=-'` : '; nothing is enqueued'
-  // The queue has gone away meanwhile: some of this batch may be there.
+  const before = first > 1 ? `; the lines before ${first} are enqueued: ${goOn(name, first)}` : '; nothing is enqueued'
   if (thrown instanceof AppError && thrown.kind === 'Unavailable')
-    console.error(`bingo: ${name}: gave up in the lines ${first}–${lines.at(-1)?.number}${before}`)
+    console.error(`bingo: ${name}: gave up in the lines ${first}–${lines.at(-1)?.number}${farOf(thrown, name, lines) ?? before}`)
   if (!(thrown instanceof TaskRefused)) return thrown
   const at = /^\/(\d+)/.exec(thrown.problems[0]?.pointer ?? '')?.[1]
   return new StartError(`${name}:${lines[Number(at ?? 0)]?.number}: ${refusals[thrown.code]} ${wordsOf(thrown)}${before}`)
+}
+
+const goOn = (name: string, first: number) =>
+  `go on with 'tail -n +${first} ${name === 'standard input' ? 'FILE' : JSON.stringify(name)} | bingo task enqueue … --from=-'`
+
+/** What became of each of a batch, when the queue was full midway. */
+const repliesOf = (thrown: unknown): PartlyEnqueued['replies'] =>
+  thrown instanceof AppError && thrown.cause instanceof PartlyEnqueued ? thrown.cause.replies : []
+
+const unlessIds = ', which enqueues those again unless their lines say an id'
+
+/** Which of a batch are there, when it may be some; undefined when it is none. */
+function farOf(thrown: AppError, name: string, lines: readonly Line[]): string | undefined {
+  // No answer came.
+  if (thrown.code !== 'Unavailable.QueueFull') return `, of which some may be enqueued: ${goOn(name, lines[0]?.number ?? 1)}${unlessIds}`
+  const replies = repliesOf(thrown)
+  const at = replies.indexOf(undefined)
+  if (at === -1) return undefined
+  const first = lines[at]?.number ?? 1
+  const behind = replies.slice(at).filter(reply => reply !== undefined).length
+  const far = `; ${at + behind} of them are enqueued`
+  return behind === 0 ? `${far}: ${goOn(name, first)}` : `${far}, ${behind} behind line ${first}: ${goOn(name, first)}${unlessIds}`
 }
 
 /** What is at fault, without the place of the item. */

@@ -30,14 +30,15 @@ export function refuseUnknownQueue(queue: string): void {
   if (!queues.includes(queue)) throw usage(`there is no queue ${JSON.stringify(queue)}; queues are ${queues.join(', ')}`)
 }
 
-const countMax = yearMs
+/** As many tasks as a queue may be said to have. */
+const countMax = 1_000_000_000
 
 /** @throws StartError with exit code 64 */
-export function count({ flags: given }: Arguments, flag: string, least: number): number {
+export function count({ flags: given }: Arguments, flag: string, least: number, most = countMax): number {
   const text = given[flag] ?? ''
   const number = Number(text)
-  if (!/^\d{1,15}$/.test(text) || number < least || number > countMax)
-    throw usage(`--${flag} is a number from ${least} to ${countMax}, not ${JSON.stringify(text)}`)
+  if (!/^\d{1,15}$/.test(text) || number < least || number > most)
+    throw usage(`--${flag} is a number from ${least} to ${most}, not ${JSON.stringify(text)}`)
   return number
 }
 
@@ -48,7 +49,7 @@ export function duration({ flags: given }: Arguments, flag: string): number {
   const text = given[flag] ?? ''
   const [, digits = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
   const ms = Number(digits) * (units[unit] ?? Number.NaN)
-  if (digits === '' || !(ms <= countMax)) throw usage(`--${flag} is a time like 90s, 15m, 2h or 7d, not ${JSON.stringify(text)}`)
+  if (digits === '' || !(ms <= yearMs)) throw usage(`--${flag} is a time like 90s, 15m, 2h or 7d, not ${JSON.stringify(text)}`)
   return ms
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { roles } from '@roles'
 import { queuesOf, tasksOf } from '@/app'
+import { yearMs } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
 import { AppError, exitCodes, StartError } from '@/core/error'
 import { taskStates } from '@/core/queue/admin'
@@ -159,7 +160,7 @@ async function enqueue({ args, config, rest, queue }: Run): Promise<number> {
   const options = {
     ...(id !== undefined && { id }),
     ...(named !== undefined && { queue: named }),
-    ...(args.flags['delay-ms'] !== undefined && { delayMs: count(args, 'delay-ms', 0) }),
+    ...(args.flags['delay-ms'] !== undefined && { delayMs: count(args, 'delay-ms', 0, yearMs) }),
   }
   const isJson = isJsonOf(args)
   if (payload !== undefined) return enqueueOne(queue.queue, task, payload, options, isJson)
@@ -174,5 +175,5 @@ function checkFlags(args: Arguments): void {
     throw usage(`there is no state ${JSON.stringify(state)}; states are ${taskStates.join(', ')}`)
   if (task === '') throw usage('--task is the name of a task')
   if (limit !== undefined) count(args, 'limit', 1)
-  if (args.flags['delay-ms'] !== undefined) count(args, 'delay-ms', 0)
+  if (args.flags['delay-ms'] !== undefined) count(args, 'delay-ms', 0, yearMs)
 }

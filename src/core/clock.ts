@@ -7,9 +7,11 @@ export interface Clock {
 export const systemClock: Clock = { nowMs: Date.now }
 
 export const dayMs = 86_400_000
-/** Of 365 days: the most that may be waited for. */
+/** Of 30 days. */
 export const monthMs = 2_592_000_000
+/** Of 365 days: the most that may be waited for. */
 export const yearMs = 31_536_000_000
+
 const digits = (count: number, width: number) => Array.from({ length: count }, (_, i) => String(i).padStart(width, '0'))
 const two = digits(60, 2)
 const three = digits(1000, 3)

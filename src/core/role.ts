@@ -28,7 +28,10 @@ export interface SharedRule {
   readonly concurrencyMax?: number
   /** How many attempts are started, over all processes. */
   readonly rate?: Rate
-  /** While so many wait, are scheduled or held, `enqueue` throws QueueFull. 1–1,000,000,000. */
+  /**
+   * While so many wait, are scheduled or held, `enqueue` throws QueueFull. 1–1,000,000,000. Asked once for up to 1,000 that are enqueued in one
+   * call, once for a whole chain or batch, and not for what is retried or moved: so many more there may be.
+   */
   readonly backlogMax?: number
   /** Dead letters that are older are removed, 1–31,536,000,000 ms (a year); never when absent. */
   readonly keepDeadMs?: number

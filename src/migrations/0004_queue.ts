@@ -105,6 +105,7 @@ export const migration: Migration = {
       'alter table "queueSummary" add column "kept" integer not null default 0',
       'alter table "queueSummary" add column "isPaused" integer not null default 0',
       'alter table "queueSummary" add column "lanes" integer not null default 0',
+      'alter table "queueSummary" add column "limits" text',
     ]),
     ...onlyOn('server', [
       `alter table "outbox" add column "extras" ${longText}`,
@@ -132,6 +133,7 @@ export const migration: Migration = {
       'drop table "queueTaskAfter"',
       lineBefore,
       ...otherIndexes,
+      'alter table "queueSummary" drop column "limits"',
       'alter table "queueSummary" drop column "lanes"',
       'alter table "queueSummary" drop column "isPaused"',
       'alter table "queueSummary" drop column "kept"',

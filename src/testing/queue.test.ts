@@ -187,6 +187,16 @@ test('inline, a task that enqueues another has it done before it goes on', async
   expect(seen).toEqual(['outer 1', 'note 1', 'outer again'])
 })
 
+test('what operators do goes by its clock', async () => {
+  await using t = await noting()
+  const deletedOf = async () =>
+    (await Array.fromAsync(t.admin.bulk('default', { action: 'delete', filter: { olderThanMs: 3_600_000 } }))).at(-1)?.done
+  await t.queue.enqueue(note, { n: 1 })
+  expect(await deletedOf()).toBe(0)
+  t.clock.advance(3_600_000)
+  expect(await deletedOf()).toBe(1)
+})
+
 test('what a payload or an option may not be is refused as ever, and a full queue is full', async () => {
   const small = defineTask('test.small', Payload, { queue: 'small' })
   await using t = await testQueue({ tasks: [note, small], queues: { small: { backlogMax: 1 } } })

@@ -67,7 +67,11 @@ export interface TestQueueOptions {
   /** Where the tasks are to be; it stays open. A new one when absent. */
   db?: OpenDatabase
   clock?: FakeClock
-  /** Each task runs before `enqueue` returns, or `db.tx` of this queue, when it may start now, and what it throws is thrown there. */
+  /**
+   * Each task runs before `enqueue` returns, or `db.tx` of this queue, when it may start now, and what it throws is thrown there. What a handler
+   * enqueues to another queue than its own, or with a `concurrency` above 1, is done before the outermost call returns, and may be begun only by
+   * the time the handler's own call does.
+   */
   isInline?: boolean
   /** How many of a queue at a time, 1 by default: so that tests are the same each time. */
   concurrency?: number
@@ -159,7 +163,7 @@ export async function testQueue(options: TestQueueOptions = {}): Promise<TestQue
   return {
     ...{ queue, clock, log, enqueued, drain: drainAll },
     handle: more => void handlers.push(...more),
-    admin: createQueueAdmin({ driver, outbox: undefined, queues, seal: db.seal, leaseMs }),
+    admin: createQueueAdmin({ driver, outbox: undefined, queues, seal: db.seal, leaseMs, clock }),
     db: {
       ...db,
       async tx(work, said) {

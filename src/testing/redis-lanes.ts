@@ -24,12 +24,11 @@ export async function lanesAmiss({ raw, prefix }: RedisQueueSubject, queue: stri
   const laned = await raw.hget(`${base}m`, 'laned')
   const total = [...lists.values()].reduce((sum, each) => sum + each, 0)
   if (Number(laned ?? 0) !== total) amiss.push(`${total} wait in lanes, and ${laned} were counted`)
-  if (names.toSorted().join(' ') !== [...lists.keys()].toSorted().join(' '))
-    amiss.push(`lists ${[...lists.keys()]}, and known are ${names}`)
+  for (const name of lists.keys()) if (!names.includes(name)) amiss.push(`${name} has tasks and is not known`)
   const heldAt = (name: string) => held[name.slice(1)]?.split(' ')[1]?.includes(name[0] as string) ?? false
-  for (const name of lists.keys())
+  for (const name of names)
     if (queues.has(name) === heldAt(name)) amiss.push(`${name} is ${heldAt(name) ? 'both' : 'neither'} ready and held`)
-  for (const name of queues) if (!lists.has(name)) amiss.push(`${name} is ready and empty`)
+  for (const name of queues) if (!names.includes(name)) amiss.push(`${name} is ready and not known`)
   for (const lane of parked) if (held[lane] === undefined) amiss.push(`${lane} is parked and not held`)
   for (const lane of Object.keys(held)) if (!parked.includes(lane) && !run[lane]) amiss.push(`${lane} is held, and nothing of it runs`)
   const counted: Record<string, number> = {}

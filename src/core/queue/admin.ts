@@ -14,7 +14,7 @@ export interface QueueAdmin {
   show(id: string, queue?: string): Promise<TaskView>
   /** A dead letter waits again, its failures and crashes forgotten, its errors kept. @throws TaskNotFound, TaskNotDead */
   retry(id: string, queue?: string): Promise<void>
-  /** To another queue, under the same id; of a dead letter that means that it waits again. @throws TaskNotFound, TaskNotMoved */
+  /** To another queue, under the same id; of a dead letter that means that it waits again. Not refused when that is full. @throws TaskNotFound, TaskNotMoved */
   move(id: string, to: string, queue?: string): Promise<void>
   /** A waiting task is removed; a running one is told to end, and not retried. @throws TaskNotFound */
   cancel(id: string, queue?: string): Promise<'cancelled' | 'cancelling'>

@@ -17,6 +17,7 @@ export interface Queue {
    * Many of one task, up to 10,000, with replies in their order. One that can never be enqueued refuses all of them. Without `tx` they go
    * to the queue in batches of up to 1,000: when it cannot be reached midway, those before are enqueued; give each an `id`, and the same
    * call is safe to repeat. Throws like `enqueue`; when the queue is full midway, the cause of its QueueFull is a PartlyEnqueued that says which are enqueued.
+   * Whether it is full is asked once for each batch, so one that has room for a task takes all of a batch.
    */
   enqueueMany<P>(task: Task<P>, items: readonly EnqueueItem<P>[], options?: { tx?: Database }): Promise<Enqueued[]>
   /**
@@ -32,7 +33,7 @@ export interface Queue {
   /**
    * Waits until a task has ended: of one that is kept (`keepForMs`), or dead, it is told at once. What is not kept cannot be told from what
    * never was: it is `gone`, which is found out within two seconds. Not inside a transaction, since that is what the task would wait for.
-   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default; the reason of `signal` when that aborts;
+   * @throws Timeout.TaskNotEnded when it has not ended within `timeoutMs`, 0–600,000, 30,000 by default, whether the queue answers or not; with 0 after one look; the reason of `signal` when that aborts;
    * QueueUnavailable when the queue cannot be reached at first, Unavailable.TooManyWaits when 10,000 wait in this process
    */
   wait(id: string, options?: WaitOptions): Promise<EndedTask | { id: string; outcome: 'gone' }>

@@ -223,7 +223,8 @@ export const handleGroup = <P>(task: Task<P>, work: Work<readonly P[]>): TaskHan
 
 /**
  * Around each attempt, of whichever task of a role: `next` runs what is within, the handler last, and says what it returned. The first that is listed
- * is outermost. What it throws is a failure of the attempt.
+ * is outermost. What it throws is a failure of the attempt. One that does not call `next` answers in the place of the handler, with `giveUp`, `snooze`
+ * or `result`; to return nothing then is a failure too, since the task would be done though nobody has done it. Calling `next` twice throws.
  */
 export type TaskMiddleware = (attempt: Attempt, next: () => Promise<TaskResult | undefined>) => Promise<TaskResult | undefined>
 export interface Attempt {

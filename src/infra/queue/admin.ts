@@ -28,6 +28,8 @@ export interface OutboxView {
   /** How many of a queue, counted up to 100,000. */
   count(queue: string): Promise<number>
   show(id: string, queues: readonly string[]): Promise<{ queue: string; task: StoredTask } | undefined>
+  /** Which of these tasks, at most 100, are there, and of which queues: an id may be taken in several. */
+  held(ids: readonly string[]): Promise<ReadonlyMap<string, ReadonlySet<string>>>
 }
 
 export interface QueueAdminOptions {

@@ -27,6 +27,8 @@ export interface EnvelopeOptions {
   /** What is known of them where the task is kept; here they are for who counts how long it has waited since. */
   delayMs?: number
   atMs?: number
+  /** It was held for others when it was enqueued. */
+  isHeld?: true
 }
 
 /** What one task, or one member of a group, is packed from. */
@@ -44,8 +46,12 @@ type Packed = [
   memberId?: string,
 ]
 
-/** From when it could have been started, by the clock of the process that enqueued it. */
-export const readyMsOf = ({ enqueuedAtMs, said: { delayMs = 0, atMs = 0 } }: Envelope): number => Math.max(enqueuedAtMs + delayMs, atMs)
+/**
+ * From when it could have been started, by the clock of the process that enqueued it; undefined when that is not written down: of one that was
+ * held until others had ended, and of a group, which was collected first.
+ */
+export const readyMsOf = ({ enqueuedAtMs, isGroup, said: { delayMs = 0, atMs = 0, isHeld } }: Envelope): number | undefined =>
+  isGroup || isHeld ? undefined : Math.max(enqueuedAtMs + delayMs, atMs)
 
 /** As short as JSON can be, since a million of them may wait. Has no line feed. @throws TypeError when the payload cannot be written as JSON */
 export function packEnvelope({ task, payload, enqueuedAtMs, headers, said, memberId }: EnvelopeParts): string {

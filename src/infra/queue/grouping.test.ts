@@ -4,7 +4,7 @@ import { defineLimit } from '@/core/queue/limit'
 import { defineTask } from '@/core/queue/task'
 import { Type } from '@/core/schema'
 import type { NewTask } from './driver'
-import { faultOfEnvelope, packEnvelope, readEnvelope } from './envelope'
+import { type Envelope, faultOfEnvelope, packEnvelope, readEnvelope, readyMsOf } from './envelope'
 import { createQueue } from './queue'
 
 const nowMs = Date.parse('2026-01-31T09:05:00.000Z')
@@ -93,6 +93,14 @@ describe('a group', () => {
     const keys = calls.map(({ tasks }) => tasks[0]?.group?.key)
     expect(new Set(keys).size).toBe(others.length)
     expect(keys.at(-1)).toBe(keys[0])
+  })
+
+  test('does not say since when it could have been started, which one that is alone does', async () => {
+    const { queue, calls } = recording()
+    await queue.enqueue(index, one, { group: 'site' })
+    await queue.enqueue(index, one, { delayMs: 500 })
+    const readyMs = calls.map(({ tasks }) => readyMsOf(readEnvelope(tasks[0]?.envelope ?? '') as Envelope))
+    expect(readyMs).toEqual([undefined, nowMs + 500])
   })
 
   test('with a line that cannot be read, or is of another task, cannot be read, and it is said which', () => {

@@ -56,7 +56,7 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const waits = createWaits({ driver, outbox: view, db, queues })
   return {
     queue: { ...createQueue({ driver, outbox, db, tasks, queues, rules, clock, payloadMaxBytes }), wait: waits.wait },
-    admin: createQueueAdmin({ driver, outbox: outbox && view && { ...outbox, ...view }, queues, seal: db.seal, leaseMs }),
+    admin: createQueueAdmin({ driver, outbox: outbox && view && { ...outbox, ...view }, queues, seal: db.seal, leaseMs, clock }),
     driver,
     relay: outbox && createRelay({ rows: outbox, driver, rules, bell, log, metrics }),
     close() {

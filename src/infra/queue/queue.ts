@@ -69,14 +69,15 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
     if (!known.has(task)) throw new TaskRefused('UnknownTask', [unknownTask(task.name, tasks)])
   }
 
-  function prepare(task: AnyTask, payload: unknown, options: EnqueueOptions): NewTask {
+  function prepare(task: AnyTask, payload: unknown, options: EnqueueOptions, isHeld = false): NewTask {
     const fault = faultOfJson(payload)
     if (fault) throw new TaskRefused('PayloadInvalid', [fault])
     if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
     const headers = headersWith(options.headers)
     const id = options.id ?? Bun.randomUUIDv7('base64url')
     const group = groupOf(task, options)
-    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said: saidOf(options) }
+    const said = isHeld ? { ...saidOf(options), isHeld } : saidOf(options)
+    const parts = { task: task.name, payload, enqueuedAtMs: clock.nowMs(), headers, said }
     const envelope = packEnvelope(group ? { ...parts, memberId: id } : parts)
     // The envelope is longer than the payload in it, so most are measured by their length alone.
     if (envelope.length * bytesPerUnitMax > payloadMaxBytes) refuseLarge(payload, payloadMaxBytes)
@@ -97,10 +98,10 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
   const relating: Relating = {
     queueOf: (task, options) => target(task, options),
     isBounded: queue => backlogMaxOf(queue) !== undefined,
-    prepare({ task, payload, options }) {
+    prepare({ task, payload, options }, isHeld) {
       checkTask(task)
-      checkOptions(options, groupFaults(task, options))
-      return prepare(task, payload, options)
+      checkOptions(options, faultsFor(task, options))
+      return prepare(task, payload, options, isHeld)
     },
     hand: async (queue, made, tx, isLetIn) => accepted(await hand(queue, made, tx, isLetIn)),
   }

@@ -169,6 +169,7 @@ describe('both', () => {
       [step(count, { n: 1 }, { uniqueFor: 1000 } as never), 'OptionInvalid', '/1/uniqueFor'],
       [step(count, { n: 1 }, { group: 'g' } as never), 'OptionInvalid', '/1/group'],
       [step(count, { n: 1 }, { at: '2026-01-31T09:05:00Z' }), 'OptionInvalid', '/1/at'],
+      [step(count, { n: 1 }, { key: 'acme' }), 'OptionInvalid', '/1/key'],
     ]
     for (const [each, code, pointer] of wrong) {
       const found = await refusal(queue => queue.enqueueChain([...steps(1), each]))

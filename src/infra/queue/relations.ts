@@ -21,7 +21,7 @@ export interface Relating {
   /** @throws TaskRefused when no role works it */
   queueOf(task: AnyTask, options: EnqueueOptions): string
   /** @throws TaskRefused with all that is wrong */
-  prepare(step: Step): NewTask
+  prepare(step: Step, isHeld: boolean): NewTask
   /** Whether no more than so many may wait in it. */
   isBounded(queue: string): boolean
   /** @param isLetIn whether it has room for these, however full it is. @throws QueueFull */
@@ -120,7 +120,7 @@ function prepared(relating: Relating, { task, payload, options }: Step, { queue,
     if (isHeld && said.at !== undefined)
       problems.push({ pointer: 'at', detail: 'is no time for one that waits for others: say delayMs, from when they have ended' })
     if (problems.length > 0) throw new TaskRefused('OptionInvalid', problems)
-    return relating.prepare({ task, payload, options: { ...options, queue } })
+    return relating.prepare({ task, payload, options: { ...options, queue } }, isHeld)
   } catch (thrown) {
     throw placed(thrown, at)
   }

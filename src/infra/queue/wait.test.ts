@@ -206,3 +206,44 @@ test('those who wait are looked for by themselves now and then, and learn that n
   expect(await second).toBe('Unavailable.QueueUnavailable')
   expect(await waits.wait('c').catch(thrown => thrown.code)).toBe('Unavailable.QueueUnavailable')
 })
+
+test('those who wait are told in time though the queue does not answer, and one end makes nobody look but those who wait for it', async () => {
+  const answers: (() => void)[] = []
+  const looked: string[][] = []
+  let said: { ended(id: string): void } | undefined
+  const waits = createWaits({
+    driver: {
+      async peek(_, ids) {
+        looked.push([...ids])
+        const { promise, resolve } = Promise.withResolvers<void>()
+        answers.push(resolve)
+        await promise
+        return ids.map(() => ({}))
+      },
+      watchEnds(_, listener) {
+        said = listener
+        return () => {}
+      },
+    },
+    queues: ['q'],
+  })
+  const codeOf = (id: string, timeoutMs: number) => waits.wait(id, { timeoutMs }).catch(thrown => thrown.code)
+  // The first has a look under way, the second waits for its turn.
+  const unanswered = [codeOf('a', 50), codeOf('b', 50)]
+  expect(await Promise.all(unanswered)).toEqual(['Timeout.TaskNotEnded', 'Timeout.TaskNotEnded'])
+  const patient = [codeOf('c', 60_000), codeOf('d', 60_000), codeOf('d', 60_000)]
+  const answered = async (count: number) => {
+    await until(async () => answers.length >= count)
+    answers[count - 1]?.()
+    await Bun.sleep(0)
+  }
+  await answered(1)
+  await answered(2)
+  looked.length = 0
+  said?.ended('nobody')
+  said?.ended('d')
+  await answered(3)
+  expect(looked).toEqual([['d', 'd']])
+  waits.close()
+  expect(await Promise.all(patient)).toEqual(patient.map(() => 'Unavailable.QueueUnavailable'))
+})

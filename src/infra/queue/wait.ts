@@ -16,7 +16,7 @@ export interface Waits {
 export interface WaitsOptions {
   driver: Pick<QueueDriver, 'peek' | 'watchEnds'>
   /** Where tasks are not in the database, and a task may be on its way there. */
-  outbox?: Pick<OutboxView, 'show'> | undefined
+  outbox?: Pick<OutboxView, 'held'> | undefined
   /** Nobody may wait inside its transactions: what they enqueue does not start before they end. */
   db?: Pick<Database, 'refuseInsideTx'>
   queues: readonly string[]
@@ -33,13 +33,15 @@ interface Waiting {
   seenIn?: string
   /** Nobody has looked yet. */
   isNew: boolean
-  isLate: boolean
+  /** Whoever has no time at all is told after one look. */
+  isOneLook: boolean
   resolve(outcome: Outcome): void
   reject(thrown: unknown): void
 }
 
 interface Watched {
-  waiting: Set<Waiting>
+  /** By the ids of their tasks: each end is told to those who wait for it, however many wait. */
+  waiting: Map<string, Set<Waiting>>
   end(): void
 }
 
@@ -66,17 +68,19 @@ export function createWaits({ driver, outbox, db, queues, pollMs = pollMsDefault
   function begin(one: Waiting): void {
     all.add(one)
     for (const queue of one.queues) {
-      const found = watched.get(queue) ?? watch(queue)
-      found.waiting.add(one)
+      const { waiting } = watched.get(queue) ?? watch(queue)
+      const same = waiting.get(one.id)
+      if (same) same.add(one)
+      else waiting.set(one.id, new Set([one]))
     }
     timer ??= setInterval(() => lookSoon(all), pollMs)
   }
 
   function watch(queue: string): Watched {
-    const waiting = new Set<Waiting>()
+    const waiting: Watched['waiting'] = new Map()
     const end = driver.watchEnds(queue, {
-      ended: id => lookSoon([...waiting].filter(one => one.id === id)),
-      missed: () => lookSoon(waiting),
+      ended: id => lookSoon(waiting.get(id) ?? []),
+      missed: () => waiting.forEach(lookSoon),
     })
     const made = { waiting, end }
     watched.set(queue, made)
@@ -88,7 +92,10 @@ export function createWaits({ driver, outbox, db, queues, pollMs = pollMsDefault
     due.delete(one)
     for (const queue of one.queues) {
       const found = watched.get(queue)
-      if (!found?.waiting.delete(one) || found.waiting.size > 0) continue
+      const same = found?.waiting.get(one.id)
+      if (!found || !same?.delete(one) || same.size > 0) continue
+      found.waiting.delete(one.id)
+      if (found.waiting.size > 0) continue
       watched.delete(queue)
       found.end()
     }
@@ -116,8 +123,7 @@ export function createWaits({ driver, outbox, db, queues, pollMs = pollMsDefault
   async function lookAt(some: readonly Waiting[]): Promise<void> {
     try {
       const missing = await find(some, ({ seenIn, queues }) => (seenIn === undefined ? queues : [seenIn]))
-      const nowhere: Waiting[] = []
-      for (const one of missing) if (!(await outbox?.show(one.id, one.queues))) nowhere.push(one)
+      const nowhere = await notHandedOver(missing)
       // It may have been handed over, or moved, in between.
       for (const one of await find(nowhere, ({ queues }) => queues)) one.resolve({ id: one.id, outcome: 'gone' })
       for (const one of some) seen(one)
@@ -129,7 +135,19 @@ export function createWaits({ driver, outbox, db, queues, pollMs = pollMsDefault
 
   function seen(one: Waiting): void {
     one.isNew = false
-    if (one.isLate) one.reject(queueErrors.TaskNotEnded())
+    if (one.isOneLook) one.reject(queueErrors.TaskNotEnded())
+  }
+
+  /** @returns those whose tasks are not on their way either */
+  async function notHandedOver(missing: readonly Waiting[]): Promise<readonly Waiting[]> {
+    if (!outbox) return missing
+    const nowhere: Waiting[] = []
+    for (let from = 0; from < missing.length; from += operateMax) {
+      const portion = missing.slice(from, from + operateMax)
+      const held = await outbox.held(portion.map(({ id }) => id))
+      for (const one of portion) if (!one.queues.some(queue => held.get(one.id)?.has(queue))) nowhere.push(one)
+    }
+    return nowhere
   }
 
   /** Settles those that have ended. @returns those that are nowhere */
@@ -164,12 +182,9 @@ export function createWaits({ driver, outbox, db, queues, pollMs = pollMsDefault
       if (isClosed) throw closed()
       if (all.size >= waitingMax) throw queueErrors.TooManyWaits({ retryAfterSeconds: 1 })
       const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-      const one: Waiting = { id, queues: queue === undefined ? queues : [queue], isNew: true, isLate: false, resolve, reject }
-      const late = setTimeout(() => {
-        one.isLate = true
-        // However short the time, there is one look.
-        if (!one.isNew) reject(queueErrors.TaskNotEnded())
-      }, timeoutMs)
+      const one: Waiting = { id, queues: queue === undefined ? queues : [queue], isNew: true, isOneLook: timeoutMs === 0, resolve, reject }
+      // A look may take as long as the queue does not answer, and others may be before it.
+      const late = one.isOneLook ? undefined : setTimeout(() => reject(queueErrors.TaskNotEnded()), timeoutMs)
       const abort = () => reject(signal?.reason)
       signal?.addEventListener('abort', abort)
       try {

@@ -178,6 +178,31 @@ onEachBacking('making exports of users', open => {
     expect(await biz.get(id)).toMatchObject({ state: 'done', rows: 2500 })
   })
 
+  test('what an attempt failed of is said, and kept, though the database answers no question after it', async () => {
+    await addUsers(3)
+    const away = { reads: false, writes: false }
+    let isAllAway = true
+    const fail = async () => Promise.reject(new Error('the database is away'))
+    const failing: Database = {
+      ...used.db,
+      all: (...said) => (away.reads ? fail() : used.db.all(...said)),
+      first: (...said) => (away.reads ? fail() : used.db.first(...said)),
+      run: (...said) => (away.writes ? fail() : used.db.run(...said)),
+    }
+    const { biz, ask, attempt } = setUp(() => {
+      Object.assign(away, { reads: true, writes: isAllAway })
+      throw new Error('a wire was cut')
+    }, failing)
+    const { id, payload } = await ask()
+    for (const state of ['running', 'failed'] as const) {
+      const made = biz.make(payload, attempt({ failures: exportUsers.defaults.maxRetries }))
+      await expect(made).rejects.toThrow('a wire was cut')
+      Object.assign(away, { reads: false, writes: false })
+      expect((await biz.get(id)).state).toBe(state)
+      isAllAway = false
+    }
+  })
+
   test('when the last attempt fails it has failed, says why without telling too much, and may be tried again by hand', async () => {
     await addUsers(3)
     let isBroken = true

@@ -71,13 +71,18 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
       }
       return undefined
     } catch (thrown) {
-      if (abortedFor(signal) === 'cancelled') await end(known.id, { state: 'cancelled' })
-      const isCalledOff = await wasCalledOff(known.id)
-      if (isCalledOff) await removeChunks(known.id)
+      const why = abortedFor(signal)
+      const isCalledOff = await ifPossible(async () => {
+        if (why === 'cancelled') await end(known.id, { state: 'cancelled' })
+        if (!(await wasCalledOff(known.id))) return false
+        await removeChunks(known.id)
+        return true
+      })
       // A task that was cancelled is counted as such; one whose export was, is done.
       if (isCalledOff && !signal.aborted) return undefined
-      const isFailure = !['cancelled', 'shutdown', 'leaseLost'].includes(abortedFor(signal) ?? '')
-      if (isFailure && failures >= exportUsers.defaults.maxRetries) await end(known.id, { state: 'failed', error: reasonOf(thrown) })
+      const isFailure = why !== 'cancelled' && why !== 'shutdown' && why !== 'leaseLost'
+      if (isFailure && failures >= exportUsers.defaults.maxRetries)
+        await ifPossible(() => end(known.id, { state: 'failed', error: reasonOf(thrown) }))
       throw thrown
     }
   }
@@ -167,6 +172,9 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
 
   return { make, expire }
 }
+
+/** After something has failed: what fails on top of it, with the database away perhaps, must not hide what was first. */
+const ifPossible = <T>(work: () => Promise<T>): Promise<T | undefined> => work().catch(() => undefined)
 
 const abortedFor = ({ reason }: AbortSignal) => (reason instanceof TaskAborted ? reason.reason : undefined)
 

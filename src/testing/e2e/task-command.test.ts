@@ -211,7 +211,8 @@ describe('bingo task refuses what it does not know, and says what it does', () =
     await refused(['list', 'more'], 'takes no more words')
     await refused(['show'], 'bingo task show takes ID')
     await refused(['cancel', ''], 'an id of a task is not empty')
-    await refused(['list', '--limit=0'], '--limit is a number from 1')
+    await refused(['list', '--limit=0'], '--limit is a number from 1 to 1000000000, not "0"')
+    await refused(['enqueue', 'email.send', '--payload={}', '--delay-ms=31536000001'], '--delay-ms is a number from 0 to 31536000000')
     await refused(['list', '--limit=many'], 'not "many"')
   })
   test('what depends on the queue', async () => {

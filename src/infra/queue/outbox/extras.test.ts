@@ -82,6 +82,10 @@ onEachServer('what is said of few tasks', open => {
     const shown = await outboxView(db).show('said', [queueName])
     expect(shown?.task).toMatchObject({ state: 'held', heldFor: 3, lane: 'limit/key' })
     expect((await outboxView(db).show('plain', [queueName]))?.task.state).toBe('scheduled')
+    const there = await outboxView(db).held(['said', 'nobody', 'plain'])
+    expect([...there]).toEqual(expect.arrayContaining(['said', 'plain'].map(id => [id, new Set([queueName])])))
+    expect(there.size).toBe(2)
+    expect((await outboxView(db).held([])).size).toBe(0)
   })
 
   test('a batch commits whole or not at all, and is worked like any other', async () => {
@@ -116,6 +120,22 @@ onEachServer('what is said of few tasks', open => {
     await relayed({ rules: { [queueName]: { backlogMax: 1 } } })
     expect(await work()).toEqual(tasks.map(({ id }) => id))
     expect(await work()).toEqual([last.id])
+  }, 30_000)
+
+  test('and pass what the full queue has no room for', async () => {
+    const plain: NewTask = { id: 'last', isIdKept: true, priority: 5, delayMs: 0, envelope: '["number.count",1,{}]' }
+    await driver.enqueue(queueName, [{ ...plain, after: { count: 2, isDoneNeeded: false } }])
+    const refused = Array.from({ length: 250 }, (_, i) => ({ ...plain, id: `refused-${i}` }))
+    const awaited = ['first', 'second'].map(id => ({ ...plain, id, follower: { id: 'last', wantsResult: false } }))
+    await db.tx(tx => outbox.add(tx, queueName, [...refused, ...awaited]))
+    const rules = { [queueName]: { backlogMax: 1 } }
+    const relay = createRelay({ rows: outbox, driver, rules, bell: { listen: () => () => {} }, log: fakeLog(), metrics: fakeMetrics() })
+    await relay.start()
+    await until(async () => (await driver.stats(queueName)).waiting > 0).finally(relay.stop)
+    expect(await work()).toEqual(['first', 'second'])
+    expect(await work()).toEqual(['last'])
+    expect((await outbox.look()).rows).toBe(250)
+    expect((await outbox.take()).rows[0]?.task.id).toBe('refused-0')
   }, 30_000)
 
   test('a chain commits with a transaction, and goes on with the results', async () => {

@@ -283,6 +283,20 @@ onEachServer('a relay', open => {
     expect(log.lines.map(({ message }) => message)).toContain('the queue has room again')
   }, 30_000)
 
+  test('hands over what another relay had behind the rows of a full queue, while that is full', async () => {
+    await driver.enqueue('mail', [task()])
+    await add(...Array.from({ length: 250 }, () => task()))
+    await db.tx(tx => outbox.add(tx, 'other', [task()]))
+    // As after a relay that was killed: it is looked past meanwhile, and the queue is tried again and is full again.
+    await db.run(
+      `update "outbox" set "claimedAt" = utc_timestamp(3), "takenUntil" = utc_timestamp(3) + interval 2 second where "queue" = 'other'`,
+    )
+    await relay({ rules: { mail: { backlogMax: 1 } } })
+    await until(async () => (await driver.stats('other')).total.enqueued === 1, 12_000)
+    await until(async () => (await outbox.look()).rows === 250)
+    expect(await enqueued()).toBe(1)
+  }, 20_000)
+
   test('hands over what there is room for, and keeps the rest', async () => {
     const bounded: RelayOptions['driver'] = {
       ping: driver.ping,

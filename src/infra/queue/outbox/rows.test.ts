@@ -4,6 +4,7 @@ import { migrateUp } from '@/infra/database/migrate'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { migrations } from '@/migrations'
 import { type Backing, onEachServer } from '@/testing/backings'
+import { gate, until } from '@/testing/conformance/cache-fixture'
 import { openAgain } from '@/testing/conformance/fixture'
 import type { NewTask } from '../driver'
 import { createOutboxRows, type OutboxRows } from './rows'
@@ -140,6 +141,35 @@ onEachServer('the outbox', open => {
     await add(task('a'))
     expect(ids(await createOutboxRows(slow, () => {}).take())).toEqual(['a'])
     expect(ids(await outbox.take())).toEqual(['b'])
+    await other.close()
+  })
+
+  test('waits for no open transaction that has added rows beside those it writes', async () => {
+    const other = await openAgain(backing)
+    const [added, mayEnd] = [gate(), gate()]
+    await add(task('before'))
+    const open = other.tx(async tx => {
+      await outbox.add(tx, 'mail', [task('open')])
+      added.open()
+      await mayEnd.passed
+    })
+    await added.passed
+    await add(...Array.from({ length: 250 }, (_, i) => task(`t${i}`)))
+    let steps = 0
+    const work = async () => {
+      const { rows } = await outbox.take()
+      steps++
+      await outbox.unmark(rows)
+      steps++
+      await outbox.putBack((await outbox.take()).rows, 0)
+      steps++
+      await outbox.drop((await outbox.take()).rows)
+      steps++
+    }
+    const done = work()
+    await until(() => steps === 4, 3000).finally(mayEnd.open)
+    await Promise.all([open, done])
+    expect(ids(await outbox.take())).toEqual(['open', ...Array.from({ length: 51 }, (_, i) => `t${i + 199}`)])
     await other.close()
   })
 

@@ -35,7 +35,10 @@ export interface Taken {
   /** With `skip` and no more to take: from where on there may be, for whoever skips the same. */
   nextSeq?: number
 }
-/** Rows of these queues are left where they are, and all before `fromSeq` are known to be such. */
+/**
+ * Rows of these queues are left where they are, except those that another task waits for, which has room of the queue until they have ended.
+ * All before `fromSeq` are known to be left.
+ */
 export interface Skip {
   queues: readonly string[]
   fromSeq: number
@@ -72,7 +75,13 @@ const listed = columns.map(column => `"${column}"`).join(', ')
 const now = 'utc_timestamp(3)'
 const oneRow = `(${columns.map(() => '?').join(', ')}, ${now})`
 const mayBeTaken = `"gaveUpAt" is null and ("takenUntil" is null or "takenUntil" <= ${now})`
+const isAwaited = `json_contains_path("extras", 'one', '$.follower')`
 const primary = { from: 'primary' } as const
+/**
+ * Rows by their numbers, a JSON array, each looked up by itself. `"seq" in (…)` would be a scan of the whole table when that looks cheaper,
+ * which waits for every row that an open transaction has added.
+ */
+const those = `json_table(?, '$[*]' columns ("no" bigint path '$')) as "those" straight_join "outbox" force index (primary) on "outbox"."seq" = "those"."no"`
 
 /** @param ring called after the commit of what was added */
 export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
@@ -99,17 +108,12 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
       // Of what it reads nothing but the rows it takes stays locked, so that nobody who adds some waits.
       db.tx(tx => takeWithin(tx, skip), { isolation: 'read committed' }),
 
-    drop: async rows => void (await onEach(rows, db, marks => `delete from "outbox" where "seq" in (${marks})`)),
+    drop: rows => onEach(rows, db, `delete "outbox" from ${those}`),
 
-    putBack: async (rows, afterMs) =>
-      void (await onEach(
-        rows,
-        db,
-        marks => `update "outbox" set "takenUntil" = ${now} + interval ${Math.ceil(afterMs / 1000)} second where "seq" in (${marks})`,
-      )),
+    putBack: (rows, afterMs) =>
+      onEach(rows, db, `update ${those} set "takenUntil" = ${now} + interval ${Math.ceil(afterMs / 1000)} second`),
 
-    unmark: async rows =>
-      void (await onEach(rows, db, marks => `update "outbox" set "claimedAt" = null, "takenUntil" = null where "seq" in (${marks})`)),
+    unmark: rows => onEach(rows, db, `update ${those} set "claimedAt" = null, "takenUntil" = null`),
 
     async look() {
       const counted = `select "gaveUpAt" is not null as "isGivenUp", "madeAt" from "outbox" order by "seq" limit ${countMax}`
@@ -151,7 +155,7 @@ export function createOutboxRows(db: Database, ring: () => void): OutboxRows {
 const sought = (skip: Skip | undefined): { sql: string; values: SqlValue[] } =>
   skip && skip.queues.length > 0
     ? {
-        sql: `${mayBeTaken} and "seq" >= ? and "queue" not in (${skip.queues.map(() => '?').join(', ')})`,
+        sql: `${mayBeTaken} and "seq" >= ? and ("queue" not in (${skip.queues.map(() => '?').join(', ')}) or ${isAwaited})`,
         values: [skip.fromSeq, ...skip.queues],
       }
     : { sql: mayBeTaken, values: [] }
@@ -176,18 +180,14 @@ async function takeWithin(tx: Database, skip: Skip | undefined): Promise<Taken> 
     )
     .map(seqOf)
   const seconds = takenForMs / 1000
-  await onEach(old.map(seqOf), tx, marks => `update "outbox" set "gaveUpAt" = ${now} where "seq" in (${marks})`)
+  await onEach(old.map(seqOf), tx, `update ${those} set "gaveUpAt" = ${now}`)
   await onEach(
     taken,
     tx,
-    marks =>
-      `update "outbox" set "claimedAt" = coalesce("claimedAt", ${now}), "takenUntil" = ${now} + interval ${seconds} second where "seq" in (${marks})`,
+    `update ${those} set "claimedAt" = coalesce("claimedAt", ${now}), "takenUntil" = ${now} + interval ${seconds} second`,
   )
   const age = `timestampdiff(microsecond, "madeAt", ${now}) div 1000 as "ageMs"`
-  const rows =
-    taken.length === 0
-      ? []
-      : await tx.all(...inSeqs(taken, marks => `select "seq", ${listed}, ${age} from "outbox" where "seq" in (${marks}) order by "seq"`))
+  const rows = taken.length === 0 ? [] : await tx.all(`select "seq", ${listed}, ${age} from ${those} order by "seq"`, [seqsOf(taken)])
   const isMore = found.length === takeMax || taken.length < fresh.length
   return {
     rows: rows.map(rowOf),
@@ -237,13 +237,9 @@ function rowOf(row: SqlRow): Row {
 
 const seqOf = (row: SqlRow): Pick<Row, 'seq'> => ({ seq: Number(row['seq']) })
 
-/** The last one is repeated up to a power of two, so that the server knows ten statements and not a thousand. */
-function inSeqs(rows: readonly Pick<Row, 'seq'>[], sql: (marks: string) => string): [string, number[]] {
-  const seqs = rows.map(({ seq }) => seq)
-  const size = 2 ** Math.ceil(Math.log2(seqs.length))
-  const padded = [...seqs, ...new Array<number>(size - seqs.length).fill(seqs.at(-1) as number)]
-  return [sql(padded.map(() => '?').join(', ')), padded]
-}
+const seqsOf = (rows: readonly Pick<Row, 'seq'>[]): string => JSON.stringify(rows.map(({ seq }) => seq))
 
-const onEach = async (rows: readonly Pick<Row, 'seq'>[], on: Database, sql: (marks: string) => string): Promise<unknown> =>
-  rows.length === 0 ? undefined : on.run(...inSeqs(rows, sql))
+/** @param sql of `those` */
+async function onEach(rows: readonly Pick<Row, 'seq'>[], on: Database, sql: string): Promise<void> {
+  if (rows.length > 0) await on.run(sql, [seqsOf(rows)])
+}

@@ -22,6 +22,16 @@ export const outboxView = (db: Database): OutboxView => ({
     const row = await db.first(sql, [id, ...queues], primary)
     return row && { queue: String(row['queue']), task: taskOf(row) }
   },
+  async held(ids) {
+    const found = new Map<string, Set<string>>()
+    if (ids.length === 0) return found
+    const sql = `select "taskId", "queue" from "outbox" where "taskId" in (${ids.map(() => '?').join(', ')})`
+    for (const row of await db.all(sql, ids, primary)) {
+      const id = String(row['taskId'])
+      found.set(id, (found.get(id) ?? new Set()).add(String(row['queue'])))
+    }
+    return found
+  },
 })
 
 function taskOf(row: SqlRow): StoredTask {

@@ -124,7 +124,6 @@ const meanings: Record<string, Meaning> = {
   unique: { what: 'has a unique key, and there is no such task that lives', remedy: 'remove the key' },
   turnless: { what: 'is a lane in which tasks wait that would get no turn', remedy: 'give it the last one' },
   turns: { what: 'is a lane that has a turn too many', remedy: 'take it away' },
-  empty: { what: 'is taken for a lane in which tasks wait', remedy: 'forget it' },
   count: { what: 'is a lane of which another number runs than was counted', remedy: 'count them' },
   laned: { what: 'not as many wait in lanes as were counted', remedy: 'count them' },
   group: { what: 'is the key of a group, and would be for ever', remedy: 'remove the key' },

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { describeOnRedis } from '@/testing/backings'
 import { checkAll, claim, finishAs, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
-import { sharedServer } from '@/testing/servers'
+import { sharedServer, startOwn } from '@/testing/servers'
 
 const queue = 'q'
 
@@ -113,6 +113,38 @@ describeOnRedis('the check of tasks that wait for others', () => {
 })
 
 describeOnRedis('ends of which nobody has heard', () => {
+  test('are cancelled in chains, some with each script, and all of them', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw } = subject
+    const chains = 30
+    const length = 40
+    const chain = (prefix: string) =>
+      Array.from({ length }, (_, i) =>
+        newTask({
+          id: `${prefix}-${i}`,
+          ...(i > 0 && { after: { count: 1, isDoneNeeded: true } }),
+          ...(i < length - 1 && { follower: { id: `${prefix}-${i + 1}`, wantsResult: false } }),
+        }),
+      )
+    const heads = Array.from({ length: chains }, (_, i) => `c${i}-0`)
+    for (let i = 0; i < chains; i++) await driver.enqueue(queue, chain(`c${i}`))
+    const scripts = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1])
+    const before = await scripts()
+    expect(await driver.cancel(queue, heads)).toEqual(heads.map(() => 'cancelled'))
+    expect((await scripts()) - before).toBe(chains / 3)
+    expect(await driver.stats(queue)).toMatchObject({ waiting: 0, held: 0 })
+
+    for (let i = 0; i < chains; i++) await driver.enqueue(queue, chain(`d${i}`))
+    const dead = await claim(driver, queue)
+    await driver.exchange(queue, { finish: finishAs(dead, { outcome: 'dead', isFailure: true, error: 'no' }) })
+    await Bun.sleep(2)
+    let reaps = 0
+    while ((await driver.reap(queue, { leaseMs: 1000, crashesMax: 1, keepDeadMs: 1 })).more) reaps++
+    expect(reaps).toBe(chains / 3 - 1)
+    expect(await driver.stats(queue)).toMatchObject({ dead: 0, held: 0 })
+  })
+
   test('are kept for a day, and for as long as the one that they are for is there', async () => {
     await using subject = await scene()
     const { driver, raw, prefix } = subject

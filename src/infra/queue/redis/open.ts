@@ -23,8 +23,8 @@ import { createEnds } from './ends'
 import { createLink } from './link'
 import { linkMetrics } from './metrics'
 import { beatScript } from './scripts/beat'
-import { enqueueRelatedScript, enqueueScript } from './scripts/enqueue'
-import { exchangeScript } from './scripts/exchange'
+import { enqueueRelatedScript, enqueueRichScript, enqueueScript } from './scripts/enqueue'
+import { exchangeRichScript, exchangeScript } from './scripts/exchange'
 import { fsckStep } from './fsck'
 import { checkedScript } from './scripts/fsck'
 import { beforeScript } from './scripts/held'
@@ -87,6 +87,8 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   const ends = createEnds({ connect: () => server.connect('queue-ends'), prefix, log })
   const closing = new Set<Promise<void>>()
   const nonces = new Map<string, string[]>()
+  /** Queues that have said that they need the rich variant of the exchange. */
+  const rich = new Set<string>()
   /** Which server the check of a queue began on. */
   const checkedSince = new Map<string, string | undefined>()
   const self = randomBytes(9).toString('base64url')
@@ -98,7 +100,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
   async function send(queue: string, tasks: readonly NewTask[], backlogMax: number | undefined): Promise<EnqueueReply[]> {
     const call = enqueues++
     const words = [`${self}${call % enqueuesMax}`, call, 2 * timeoutMs, backlogMax ?? '', ...wordsOfTasks(tasks)]
-    const script = tasks.some(({ after, group }) => after || group) ? enqueueRelatedScript : enqueueScript
+    const script = enqueueScriptFor(tasks)
     const { reply, isAgain } = await link.ask(script, metaKeyOf(prefix, queue), () => words)
     const replies = enqueueReplies(tasks, reply)
     if (!isAgain) return replies
@@ -117,9 +119,18 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
     const finishes = wordsOfFinishes(finish)
     const forgotten = claim ? forgettable(queue) : ''
     const rememberedMs = Math.max(claim?.leaseMs ?? 0, 2 * timeoutMs)
-    const { reply, isAgain } = await link.ask(exchangeScript, metaKeyOf(prefix, queue), again =>
-      claim ? [...finishes, ...wordsOfClaim(claim, rememberedMs, again, forgotten)] : finishes,
-    )
+    const key = metaKeyOf(prefix, queue)
+    const wordsOf = (again: boolean) => (claim ? [...finishes, ...wordsOfClaim(claim, rememberedMs, again, forgotten)] : finishes)
+    const hasLimits = claim?.limits?.concurrency !== undefined || claim?.limits?.rate !== undefined
+    let answer = hasLimits || rich.has(queue) ? undefined : await link.ask(exchangeScript, key, wordsOf)
+    if (!answer || answer.reply === needsRich) {
+      // Its first time may have been before the queue needed this.
+      const wasAgain = answer?.isAgain ?? false
+      if (answer) rich.add(queue)
+      const { reply, isAgain } = await link.ask(exchangeRichScript, key, again => wordsOf(again || wasAgain))
+      answer = { reply, isAgain: isAgain || wasAgain }
+    }
+    const { reply, isAgain } = answer
     const said = exchangeReply(reply)
     // Who got no answer asks again; and what was said twice may arrive once more. Those the server forgets in its time.
     if (claim && !isAgain) nonces.get(queue)?.push(claim.nonce)
@@ -255,7 +266,7 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
         async handBack() {
           if (connection.runId === undefined) return
           // An exchange of nothing leaves a token when something waits.
-          await connection.run(handBackLimitMs, exchangeScript, [metaKeyOf(prefix, queue)], wordsOfFinishes([])).catch(() => {})
+          await connection.run(handBackLimitMs, exchangeRichScript, [metaKeyOf(prefix, queue)], wordsOfFinishes([])).catch(() => {})
         },
       })
       const watching = watches.get(queue) ?? new Set()
@@ -278,5 +289,17 @@ export async function openRedisQueue({ server, prefix, timeoutMs, log, metrics }
 }
 
 type StatsReply = [number, number, number, number, number, string[], number, number, number]
+
+/** What an exchange says that has done nothing since its queue needs the other variant. */
+const needsRich = 0
+
+function enqueueScriptFor(tasks: readonly NewTask[]): RedisScript {
+  let script = enqueueScript
+  for (const { lane, follower, after, group } of tasks) {
+    if (after || group) return enqueueRelatedScript
+    if (lane !== undefined || follower) script = enqueueRichScript
+  }
+  return script
+}
 
 const isEnd = (outcome: string | undefined) => outcome === 'done' || outcome === 'cancelled'

@@ -54,6 +54,22 @@ onEachRedis('a reaper', (open, name) => {
     }
   })
 
+  test('removes those whose time is over though a hundred before them are worked on', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    await driver.enqueue(
+      queue,
+      Array.from({ length: 101 }, (_, i) => newTask({ id: `t${i}` })),
+    )
+    const one = await claim(driver, queue, 1)
+    await driver.exchange(queue, { finish: finishAs(one, { outcome: 'dead', isFailure: true, error: 'no' }) })
+    const others = await claim(driver, queue, 100)
+    for (const { id } of others.tasks) await raw.zadd(`${prefix}:{${queue}}:dead`, 1, id)
+    for (let i = 0; i < 3; i++) await driver.reap(queue, { ...rule, keepDeadMs: 0 })
+    expect(await driver.stats(queue)).toMatchObject({ dead: 0, active: 100 })
+  })
+
   test('that comes upon a server that was started anew waits one lease first', async () => {
     await using subject = await subjectOf()
     const ids = await abandoned(subject)
@@ -113,6 +129,23 @@ describeOnRedis('the clock of a server', () => {
     const held = await claim(driver, queue, 1, hourMs)
     await driver.reap(queue, rule)
     expect((await driver.show(queue, held.tasks[0]?.id ?? ''))?.atMs).toBeGreaterThan(Date.now() + hourMs / 2)
+  })
+
+  test('that was set back lets each lane be looked at anew that waits for its time, some with each call', async () => {
+    await using server = await startOwn('redis')
+    await using subject = await openSubject(server.url)
+    const { driver, raw, prefix } = subject
+    const parked = `${prefix}:{${queue}}:park`
+    await driver.reap(queue, rule)
+    const members = Array.from({ length: 1000 }, (_, i) => [Date.now() + hourMs, `a/${i}`] as const).flat()
+    await raw.zadd(parked, ...members)
+    await raw.hincrby(metaOf(subject), 'clock', hourMs)
+    await driver.reap(queue, rule)
+    const first = await raw.zcount(parked, 0, 0)
+    expect([first > 0, first < 500]).toEqual([true, true])
+    for (let i = 0; i < 20; i++) await driver.reap(queue, rule)
+    expect(await raw.zcount(parked, 0, 0)).toBe(1000)
+    expect(await raw.hget(metaOf(subject), 'parkFrom')).toBeNull()
   })
 
   test('a real restart: what is held is not taken before its owner could say that it is there', async () => {

@@ -5,7 +5,7 @@ import { lanesAmiss } from '@/testing/redis-lanes'
 import { finishAs, leaseMs, newNonce, newTask, openSubject, type RedisQueueSubject, until } from '@/testing/redis-queue'
 import { startOwn } from '@/testing/servers'
 import type { ClaimLimits, Exchange, QueueDriver } from '../driver'
-import { exchangeScript } from './scripts/exchange'
+import { exchangeRichScript } from './scripts/exchange'
 
 const queue = 'q'
 const hourMs = 3_600_000
@@ -42,7 +42,7 @@ describeOnRedis('a claim under limits', () => {
     }
     await fill(subject, 1, 9)
     await claimed(driver, limits)
-    proxy.loseAnswers(2, exchangeScript.sha)
+    proxy.loseAnswers(2, exchangeRichScript.sha)
     expect((await claimed(driver, limits)).claimed).toHaveLength(1)
     expect(proxy.lost).toBe(2)
     expect((await claimed(driver, limits, 9)).claimed).toHaveLength(1)

@@ -297,6 +297,8 @@ describeOnRedis('a script of which only a part was kept', () => {
         expect(Object.keys(worked).filter(id => !(id in runs))).toEqual([])
         await checkAll(driver, queue, true)
         expect([where, await checkAll(driver, queue)]).toEqual([where, []])
+        // Lanes that were emptied are forgotten by the next claim.
+        expect((await claim(driver, queue)).tasks).toEqual([])
         const left = (await subject.keysOf(queue)).filter(
           each => !/^(m|w|hist|tat|dead|done|b:.*|d:.*|cl:.*|g:.*)$/.test(each) && !endedNow.includes(each.slice(2)),
         )

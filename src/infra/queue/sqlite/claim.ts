@@ -1,7 +1,8 @@
 import type { SqlRow } from '@/core/database'
 import type { Claim, Claimed, ClaimLimits } from '../driver'
 import { entered, firstReleaseMs, laneOf, queueItself, release } from './lanes'
-import { mayStart, mayStartMs, started } from './rate'
+import { applyLimits, isLookDue } from './limits'
+import { boundedTat, mayStart, mayStartMs, started } from './rate'
 import { claimedColumns, laneNameOf, states } from './rows'
 import { atTail, type Session, type Summary } from './session'
 import { isOneReady, takeInTurns, turnsOf } from './turns'
@@ -23,7 +24,10 @@ export async function claim(session: Session, queue: string, said: Claim, isKnow
   const room = summary.isPaused ? 0 : await roomFor(session, summary, said)
   if (room === 0) return []
   await promote(session, summary)
-  if (summary.lanes > 0) await release(session, summary)
+  if (summary.lanes > 0) {
+    await release(session, summary)
+    await applyLimits(session, summary, said.limits)
+  }
 
   const start = async (seq: number): Promise<void> => {
     await tx.run(
@@ -62,7 +66,9 @@ async function roomFor(session: Session, summary: Summary, { count, limits = noL
   const { concurrency, rate } = limits
   const most = concurrency === undefined ? count : Math.max(0, Math.min(count, concurrency - summary.active))
   if (!rate || most === 0) return most
-  return mayStart((await laneOf(session, summary, queueItself)).tat, rate, session.nowMs, most)
+  const whole = await laneOf(session, summary, queueItself)
+  whole.tat = boundedTat(whole.tat, rate, session.nowMs)
+  return mayStart(whole.tat, rate, session.nowMs, most)
 }
 
 const noLimits: ClaimLimits = { lanes: {} }
@@ -85,7 +91,7 @@ export async function nextDueMs(session: Session, queue: string, limits: ClaimLi
 async function isAnyReady(session: Session, summary: Summary, limits: ClaimLimits): Promise<boolean> {
   if (summary.lanes === 0 || summary.waiting === 0) return summary.waiting > 0
   // Most often one of those that have just been looked at.
-  if (isOneReady(session, summary, limits)) return true
+  if (isLookDue(summary) || isOneReady(session, summary, limits)) return true
   const unlaned = await session.tx.first(
     `select 1 from "queueTask" where "queue" = +? and "lane" is null and "state" = ${states.waiting} limit 1`,
     [summary.queue],
@@ -106,7 +112,7 @@ async function promote(session: Session, summary: Summary): Promise<void> {
   const firstMs = await firstDueMs(session, summary)
   if (firstMs === null || firstMs > nowMs) return
   const due = await tx.all(
-    `select "seq", "lane", "priority" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= ?
+    `select "seq", "lane", "priority" from "queueTask" where "queue" = +? and "state" = ${states.scheduled} and "state" > 0 and "at" <= +?
       order by "at", "id" limit ${promotedMax}`,
     [summary.queue, nowMs],
   )

@@ -7,8 +7,10 @@ import { atHead, atTail, type Session, type Summary } from './session'
 
 export async function finish(session: Session, queue: string, said: readonly Finish[]): Promise<FinishStatus[]> {
   const statuses: FinishStatus[] = []
-  if (said.length > 1)
-    await lookUp(session, await session.of(queue), new Set(said.flatMap(each => session.attempts.laneOf(queue, each) ?? [])))
+  if (said.length > 1) {
+    const summary = await session.of(queue)
+    if (summary.lanes > 0) await lookUp(session, summary, new Set(said.flatMap(each => session.attempts.laneOf(queue, each) ?? [])))
+  }
   for (const each of said) statuses.push(await finishOne(session, queue, each))
   return statuses
 }
@@ -23,6 +25,7 @@ async function finishOne(session: Session, queue: string, said: Finish): Promise
   if (!row) return 'gone'
   const isHeld = row['state'] === states.active && row['attempt'] === said.attempt && row['nonce'] === said.nonce
   if (!isHeld) return row['finisher'] === finisherOf(said, said.outcome) ? 'ok' : 'stale'
+  if (row['lane'] !== null) session.attempts.forget(queue, said)
   await apply(session, queue, row, said)
   return 'ok'
 }

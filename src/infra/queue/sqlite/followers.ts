@@ -122,7 +122,7 @@ export const purgeEnds = (tx: Session['tx'], nowMs: number, most: number): Promi
 
 export async function before(db: Session['tx'], queue: string, id: string, nowMs: number): Promise<Ended[]> {
   const rows = await db.all(
-    `select "id", "outcome", "result" from "queueEnded" where "queue" = ? and "follower" = ? and ("until" is null or "until" > ?)
+    `select "id", "outcome", "result" from "queueEnded" where "queue" = +? and "follower" = +? and ("until" is null or "until" > +?)
       order by "id" limit ${beforeMax}`,
     [queue, id, nowMs],
   )

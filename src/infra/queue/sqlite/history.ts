@@ -18,7 +18,7 @@ export function createHistory(): History {
     async note({ tx, nowMs, of }, queue, seen) {
       const total = packTotal(totalOf(await of(queue)))
       const handedIn = seen ? packSeen(seen) : ''
-      const row = await tx.first('select "at", "total", "seen" from "queueHistory" where "queue" = ? order by "at" desc limit 1', [queue])
+      const row = await tx.first('select "at", "total", "seen" from "queueHistory" where "queue" = +? order by "at" desc limit 1', [queue])
       const newest = row && { atMs: Number(row['at']), total: String(row['total']), seen: String(row['seen']) }
       const ageMs = newest ? nowMs - newest.atMs : -1
       if (newest && ageMs >= 0 && ageMs < snapshotEveryMs) {
@@ -41,7 +41,7 @@ export function createHistory(): History {
 
     async read(db, queue, nowMs) {
       const rows = await db.all(
-        'select "at", "total", "seen" from "queueHistory" where "queue" = ? and "at" between ? and ? order by "at" desc limit ?',
+        'select "at", "total", "seen" from "queueHistory" where "queue" = +? and "at" between +? and +? order by "at" desc limit +?',
         [queue, nowMs - historyMs, nowMs, historyMax],
       )
       return rows.map(row => ({

@@ -97,16 +97,20 @@ export function hold(lane: Lane, untilMs: number): void {
 /** Lets those go on whose rate allows it by now. */
 export async function release(session: Session, summary: Summary): Promise<void> {
   const rows = await session.tx.all(
-    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is not null and "heldUntil" <= ?
+    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is not null and "heldUntil" <= +?
       order by "heldUntil" limit ${releasedMax}`,
     [summary.queue, session.nowMs],
   )
   for (const row of rows) {
     const lane = laneOfRow(session, summary, row)
     if (lane.heldUntil === null || lane.heldUntil > session.nowMs) continue
-    lane.heldUntil = null
-    lineUp(lane)
+    letGo(lane)
   }
+}
+
+export function letGo(lane: Lane): void {
+  lane.heldUntil = null
+  lineUp(lane)
 }
 
 /** Forgets those of which only a rate was known that is as good as unused by now. */
@@ -114,7 +118,7 @@ export async function forgetIdle(session: Session, summary: Summary): Promise<vo
   if (summary.lanes === 0) return
   await saveLanes(session)
   const rows = await session.tx.all(
-    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is null and "heldUntil" <= ?
+    `select * from "queueLane" where "queue" = +? and "heldUntil" is not null and "priority" is null and "heldUntil" <= +?
       order by "heldUntil" limit ${releasedMax}`,
     [summary.queue, session.nowMs],
   )

@@ -36,7 +36,7 @@ export async function reap(session: Session, queue: string, { leaseMs, crashesMa
   const { done, dead, more } = await expire(session, summary, keepDeadMs)
   const over = await tx.all(
     `select ${endingColumns}, "attempt", "failures", "crashes", "isCancelled", "errors" from "queueTask"
-      where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= ? order by "at", "id" limit ${reapMax + 1}`,
+      where "queue" = +? and "state" = ${states.active} and "state" > 0 and "at" <= +? order by "at", "id" limit ${reapMax + 1}`,
     [queue, nowMs],
   )
   const reply: ReapReply = { again: [], poisoned: [], more: over.length > reapMax }

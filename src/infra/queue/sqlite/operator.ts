@@ -134,11 +134,11 @@ export async function list(
   const { by, isDown, among } = orders[state]
   const [direction, beyond] = isDown ? ['desc', '<'] : ['asc', '>']
   const from = cursor === undefined ? [] : readCursor(cursor)
-  const after = cursor === undefined ? '' : `and ("${by[0]}", "${by[1]}") ${beyond} (?, ?)`
+  const after = cursor === undefined ? '' : `and ("${by[0]}", "${by[1]}") ${beyond} (+?, +?)`
   const parts = among.map(one =>
     db.all(
-      `select ${shownColumns} from "queueTask" where "queue" = ? and ${one} ${after}
-        order by "${by[0]}" ${direction}, "${by[1]}" ${direction} limit ?`,
+      `select ${shownColumns} from "queueTask" where "queue" = +? and ${one} ${after}
+        order by "${by[0]}" ${direction}, "${by[1]}" ${direction} limit +?`,
       [queue, ...from, count + 1],
     ),
   )
@@ -169,7 +169,7 @@ function readCursor(text: string): SqlValue[] {
 export async function stats(db: Database, queue: string, nowMs: number): Promise<Omit<QueueStats, 'queue'>> {
   const summary = summaryOf(queue, await db.first('select * from "queueSummary" where "queue" = ?', [queue]))
   const firsts = orders.waiting.among.map(one =>
-    db.all(`select "at", "priority", "line" from "queueTask" where "queue" = ? and ${one} order by "priority", "line" limit 1`, [queue]),
+    db.all(`select "at", "priority", "line" from "queueTask" where "queue" = +? and ${one} order by "priority", "line" limit 1`, [queue]),
   )
   const [first] = (await Promise.all(firsts)).flat().toSorted(byLine)
   const { waiting, scheduled, held, active, kept, dead, enqueued, done, failed, crashed, died, cancelled } = summary

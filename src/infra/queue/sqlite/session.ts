@@ -10,6 +10,8 @@ export interface Summary extends Record<(typeof columns)[number], number> {
   nextDueMs: number | null | undefined
   /** How many were active when somebody was given less than he asked for, since no more may be: who makes it fewer wakes. */
   shortAt: number | undefined
+  /** The limits of lanes under which was claimed last, and how far the lanes were looked at under them; see limits.ts. */
+  limits: string | null
 }
 
 /**
@@ -127,15 +129,16 @@ async function shiftTimes(tx: Database, queue: string, byMs: number): Promise<vo
   await shiftRates(tx, queue, byMs)
 }
 
-const names = columns.map(name => `"${name}"`)
+const names = ['limits', ...columns].map(name => `"${name}"`)
 const saving = `insert into "queueSummary" ("queue", ${names.join(', ')}) values (?${', ?'.repeat(names.length)})
   on conflict ("queue") do update set ${names.map(name => `${name} = excluded.${name}`).join(', ')}`
 
-const valuesOf = (summary: Summary): SqlValue[] => columns.map(name => summary[name])
+const valuesOf = (summary: Summary): SqlValue[] => [summary.limits, ...columns.map(name => summary[name])]
 
 export function summaryOf(queue: string, row: SqlRow | undefined): Summary {
   const counts = Object.fromEntries(columns.map(name => [name, Number(row?.[name] ?? 0)])) as Record<(typeof columns)[number], number>
-  return { ...counts, queue, nextDueMs: undefined, shortAt: undefined }
+  const limits = typeof row?.['limits'] === 'string' ? row['limits'] : null
+  return { ...counts, queue, nextDueMs: undefined, shortAt: undefined, limits }
 }
 
 /** What the tasks themselves say of what a summary keeps: for a queue that has none yet, or whose row was lost. */

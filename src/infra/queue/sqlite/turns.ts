@@ -1,7 +1,8 @@
 import type { SqlRow } from '@/core/database'
 import type { Claim, ClaimLimits } from '../driver'
-import { hold, type Lane, laneOf, laneOfRow, nextTurn, saveLanes, settle, unlanedOf, untilOneEnds } from './lanes'
-import { mayStartMs, started } from './rate'
+import { type Lane, laneOf, laneOfRow, nextTurn, saveLanes, settle, unlanedOf } from './lanes'
+import { limitOf, mayGoOn } from './limits'
+import { started } from './rate'
 import { claimedColumns, states } from './rows'
 import type { Session, Summary } from './session'
 
@@ -85,20 +86,6 @@ export function isOneReady(session: Session, summary: Summary, limits: ClaimLimi
 type Place = Pick<Lane, 'priority' | 'turn'>
 const isBefore = (one: Place, other: Place): boolean =>
   (one.priority ?? 0) < (other.priority ?? 0) || (one.priority === other.priority && (one.turn ?? 0) < (other.turn ?? 0))
-
-const limitOf = ({ name }: Lane, limits: ClaimLimits | undefined) => limits?.lanes[name.split('/', 1)[0] as string]
-
-/** Holds it back when it may not. */
-function mayGoOn(lane: Lane, limits: ClaimLimits | undefined, nowMs: number): boolean {
-  const { concurrency, rate } = limitOf(lane, limits) ?? {}
-  if (concurrency !== undefined && lane.active >= concurrency) {
-    hold(lane, untilOneEnds)
-    return false
-  }
-  const fromMs = rate ? mayStartMs(lane.tat, rate, nowMs) : nowMs
-  if (fromMs > nowMs) hold(lane, Math.ceil(fromMs))
-  return fromMs <= nowMs
-}
 
 /** What is known of a task until it is taken. */
 type Next = readonly [seq: number, priority: number]

@@ -100,6 +100,7 @@ onEachStore('middleware', newScene => {
         await next()
         return next()
       },
+      async () => undefined,
     ]
     const pick: TaskMiddleware = (attempt, next) => (throwing[(attempt.payload as { n: number }).n] as TaskMiddleware)(attempt, next)
     const ids: string[] = []
@@ -113,6 +114,7 @@ onEachStore('middleware', newScene => {
     expect(errors).toEqual([
       ...['TypeError: at once', 'TypeError: later', 'TypeError: after it'],
       'Error: a middleware around the task number.count has called next twice, which would do its work twice',
+      'Error: a middleware around the task number.count has returned nothing without calling next: nothing was done, so it is not done; return giveUp, snooze or result to answer in its place',
     ])
     // Each that called next once, and the first call of the one that did so twice.
     expect(ran).toBe(2)

@@ -7,15 +7,21 @@ export function around({ task, work }: TaskHandler, middleware: readonly TaskMid
   if (middleware.length === 0) return work
   const handler: Step = async ({ payload, context }) => (await work(payload as never, context)) ?? undefined
   const outermost = middleware.reduceRight<Step>(
-    (inner, own) => attempt => {
+    (inner, own) => async attempt => {
       let isCalled = false
-      return own(attempt, async () => {
+      const answer = await own(attempt, async () => {
         if (isCalled) throw new Error(`a middleware around the task ${task.name} has called next twice, which would do its work twice`)
         isCalled = true
         return inner(attempt)
       })
+      // A guard that forgets to answer would lose the task: nobody would have done it, and it would be done.
+      if (answer === undefined && !isCalled) throw new Error(skipped(task.name))
+      return answer
     },
     handler,
   )
   return async (payload, context) => outermost({ task, payload, context })
 }
+
+const skipped = (task: string) =>
+  `a middleware around the task ${task} has returned nothing without calling next: nothing was done, so it is not done; return giveUp, snooze or result to answer in its place`

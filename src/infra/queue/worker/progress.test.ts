@@ -155,6 +155,71 @@ onEachStore('how far a task is', newScene => {
     await until(() => working.ended('done') === 2)
     expect(working.log.lines.filter(({ message }) => message.startsWith('the queue cannot be told how far'))).toHaveLength(1)
   })
+
+  test('that is on its way when the handler returns is there before the word of its end', async () => {
+    const scene = newScene()
+    const { enqueue, work, driver, queue } = scene
+    const [sent, returned] = [gate(), gate()]
+    const order: string[] = []
+    const slow: QueueDriver = {
+      ...driver,
+      async report(name, reports) {
+        sent.open()
+        await returned.passed
+        // Longer than the word of an end waits for others.
+        await Bun.sleep(100)
+        const own = await driver.report(name, reports)
+        order.push('report')
+        return own
+      },
+      exchange(name, exchange) {
+        if (exchange.finish) order.push('end')
+        return driver.exchange(name, exchange)
+      },
+    }
+    const [id = ''] = await enqueue(count, 1, { said: { keepForMs: 60_000 } })
+    const say = handle(count, async (_, { progress }) => {
+      progress({ done: 1 })
+      await sent.passed
+      returned.open()
+    })
+    await using working = await work([say], { driver: slow, limits: { progressMs: 10 } })
+    await until(() => working.ended('done') === 1)
+    await until(async () => (await driver.show(queue, id))?.state === 'done')
+    expect(order).toEqual(['report', 'end'])
+    expect(await progressOf(scene, id)).toEqual({ done: 1 })
+  })
+
+  test('is not said of one that has ended, though the queue could not be told while it ran', async () => {
+    const { enqueue, work, driver } = newScene()
+    const [sent, returned] = [gate(), gate()]
+    let refused = 0
+    const away: QueueDriver = {
+      ...driver,
+      async report() {
+        sent.open()
+        await returned.passed
+        await Bun.sleep(50)
+        refused++
+        throw queueErrors.QueueUnavailable()
+      },
+    }
+    const careless = handle(count, async ({ n }, { progress, saveProgress }) => {
+      progress({ done: 1 })
+      if (n === 1) void saveProgress()
+      await sent.passed
+      if (n === 1) returned.open()
+    })
+    await enqueue(count, 2, { said: { keepForMs: 60_000 } })
+    await using working = await work([careless], { driver: away, limits: { progressMs: 10 } })
+    await until(() => working.ended('done') === 2)
+    const before = refused
+    expect(before).toBeGreaterThan(0)
+    await working.stop()
+    // Longer than it takes to say it again, and than the wait after a failure.
+    await Bun.sleep(300)
+    expect(refused).toBe(before)
+  })
 })
 
 onEachStore('a worker that is killed', newScene => {

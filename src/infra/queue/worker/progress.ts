@@ -42,13 +42,18 @@ interface Saying {
 export function createReports({ driver, queue, log, random, everyMs, lost }: ReportOptions): Reports {
   /** Those that have said something that was not sent. */
   const noted = new Set<Run>()
+  /** Of those that say something, the last that has no answer yet. */
+  const unanswered = new Map<Run, Promise<void>>()
   /** What goes with the next call. */
   const due: Saying[] = []
   let isSending = false
   let timer: ReturnType<typeof setTimeout> | undefined
   let isAway = false
+  let isClosed = false
 
   function note(run: Run): void {
+    // How far one was that has ended is of no use to anybody, and when the queue is away it would be said for ever.
+    if (run.isOver || isClosed) return
     noted.add(run)
     timer ??= setTimeout(flush, everyMs)
   }
@@ -63,10 +68,16 @@ export function createReports({ driver, queue, log, random, everyMs, lost }: Rep
 
   /** Its newest, with whatever else is said now. */
   function say(run: Run): Promise<boolean> {
-    return new Promise((settle, reject) => {
+    const said = new Promise<boolean>((settle, reject) => {
       due.push({ run, settle, reject })
       if (!isSending) queueMicrotask(sendAll)
     })
+    const forget = () => {
+      if (unanswered.get(run) === answered) unanswered.delete(run)
+    }
+    const answered: Promise<void> = said.then(forget, forget)
+    unanswered.set(run, answered)
+    return said
   }
 
   /** One call at a time, since what was said first must not be written last. */
@@ -101,8 +112,13 @@ export function createReports({ driver, queue, log, random, everyMs, lost }: Rep
     async save(run) {
       if (run.progress === undefined) return
       noted.delete(run)
-      const isOwn = await untilAnswered(run, random, () => say(run))
-      if (!isOwn) throw new TaskAborted(run.abortedFor ?? 'leaseLost')
+      try {
+        const isOwn = await untilAnswered(run, random, () => say(run))
+        if (!isOwn) throw new TaskAborted(run.abortedFor ?? 'leaseLost')
+      } catch (thrown) {
+        // A handler that has ended did not wait for it, and nobody is there to catch it.
+        if (!run.isOver) throw thrown
+      }
     },
     async last(run) {
       // Nobody has been before it.
@@ -111,10 +127,15 @@ export function createReports({ driver, queue, log, random, everyMs, lost }: Rep
       return found?.progress === undefined ? undefined : (readJson(found.progress) as Progress)
     },
     ended(run, isKept) {
-      if (noted.size === 0 || !noted.delete(run) || !isKept) return undefined
-      return say(run).catch(() => {})
+      const isNoted = noted.size > 0 && noted.delete(run)
+      if (!isKept) return undefined
+      return isNoted ? say(run).catch(() => {}) : unanswered.get(run)
     },
-    close: () => clearTimeout(timer),
+    close() {
+      isClosed = true
+      clearTimeout(timer)
+      noted.clear()
+    },
   }
 }
 

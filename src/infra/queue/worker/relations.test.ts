@@ -4,6 +4,8 @@ import { defineTask, type EndedTask, giveUp, handle, result } from '@/core/queue
 import { Type } from '@/core/schema'
 import { until } from '@/testing/conformance/cache-fixture'
 import { onEachStore, type Scene } from '@/testing/worker'
+import type { QueueDriver } from '../driver'
+import { percentilesOf, type Seen } from '../latency'
 import { createQueue } from '../queue'
 
 const add = defineTask('number.add', Type.Object({ n: Type.Integer() }), { maxRetries: 0 })
@@ -34,6 +36,26 @@ onEachStore('tasks that wait for others', newScene => {
       [100, [{ id: b?.id as string, outcome: 'done', result: { total: 11 } }]],
     ])
     await until(async () => (await scene.driver.stats(scene.queue)).total.done === 3)
+  })
+
+  test('what one is held for is no time that it has waited', async () => {
+    const scene = newScene()
+    const { driver, queue } = scene
+    const seen: Seen[] = []
+    const handedIn: QueueDriver = {
+      ...driver,
+      reap(name, rule) {
+        if (rule.seen) seen.push(rule.seen)
+        return driver.reap(name, rule)
+      },
+    }
+    const slow = handle(add, async () => Bun.sleep(400))
+    await using _ = await scene.work([slow], { driver: handedIn })
+    await queueOn(scene).enqueueChain([step(add, { n: 1 }), step(add, { n: 2 })], { queue })
+    await scene.enqueue(add, 1, { payload: { n: 3 } })
+    const counted = (of: keyof Seen) => percentilesOf(seen.map(each => each[of]))?.count
+    await until(() => counted('runs') === 3)
+    expect(counted('waits')).toBe(2)
   })
 
   test('a batch of fifty: its last task starts once, when all have ended, and knows which one did not succeed', async () => {

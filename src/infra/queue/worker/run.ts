@@ -50,6 +50,8 @@ export interface Run extends Held {
   abortedAtMs?: number
   /** The queue has been told how it ended, though its handler goes on. */
   isStuck: boolean
+  /** Its handler has ended; the queue may not have been told yet. */
+  isOver: boolean
   /** How far it is, as its handler said last: JSON. */
   progress?: string
   /** Made when somebody looks at the signal, which most handlers never do. */
@@ -91,6 +93,7 @@ export function newRun(
     isAtDeadline: false,
     leaseFromMs,
     isStuck: false,
+    isOver: false,
   }
 }
 

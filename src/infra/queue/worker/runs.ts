@@ -162,6 +162,7 @@ export function createRuns(options: RunsOptions): Runs {
 
   /** The next attempt, or whoever looks at what is kept, is to find what it said last: so that is told first. */
   function over(run: Run, how: Ended): void {
+    run.isOver = true
     const told = reports.ended(run, isAnythingLeft(how.finish))
     if (told) void told.then(() => ended(run, how))
     else ended(run, how)
@@ -211,7 +212,8 @@ export function createRuns(options: RunsOptions): Runs {
       if (run.attempt === 1) {
         const nowMs = clock.nowMs()
         run.skill.meters.waitSeconds.observe(Math.max(0, nowMs - run.envelope.enqueuedAtMs) / 1000)
-        samples.waited(nowMs - readyMsOf(run.envelope))
+        const readyMs = readyMsOf(run.envelope)
+        if (readyMs !== undefined) samples.waited(nowMs - readyMs)
       }
       callHandler(run, tools).then(
         result => over(run, returned(run, result, random)),

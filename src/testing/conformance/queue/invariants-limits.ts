@@ -40,7 +40,9 @@ export function noRateIsExceeded(moment: Moment): string[] {
     if (!rate) return []
     const tat = Math.max(ledger.tats.get(name) ?? beganMs, beganMs)
     ledger.tats.set(name, tat + rate.intervalMs)
-    const earliestMs = tat - (rate.burst - 1) * rate.intervalMs
+    // Where time has whole ms, those of one may start together.
+    const burst = Math.max(rate.burst, Math.ceil(1 / rate.intervalMs))
+    const earliestMs = tat - (burst - 1) * rate.intervalMs
     return earliestMs > endedMs ? [`${name || 'the queue'} might start another in ${earliestMs - endedMs} ms`] : []
   })
 }

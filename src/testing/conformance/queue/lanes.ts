@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import type { ClaimLimits } from '@/infra/queue/driver'
 import { findingsOf, type Holding, type HowItEnded, heldOf, longMs, newNonce, type TestQueue, shortMs } from './fixture'
+import type { QueueStoreName } from './stores'
 
 export const limits: ClaimLimits = { lanes: { one: { concurrency: 1 }, two: { concurrency: 2 } } }
 const laneOf = new Map<string, string>()
@@ -26,7 +27,7 @@ export async function fill({ driver, name, newTask }: TestQueue, count: number, 
 export const lanesOf = (ids: readonly string[]): string[] => ids.map(id => laneOf.get(id) ?? id)
 
 /** Tasks in lanes: how many of one run. */
-export function laneSuite(newQueue: () => TestQueue): void {
+export function laneSuite(newQueue: () => TestQueue, on: QueueStoreName): void {
   test('the lane of a task is shown, in whatever state it is', async () => {
     const { driver, name, enqueue, claimOne, finish, show } = newQueue()
     await enqueue({ id: 'a', lane: 'two/x' }, { id: 'b', lane: 'two', delayMs: longMs }, { id: 'c' })
@@ -131,6 +132,39 @@ export function laneSuite(newQueue: () => TestQueue): void {
       expect((await reap(0)).poisoned).toEqual(['b'])
       expect(await claiming(queue)(9)).toEqual(['c'])
     })
+
+    test('may be more once the limit is higher, also where nothing waited when it was full', async () => {
+      const queue = newQueue()
+      await fill(queue, 3, 'one/a')
+      await fill(queue, 1, 'one/b')
+      expect(await claiming(queue)(9)).toHaveLength(2)
+      expect(await claiming(queue)(9)).toEqual([])
+      await fill(queue, 2, 'one/b')
+      const more = await queue.claim(9, { limits: { lanes: { ...limits.lanes, one: { concurrency: 2 } } } })
+      expect(lanesOf(more.map(({ id }) => id)).toSorted()).toEqual(['one/a', 'one/b'])
+      expect(await queue.claim(9, { limits: { lanes: {} } })).toHaveLength(2)
+    })
+
+    test('may be more in very many lanes once the limit is higher, in some claims of which none says that it was the last', async () => {
+      const queue = newQueue()
+      const { driver, name } = queue
+      // The model looks at all that wait for each that it gives.
+      const count = on === 'model' ? 30 : 900
+      const lanes = Array.from({ length: count }, (_, i) => `one/${i}`)
+      for (let i = 0; i < lanes.length; i += 300) await fill(queue, 2, ...lanes.slice(i, i + 300))
+      const take = async (said: ClaimLimits) => {
+        let taken = 0
+        for (let dueMs: number | undefined = 0, claims = 0; dueMs === 0 && claims < 50; claims++) {
+          const claim = { worker: 'host:1', nonce: newNonce(), count: 1000, leaseMs: longMs, limits: said }
+          const reply = await driver.exchange(name, { claim })
+          taken += reply.claimed.length
+          dueMs = reply.nextDueMs
+        }
+        return taken
+      }
+      expect(await take(limits)).toBe(count)
+      expect(await take({ lanes: { one: { concurrency: 2 } } })).toBe(count)
+    }, 60_000)
 
     test('is not more when a claim is made again', async () => {
       const queue = newQueue()

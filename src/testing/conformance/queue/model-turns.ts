@@ -14,10 +14,15 @@ const lineOf = ({ priority, lane }: ModelTask): string => `${priority} ${lane ??
 const limitOf = (lane: string, { lanes }: ClaimLimits) => lanes[lane.split('/', 1)[0] as string] ?? {}
 const activeIn = (queue: ModelQueue, lane: string): number => inOrder(queue, 'active').filter(task => task.lane === lane).length
 
-/** From when a rate lets another start. */
-function freeMs({ tats }: ModelQueue, name: string, rate: RateLimit | undefined): number {
+/** From when a rate lets another start. A time that it never says, since it was slower, is from now on the latest that it does. */
+function freeMs({ tats }: ModelQueue, name: string, rate: RateLimit | undefined, nowMs: number): number {
   const tat = tats.get(name)
-  return rate === undefined || tat === undefined ? 0 : tat - (rate.burst - 1) * rate.intervalMs
+  if (rate === undefined || tat === undefined) return 0
+  // Time has whole ms: those of one may start together.
+  const burst = Math.max(rate.burst, Math.ceil(1 / rate.intervalMs))
+  const bounded = Math.min(tat, nowMs + burst * rate.intervalMs)
+  tats.set(name, bounded)
+  return bounded - (burst - 1) * rate.intervalMs
 }
 
 function use({ tats }: ModelQueue, name: string, rate: RateLimit | undefined, nowMs: number): void {
@@ -37,12 +42,12 @@ const isFull = (queue: ModelQueue, { lane }: ModelTask, limits: ClaimLimits): bo
   lane !== undefined && activeIn(queue, lane) >= (limitOf(lane, limits).concurrency ?? Number.POSITIVE_INFINITY)
 
 /** From when the next of a line may start, as far as its rate goes. */
-const lineFreeMs = (queue: ModelQueue, { lane }: ModelTask, limits: ClaimLimits): number =>
-  lane === undefined ? 0 : freeMs(queue, lane, limitOf(lane, limits).rate)
+const lineFreeMs = (queue: ModelQueue, { lane }: ModelTask, limits: ClaimLimits, nowMs: number): number =>
+  lane === undefined ? 0 : freeMs(queue, lane, limitOf(lane, limits).rate, nowMs)
 
 /** Those that may be started next: of the best priority of which there is any, the first of each line. */
 function startable(queue: ModelQueue, limits: ClaimLimits, nowMs: number): ModelTask[] {
-  const all = firsts(queue).filter(task => !isFull(queue, task, limits) && lineFreeMs(queue, task, limits) <= nowMs)
+  const all = firsts(queue).filter(task => !isFull(queue, task, limits) && lineFreeMs(queue, task, limits, nowMs) <= nowMs)
   return all.filter(({ priority }) => priority === all[0]?.priority)
 }
 
@@ -89,14 +94,14 @@ const isAtMost = (queue: ModelQueue, { concurrency }: ClaimLimits): boolean =>
 
 /** Whether the queue itself lets anything start. */
 export const mayStartAny = (queue: ModelQueue, limits: ClaimLimits = noLimits, nowMs: number): boolean =>
-  !queue.isPaused && !isAtMost(queue, limits) && freeMs(queue, queueItself, limits.rate) <= nowMs
+  !queue.isPaused && !isAtMost(queue, limits) && freeMs(queue, queueItself, limits.rate, nowMs) <= nowMs
 
 /** When a claim with these limits would get something, if nothing happens but that time passes; 0 when it would now. */
 export function nextDue(queue: ModelQueue, limits: ClaimLimits = noLimits, nowMs: number): number | undefined {
   if (queue.isPaused || isAtMost(queue, limits)) return undefined
-  const waits = firsts(queue).flatMap(task => (isFull(queue, task, limits) ? [] : [lineFreeMs(queue, task, limits)]))
+  const waits = firsts(queue).flatMap(task => (isFull(queue, task, limits) ? [] : [lineFreeMs(queue, task, limits, nowMs)]))
   const due = inOrder(queue, 'scheduled').map(({ atMs }) => atMs)
   if (waits.length + due.length === 0) return undefined
-  const firstMs = Math.max(Math.min(...waits, ...due), freeMs(queue, queueItself, limits.rate))
+  const firstMs = Math.max(Math.min(...waits, ...due), freeMs(queue, queueItself, limits.rate, nowMs))
   return Math.max(0, Math.ceil(firstMs - nowMs))
 }

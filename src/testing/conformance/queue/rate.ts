@@ -98,6 +98,53 @@ export function rateSuite(newQueue: () => TestQueue): void {
         expect(started).toBeGreaterThan(10)
       })
 
+      test('of several in a ms is kept as well', async () => {
+        const queue = newQueue()
+        const { store } = queue
+        // The burst that makes up for pauses, as long as time is real.
+        const rate = { intervalMs: 0.3, burst: store.isTimeReal ? 100 : 1 }
+        for (let i = 0; i < 2; i++) await queue.enqueue(...many(500, lane))
+        const sinceMs = await store.nowMs()
+        let started = 0
+        let passedMs = 0
+        while (passedMs < 100) {
+          const claimed = (await queue.claim(50, { limits: limits(rate) })).length
+          started += claimed
+          passedMs = (await store.nowMs()) - sinceMs
+          expect(started).toBeLessThanOrEqual(Math.max(rate.burst, 1 / rate.intervalMs) + (passedMs + 1) / rate.intervalMs)
+          if (started > 900) break
+          await store.advance(1)
+        }
+        expect(started).toBeGreaterThan(store.isTimeReal ? 100 : 300)
+      })
+
+      test('that is raised holds nothing back any longer than it says itself', async () => {
+        const queue = newQueue()
+        const { store } = queue
+        const fast: RateLimit = { intervalMs: 10, burst: 2 }
+        await queue.enqueue(...many(9, lane))
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toHaveLength(1)
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toEqual([])
+        const { claimed, nextDueMs = longMs } = await exchange(queue, limits(fast))
+        if (claimed.length === 0) expect(nextDueMs).toBeLessThanOrEqual(fast.intervalMs)
+        const sinceMs = await store.nowMs()
+        const startedMax = async () => fast.burst + ((await store.nowMs()) - sinceMs + 1) / fast.intervalMs
+        let started = claimed.length
+        await queue.until(async () => {
+          started += (await exchange(queue, limits(fast))).claimed.length
+          expect(started).toBeLessThanOrEqual(await startedMax())
+          return started === 8
+        })
+      })
+
+      test('that is no more holds nothing back', async () => {
+        const queue = newQueue()
+        await queue.enqueue(...many(9, lane))
+        await queue.claim(9, { limits: limits(slow(1)) })
+        expect(await queue.claim(9, { limits: limits(slow(1)) })).toEqual([])
+        expect(await queue.claim(9, { limits: { lanes: {} } })).toHaveLength(8)
+      })
+
       test('does not save up more than its burst', async () => {
         const queue = newQueue()
         const { store } = queue

@@ -1,4 +1,4 @@
-import { laneNames } from './lanes'
+import { only, type Variant } from './shared'
 
 /** One claim takes no more tasks when their envelopes have so many bytes together: the rest is for the next. */
 const claimBytesMax = 4 * 1024 * 1024
@@ -10,8 +10,9 @@ const claimBytesMax = 4 * 1024 * 1024
  * The limits of the claimer, when it has any: how many may be active, the interval and the burst of the queue's rate, a name for the limits
  * of lanes, and those: `<name> <concurrency or -> <interval or -> <burst or -> ` of each. Nothing says them but the claims.
  */
-export const claim = `
-local claimed, lanes = {}, nil
+export const claimOf = ({ isRich }: Variant): string => `
+local claimed = {}
+if wanted > 0 then
 
 local function again(record)
   for id in string.gmatch(record, '%S+') do
@@ -30,18 +31,21 @@ end
 local function promote()
   local due = call('ZRANGE', SCH, '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
   if #due == 0 then return end
-  begin_anew()
   local lines = {}
   for _, id in ipairs(due) do
     local start = call('GETRANGE', B .. 'e:' .. id, 0, 1)
-    local priority, lane = sub(start, 1, 1), sub(start, 2) > '3' and lane_of(marks_of(head_of(id))) or nil
+    local priority = sub(start, 1, 1)
+    ${only(
+      isRich,
+      `local lane = sub(start, 2) > '3' and lane_of(marks_of(head_of(id))) or nil
     if lane then
       wait_last(id, priority, lane)
-    elseif priority ~= '' then
+    else`,
+    )}if priority ~= '' then
       lines[priority] = lines[priority] or {}
       table.insert(lines[priority], id)
     else
-      call('UNLINK', traces(id))
+      forget_void(id)
     end
   end
   for priority, line in pairs(lines) do call('LPUSH', B .. 'p' .. priority, unpack(line)) end
@@ -50,10 +54,11 @@ local function promote()
 end
 
 local function take(lease, life, keeps_nothing_too)
-  local now_hex, first_owner, first_in_lane, by_worker = hex(now), '1:' .. nonce .. ' 0 ' .. worker, '1:' .. nonce .. ' 4', ' ' .. worker
+  local now_hex, first_owner = hex(now), '1:' .. nonce .. ' 0 ' .. worker
+  ${only(isRich, `local first_in_lane, by_worker = '1:' .. nonce .. ' 4', ' ' .. worker`)}
   local seen, record, owners, leases, trims, cancelled, void, revived = {}, {}, {}, {}, {}, {}, {}, {}
   local left, looks, bytes, portion = room, room + 1000, 0, 50
-  local function consider(id, entry, has_hashes, lane)
+  local function consider(id, entry, has_hashes${only(isRich, ', lane')})
     if not entry then
       void[#void + 1] = id
       return
@@ -61,9 +66,12 @@ local function take(lease, life, keeps_nothing_too)
     local attempt, failures, crashes, ready = 1, false, false, sub(entry, 3, 13)
     if has_hashes then
       local h = call('HMGET', B .. 's:' .. id, 'a', 'f', 'x', 'r', 'c', 'z', 'n')
-      -- One that is held is named here from an earlier life.
+      ${only(
+        isRich,
+        `-- One that is held is named here from an earlier life.
       if h[7] and not h[4] then return end
-      if h[7] then unheld[#unheld + 1] = id end
+      if h[7] then unheld[#unheld + 1] = id end`,
+      )}
       if h[5] then
         cancelled[#cancelled + 1] = { id, marks_of(entry) }
         return
@@ -88,17 +96,23 @@ local function take(lease, life, keeps_nothing_too)
     local flags = sub(entry, 2, 2)
     if attempt == 1 and flags == '0' then
       owners[2 * n] = first_owner
-    elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane) == lane then
-      owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane) .. by_worker
+    ${only(
+      isRich,
+      `elseif lane and attempt == 1 and flags == '4' and sub(entry, 16, 15 + #lane) == lane then
+      owners[2 * n] = first_in_lane .. sub(entry, 14, 15 + #lane) .. by_worker`,
+    )}
     else
       local marks = marks_of(entry)
       owners[2 * n] = string.format('%d:%s %s %s', attempt, nonce, marks, worker)
-      local own, other = flags > '3' and lane_of(marks) or nil, lane or nil
+      ${only(
+        isRich,
+        `local own, other = flags > '3' and lane_of(marks) or nil, lane or nil
       -- A hand may have put it into another line.
       if own ~= other then
         if own then elsewhere[own] = (elsewhere[own] or 0) + 1 end
         if other then elsewhere[other] = (elsewhere[other] or 0) - 1 end
-      end
+      end`,
+      )}
     end
     left, bytes = left - 1, bytes + #entry
     return true
@@ -137,8 +151,10 @@ local function take(lease, life, keeps_nothing_too)
     end
     if seen_here > 0 then trims[#trims + 1] = { line, seen_here } end
   end
-  -- Of lines that take turns. @param names of each the lane it is from, or false. @param saw is told of each there was time for
-  local function take_named(named, names, saw)
+${only(
+  isRich,
+  `  -- Of lines that take turns. @param lanes of each the lane it is from, or false. @param saw is told of each there was time for
+  local function take_named(named, lanes, saw)
     local at = 1
     while at <= #named and left > 0 and looks > 0 do
       local last = math.min(at + portion - 1, #named)
@@ -147,18 +163,22 @@ local function take(lease, life, keeps_nothing_too)
         local id, is_taken = named[i], false
         if not seen[id] and not leased[i - at + 1] then
           seen[id] = true
-          is_taken = consider(id, entries[i - at + 1], has_hashes, names[i])
+          is_taken = consider(id, entries[i - at + 1], has_hashes, lanes[i])
         end
-        saw(names[i], is_taken, i)
+        saw(lanes[i], is_taken, i)
       end
       adapt(last - at + 1)
       at = last + 1
     end
-  end
+  end`,
+)}
   if left > 0 then
-    if has_lanes then
-      lanes.take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
-    elseif call('EXISTS', unpack(LINES)) > 0 then
+    ${only(
+      isRich,
+      `if has_lanes then
+      take_turns(take_line, take_named, function() return looks > 0 and left or 0 end)
+    else`,
+    )}if call('EXISTS', unpack(LINES)) > 0 then
       -- Who is idle finds them all empty, with one look.
       for priority = 1, 10 do
         take_line(LINES[priority])
@@ -167,94 +187,99 @@ local function take(lease, life, keeps_nothing_too)
     end
   end
 
-  if next(elsewhere) then lanes = lanes or steer() end
-  if lanes then lanes.count_up() end
+  ${only(isRich, 'if has_lanes or next(elsewhere) then count_up() end')}
   many(owners, function(...) call('HSET', OWN, ...) end, 200)
   many(leases, function(...) call('ZADD', ACT, ...) end, 200)
   if #record > 0 or keeps_nothing_too then call('SET', B .. 'cl:' .. nonce, table.concat(record, ' '), 'PX', life) end
   for _, id in ipairs(revived) do call('HSET', B .. 's:' .. id, 'z', '') end
   begin_anew()
   for _, each in ipairs(cancelled) do
-    tell_follower(each[1], each[2], 'c')
+    ${only(isRich, `tell_follower(each[1], each[2], 'c')`)}
     forget(each[1], each[2], true)
     count('cancelled')
   end
-  for _, id in ipairs(void) do forget(id, '0', true) end
+  for _, id in ipairs(void) do forget_void(id) end
   flush()
   for _, each in ipairs(trims) do call('LTRIM', each[1], 0, -each[2] - 1) end
-  if lanes then lanes.leave_lines(#cancelled > 0) end
+  ${only(isRich, 'if has_lanes then leave_lines(#cancelled > 0) end')}
   taken = #record
 end
 
-tell_next()
-if wanted > 0 then
   if ARGV[at + 6] ~= '' then call('DEL', B .. 'cl:' .. ARGV[at + 6]) end
   local record = call('GET', B .. 'cl:' .. nonce)
-  is_paused = call('HGET', META, 'paused')
-  if interval then queue_tat = tonumber(call('HGET', META, 'tat') or nil) end
   if record then
     again(record)
   else
     room = is_paused and 0 or wanted
-    if cap then room = math.max(0, math.min(room, cap - call('ZCARD', ACT))) end
-    if interval then room = math.min(room, (queue_rate())(queue_tat, interval, burst)) end
+    ${only(
+      isRich,
+      `if cap then room = math.max(0, math.min(room, cap - call('ZCARD', ACT))) end
+    if interval then
+      -- Kept, or the latest that it says would move on with the clock.
+      local latest = queue_tat and arrival_of(queue_tat, interval, burst)
+      if latest and latest < queue_tat then
+        queue_tat = latest
+        call('HSET', META, 'tat', string.format('%.4f', queue_tat))
+      end
+      room = math.min(room, tokens_of(queue_tat, interval, burst))
+    end`,
+    )}
     if room > 0 then
       promote()
-      has_lanes = call('EXISTS', LNS) == 1
-      if has_lanes then
-        lanes = steer()
-        lanes.let_go_in_time(call('HGET', META, 'limits'))
-      end
+      ${only(
+        isRich,
+        `has_lanes = call('EXISTS', LNS) == 1
+      if has_lanes then let_go_in_time(m[3]) end`,
+      )}
     end
     -- As text, since each number that is said to Redis is made into one.
     take(string.format('%.0f', now + ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5] == '1')
-    tell_next()
+    ${only(
+      isRich,
+      `tell_next()
     if interval and taken > 0 then
-      local _, _, arrival_after = queue_rate()
       queue_tat = arrival_after(queue_tat, interval, burst, taken)
       call('HSET', META, 'tat', string.format('%.4f', queue_tat))
-    end
+    end`,
+    )}
     unfilled = wanted - taken
   end
 end
 `
 
 /** Who claims nothing knows of no limits: what waits may be started by somebody. */
-export const whatIsNext = `
+export const whatIsNextOf = ({ isRich }: Variant): string => `
 local due = -1
-local function is_any()
-  if call('EXISTS', unpack(LINES)) > 0 then return true end
-  if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
-  if wanted > 0 then
-    lanes = lanes or steer()
-    return lanes.is_any_ready()
-  end
-  ${laneNames}
-  return has_turns()
-end
 -- @returns in how many ms something may start as far as its own time and lane go
 local function next_due()
-  if is_any() then return 0 end
-  local first, parked = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')[2], false
-  if has_lanes or room == 0 then parked = call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2] end
-  first, parked = first and first - now, parked and parked - exact
-  return first and parked and math.min(first, parked) or first or parked
+  if call('EXISTS', unpack(LINES)) > 0 then return 0 end
+  ${only(isRich, `if wanted > 0 and is_any_lane_ready() or wanted == 0 and has_turns() then return 0 end`)}
+  local first = call('ZRANGE', SCH, 0, 0, 'WITHSCORES')[2]
+  first = first and first - now
+  ${only(
+    isRich,
+    `local parked = (has_lanes or room == 0) and call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2]
+  parked = parked and parked - exact
+  if look_again then parked = math.min(parked or look_again - exact, look_again - exact) end
+  if first and parked then return math.min(first, parked) end
+  if parked then return parked end`,
+  )}
+  return first
 end
-if not is_paused and not (wanted > 0 and cap and call('ZCARD', ACT) >= cap) then
+if not is_paused${only(isRich, ` and not (wanted > 0 and cap and call('ZCARD', ACT) >= cap)`)} then
   local wait = next_due()
-  if wait and wanted == 0 and call('HEXISTS', META, 'paused') == 1 then wait = nil end
-  if wait and interval then
-    local _, next_start_of = queue_rate()
-    wait = math.max(wait, next_start_of(queue_tat, interval, burst) - exact)
-  end
+  ${only(isRich, 'if wait and interval then wait = math.max(wait, next_start_of(queue_tat, interval, burst) - exact) end')}
   if wait then due = math.max(0, math.ceil(wait)) end
   if due == 0 then
     wake()
   elseif unfilled > 0 then
     call('DEL', WAKE)
-  elseif wanted > 0 and due > 0 and (interval or call('EXISTS', PARK) == 1) then
+  ${only(
+    isRich,
+    `elseif wanted > 0 and due > 0 and (interval or call('EXISTS', PARK) == 1) then
     -- Whoever is idle is to learn when a rate lets something start, since this claimer may have no room then.
-    wake()
+    wake()`,
+  )}
   end
 end
 `

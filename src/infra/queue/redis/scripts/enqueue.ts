@@ -1,8 +1,8 @@
 import { redisScript } from '../../../redis'
 import { collecting } from './collect'
 import { arriving, calledOff, holding, relations } from './held'
-import { laneMoves, laneNames } from './lanes'
-import { lines, moves, shared, whenThereIsRoom } from './shared'
+import { laneMoves } from './lanes'
+import { lines, moves, only, shared, type Variant, whenThereIsRoom } from './shared'
 
 /**
  * ARGV: a name for what the call has done, the number of the call, how long it is remembered in ms, and the most that may wait, be scheduled
@@ -18,8 +18,8 @@ import { lines, moves, shared, whenThereIsRoom } from './shared'
  * The id comes into its list before the envelope is there, since an id alone is void: a half of this is nothing, and done again
  * does all. The other way round, who says it again would be told that it is there, while nobody can find it.
  */
-const enqueuing = (areAlone: boolean) =>
-  redisScript(`${whenThereIsRoom}${shared}${lines}${areAlone ? laneMoves : moves + relations}
+const enqueuing = ({ isRich, areAlone }: Variant & { areAlone: boolean }) =>
+  redisScript(`${whenThereIsRoom}${shared}${only(isRich, areAlone ? laneMoves : moves + relations)}
 local RECORD = B .. 'cl:' .. ARGV[1]
 local known = call('GET', RECORD)
 if known and string.match(known, '^%S+') == ARGV[2] then
@@ -32,6 +32,7 @@ end
 
 local is_full = false
 if ARGV[4] ~= '' then
+  ${lines}
   local backlog = (call('HGET', META, 'laned') or 0) + call('ZCARD', SCH) + call('ZCARD', B .. 'hld')
   for _, line in ipairs(LINES) do backlog = backlog + call('LLEN', line) end
   is_full = backlog >= tonumber(ARGV[4])
@@ -41,22 +42,27 @@ local n, at, argc = 0, 5, #ARGV
 local ids, keys, kinds, rests, more, probes = {}, {}, {}, {}, {}, {}
 -- Most tasks of a call are of one kind.
 local known_kinds, waiting, now_hex = {}, {}, hex(now)
+${isRich ? 'local is_rich = false' : 'local is_waiting = false'}
 local function kind_of(head)
   local priority, bits = sub(head, 1, 1), tonumber(sub(head, 2, 2), 16)
   waiting[priority] = waiting[priority] or {}
   local kind = {
     priority = priority,
     line = waiting[priority],
-    lane_at = bits % 8 > 3 and (bits % 4 > 1 and 34 or 1),
+    ${only(isRich, 'lane_at = bits % 8 > 3 and (bits % 4 > 1 and 34 or 1),')}
     start = sub(head, 1, 2),
     ready = sub(head, 1, 2) .. now_hex,
     is_delayed = sub(head, 3, 3) == 'd',
-    is_held = sub(head, 3, 3) == 'h',
-    is_grouped = sub(head, 3, 3) == 'g',
+    ${only(
+      !areAlone,
+      `is_held = sub(head, 3, 3) == 'h',
+    is_grouped = sub(head, 3, 3) == 'g',`,
+    )}
     is_unique = bits % 4 > 1,
     is_kept = bits % 2 == 1,
   }
   known_kinds[head] = kind
+  ${only(isRich, 'is_rich = is_rich or bits > 3 or kind.is_held')}
   return kind
 end
 while at <= argc do
@@ -65,7 +71,7 @@ while at <= argc do
   local kind, key = known_kinds[head] or kind_of(head), B .. 'e:' .. id
   ids[n], keys[n], kinds[n], rests[n] = id, key, kind, ARGV[at + 2]
   at = at + 3
-  if kind.is_delayed or kind.is_held or kind.is_grouped then
+  if kind.is_delayed${only(!areAlone, ' or kind.is_held or kind.is_grouped')} then
     more[n] = ARGV[at]
     at = at + 1
   end
@@ -78,7 +84,7 @@ many(keys, probe, 200)
 many(probes, probe, 200)
 local function is_known(id, key) return call('EXISTS', key, B .. 'd:' .. id) > 0 end
 
-local later, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
+local scheduled, unique, entries, taken, seen, last = {}, {}, {}, {}, {}, 0
 local replies
 local function refuse(i, reply)
   if not replies then
@@ -87,7 +93,9 @@ local function refuse(i, reply)
   end
   replies[i] = reply
 end
--- Tasks of one lane and priority, in their order.
+${only(
+  isRich,
+  `-- Tasks of one lane and priority, in their order.
 local in_lanes, lists = {}, {}
 local function put_in_lane(id, priority, rest, from)
   local lane = sub(rest, from + 2, from + 1 + tonumber(sub(rest, from, from + 1), 16))
@@ -98,7 +106,8 @@ local function put_in_lane(id, priority, rest, from)
     in_lanes[name], lists[#lists + 1] = list, list
   end
   list[#list + 1] = id
-end
+end`,
+)}
 -- @returns whether nobody else has it
 local function take(i, id, key)
   local holder = taken[key] or holder_of(B .. 'u:' .. key)
@@ -110,7 +119,7 @@ local function take(i, id, key)
   unique[#unique + 1] = { B .. 'u:' .. key, id, tonumber(sub(rests[i], 23, 33), 16) }
   return true
 end
-${areAlone ? '' : arriving + collecting}
+${only(!areAlone, arriving + collecting)}
 for i = 1, n do
   local id, kind = ids[i], kinds[i]
   if seen[id] or (found > 0 and is_known(id, keys[i])) then
@@ -118,27 +127,26 @@ for i = 1, n do
   elseif is_full then
     local holder = kind.is_unique and holder_of(B .. 'u:' .. sub(rests[i], 1, 22))
     refuse(i, holder and '=' .. holder or 2)
-  ${
-    areAlone
-      ? ''
-      : `elseif kind.is_grouped then
+  ${only(
+    !areAlone,
+    `elseif kind.is_grouped then
     local group = collect(id, kind, rests[i], more[i])
     if group then refuse(i, '+' .. group) end
     if kind.is_kept or not group then seen[id] = true end
-  `
-  }elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
+  `,
+  )}elseif not kind.is_unique or take(i, id, sub(rests[i], 1, 22)) then
     seen[id] = true
-    local place = kind.is_held and arrive(i) or kind.is_delayed and 'later' or 'line'
+    local place = ${only(!areAlone, 'kind.is_held and arrive(i) or ')}kind.is_delayed and 'later' or 'line'
     if place ~= 'nowhere' then
       entries[last + 1] = keys[i]
       if place == 'later' then
         local run = now + more[i]
-        later[#later + 1] = run
-        later[#later + 1] = id
+        scheduled[#scheduled + 1] = run
+        scheduled[#scheduled + 1] = id
         entries[last + 2] = kind.start .. hex(run) .. rests[i]
       else
         if place == 'line' then
-          if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else kind.line[#kind.line + 1] = id end
+          ${only(isRich, 'if kind.lane_at then put_in_lane(id, kind.priority, rests[i], kind.lane_at) else')} kind.line[#kind.line + 1] = id ${only(isRich, 'end')}
         end
         entries[last + 2] = kind.ready .. rests[i]
       end
@@ -147,14 +155,16 @@ for i = 1, n do
   end
 end
 
-${areAlone ? '' : holding}
-if last > 0${areAlone ? '' : ' or #collected > 0'} then
+${only(isRich, `if is_rich then call('HSETNX', META, 'rich', 1) end`)}
+${only(!areAlone, holding)}
+if last > 0${only(!areAlone, ' or #collected > 0')} then
   for priority, line in pairs(waiting) do
     is_waiting = is_waiting or #line > 0
     many(line, function(...) call('LPUSH', B .. 'p' .. priority, ...) end, 200)
   end
-  local laned = 0
-  ${laneNames}
+  ${only(
+    isRich,
+    `local laned = 0
   for from = 1, #lists, 200 do
     local names = {}
     for i = from, math.min(from + 199, #lists) do names[#names + 1] = lists[i].name end
@@ -169,22 +179,26 @@ if last > 0${areAlone ? '' : ' or #collected > 0'} then
   if laned > 0 then
     call('HINCRBY', META, 'laned', laned)
     is_waiting = is_waiting or has_turns()
-  end
-  many(later, function(...) call('ZADD', SCH, ...) end, 200)
+  end`,
+  )}
+  many(scheduled, function(...) call('ZADD', SCH, ...) end, 200)
   for _, each in ipairs(unique) do call('SET', each[1], each[2], 'PX', each[3]) end
   many(entries, function(...) call('MSET', ...) end, 200)
   call('HINCRBY', META, 'enqueued', last / 2)
-${areAlone ? '' : 'keep_groups()'}
+  ${only(!areAlone, 'keep_groups()')}
   if is_waiting and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, 1) end
-  if #later > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
+  if #scheduled > 0 and seen[call('ZRANGE', SCH, 0, 0)[1]] then call('PUBLISH', CHANNEL, '') end
 end
-${areAlone ? '' : calledOff}
+${only(!areAlone, calledOff)}
 local words = { ARGV[2] }
 for i, reply in ipairs(replies or {}) do words[i + 1] = reply end
 call('SET', RECORD, table.concat(words, ' '), 'PX', ARGV[3])
 return replies or 0
 `)
 
-export const enqueueScript = enqueuing(true)
-/** The same where some are held or belong to groups, so that the others need not pay for it. */
-export const enqueueRelatedScript = enqueuing(false)
+/** Of tasks that have no lane, tell nobody how they ended, wait for nobody, and belong to no group. */
+export const enqueueScript = enqueuing({ isRich: false, areAlone: true })
+/** The same where some have lanes or tell others how they ended. */
+export const enqueueRichScript = enqueuing({ isRich: true, areAlone: true })
+/** And where some are held or belong to groups. */
+export const enqueueRelatedScript = enqueuing({ isRich: true, areAlone: false })

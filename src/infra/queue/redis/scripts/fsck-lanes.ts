@@ -4,8 +4,8 @@ import { checking, searchMs } from './fsck'
 
 /** So many names of lines one step looks at. */
 const namesMax = 1000
-/** So many lanes one step looks at: each is looked for among those that take turns. */
-const lanesMax = 50
+/** So many lanes one step looks at, and goes once through all that take turns to find theirs. */
+const lanesMax = 200
 /** Of more attempts, or lanes, none are counted anew, since that takes one step. */
 const countedMax = 10_000
 
@@ -15,16 +15,31 @@ const countedMax = 10_000
  */
 export const checkLanesScript = redisScript(`${checking}
 local names = call('ZRANGE', LNS, ARGV[2] == '' and '-' or '(' .. ARGV[2], '+', 'BYLEX', 'LIMIT', 0, ${lanesMax})
-local looked, long, last = 0, {}, ''
+local looked, long, last, turns_had = 0, {}, '', {}
+local function count_turns(priority)
+  local turns = turns_of(priority)
+  local length, had = call('LLEN', turns), turns_had[priority]
+  for from = 0, length - 1, ${namesMax} do
+    for _, lane in ipairs(call('LRANGE', turns, from, from + ${namesMax - 1})) do
+      if had[lane] then had[lane] = had[lane] + 1 end
+    end
+  end
+end
+for _, name in ipairs(names) do
+  local priority = sub(name, 1, 1)
+  turns_had[priority] = turns_had[priority] or {}
+  turns_had[priority][sub(name, 2)] = 0
+end
+for priority in pairs(turns_had) do count_turns(priority) end
 for _, name in ipairs(names) do
   local priority, lane = sub(name, 1, 1), sub(name, 2)
   local line, turns, value = line_of(lane, priority), turns_of(priority), call('HGET', BLK, lane)
-  local length, has_turn = call('LLEN', line), call('LPOS', turns, lane)
+  local length, count = call('LLEN', line), turns_had[priority][lane]
+  local has_turn = count > 0
   local is_aside = is_aside(lane, priority)
   local has_reason = call('ZSCORE', PARK, lane) or tonumber(call('HGET', RUN, lane) or 0) > 0
-  if length == 0 then
-    if found('empty', lane) then leave_turns(lane, priority) end
-  elseif has_turn and is_aside and has_reason then
+  if count > 1 and found('turns', lane) then call('LREM', turns, count - 1, lane) end
+  if has_turn and is_aside and has_reason then
     if found('turns', lane) then call('LREM', turns, 0, lane) end
   elseif not has_turn and (not is_aside or not has_reason) then
     if found('turnless', lane) then
@@ -35,7 +50,7 @@ for _, name in ipairs(names) do
   end
   if length > ${namesMax} then long[#long + 1] = 'l' .. priority .. ':' .. lane
   else check_line(line, call('LRANGE', line, 0, -1), 0) end
-  if blanks > 0 then leave_blanks(line, lane, priority) end
+  if blanks > 0 then leave_blanks(line, lane) end
   looked, last = looked + length, name
   if looked > ${namesMax} then break end
 end
@@ -49,7 +64,7 @@ local priority, from = ARGV[2], tonumber(ARGV[3])
 local turns, seen = turns_of(priority), {}
 local names = call('LRANGE', turns, from, from + ${namesMax - 1})
 for _, lane in ipairs(names) do
-  if seen[lane] or call('EXISTS', line_of(lane, priority)) == 0 then
+  if seen[lane] or not (call('ZSCORE', LNS, priority .. lane) or call('EXISTS', line_of(lane, priority)) == 1) then
     if found('turns', lane) then
       call('LREM', turns, 1, lane)
       from = from - 1

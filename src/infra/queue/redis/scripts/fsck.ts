@@ -1,13 +1,12 @@
 import { redisScript } from '../../../redis'
 import { heldFault, relations } from './held'
-import { laneNames, laneTools } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /**
  * The check of one queue, in steps of some milliseconds. Each step is atomic, so what a queue at work looks like between two calls is
  * never taken for damage. All take ARGV[1]: 1 to mend; and return findings as pairs of what and id.
  */
-export const checking = `${whenFull}${shared}${moves}${laneNames}${laneTools}${relations}
+export const checking = `${whenFull}${shared}${moves}${relations}
 local fixes, findings = ARGV[1] == '1', {}
 local function found(what, id)
   findings[#findings + 1] = what
@@ -56,13 +55,12 @@ local function check_line(line, ids, from)
     end
   end
 end
--- @param lane if any
-local function leave_blanks(line, lane, priority)
+-- @param lane if any. One that is empty by that is forgotten when its turn comes
+local function leave_blanks(line, lane)
   local count = call('LREM', line, 0, '')
   blanks = 0
   if not lane then return end
   if count > 0 then call('HINCRBY', META, 'laned', -count) end
-  if call('EXISTS', line) == 0 then leave_turns(lane, priority) end
 end
 `
 
@@ -122,8 +120,7 @@ local ids = call('LRANGE', line, from, from + 999)
 check_line(line, ids, from)
 local is_blanked = blanks > 0 or ARGV[4] == '1'
 if #ids == 1000 then return { from + 1000, is_blanked and 1 or 0, findings } end
-local priority, lane = string.match(ARGV[2], '^l(%d):(.*)$')
-if is_blanked then leave_blanks(line, lane, priority) end
+if is_blanked then leave_blanks(line, string.match(ARGV[2], '^l%d:(.*)$')) end
 return { -1, 0, findings }
 `)
 
@@ -156,7 +153,7 @@ for _, key in ipairs(page[2]) do
     -- It was not among the lanes whose names were looked at.
     if not is_known and call('LLEN', key) <= 1000 then
       check_line(key, call('LRANGE', key, 0, -1), 0)
-      if blanks > 0 then leave_blanks(key, lane, priority) end
+      if blanks > 0 then leave_blanks(key, lane) end
     end
   elseif kind == 'e' then
     ids[#ids + 1] = id

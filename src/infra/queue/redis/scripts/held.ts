@@ -17,6 +17,8 @@ import { readOnly, shared } from './shared'
  */
 export const relations = `
 local certainty, released = { x = 1, c = 2, d = 3 }, {}
+-- How many were cancelled with others so far: who can stop then does.
+local followed = 0
 -- What it waited for has ended: it begins its delay.
 local function release(id, head, delay)
   local run = now + delay
@@ -62,6 +64,7 @@ local function tell_follower(id, marks, letter, result)
     cancelled[#cancelled + 1] = { next, next_marks }
     next_marks, next = tell_one(next, next_marks, 'c')
   end
+  followed = followed + #cancelled
   for i = #cancelled, 1, -1 do
     forget(cancelled[i][1], cancelled[i][2], true)
     unheld[#unheld + 1] = cancelled[i][1]

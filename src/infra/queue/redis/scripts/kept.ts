@@ -15,6 +15,9 @@ local function keep(id, marks, held, keep_ms, result, is_cancelled)
 end
 `
 
+/** When so many were cancelled with those that they wait for, the others expire later. */
+const followedMax = 100
+
 /**
  * Those whose time is over: of the done, which were remembered when they ended, nothing is left; dead ones end here. What somebody works
  * on again stays.
@@ -22,23 +25,27 @@ end
 export const expire = `
 local function expired(set, till)
   local ids = call('ZRANGE', set, '-inf', till, 'BYSCORE', 'LIMIT', 0, ${reapMax})
-  local found = {}
-  for _, id in ipairs(ids) do
-    if not call('ZSCORE', ACT, id) then found[#found + 1] = id end
+  local found, active = {}, #ids > 0 and call('ZMSCORE', ACT, unpack(ids))
+  for i, id in ipairs(ids) do
+    -- It is there only since a step was torn, and would be in the way of others.
+    if active[i] then call('ZREM', set, id) else found[#found + 1] = id end
   end
-  return found, #found == ${reapMax}
+  return found, #ids == ${reapMax}
 end
 local function expire(keep_dead_ms)
   local done, is_more_done = expired(DONE, string.format('%.0f', now))
   local dead, is_more_dead = {}, false
   if keep_dead_ms then dead, is_more_dead = expired(DEAD, string.format('%.0f', now - keep_dead_ms)) end
   for _, id in ipairs(done) do forget(id, '0', true) end
-  for _, id in ipairs(dead) do
+  local dropped = {}
+  for i, id in ipairs(dead) do
+    if followed >= ${followedMax} then break end
     local marks = marks_of(head_of(id))
     tell_follower(id, marks, 'c')
     forget(id, marks, true)
+    dropped[i] = id
   end
-  return done, dead, is_more_done or is_more_dead
+  return done, dropped, is_more_done or is_more_dead or #dropped < #dead
 end
 local function drop_expired(done, dead)
   if #done > 0 then call('ZREM', DONE, unpack(done)) end

@@ -2,52 +2,49 @@
  * Lanes: lines of tasks that wait under one limit, which take turns.
  *
  *     l<p>:<lane> list    ids that wait in a lane, by priority; in at the left, out at the right
- *     lns         zset    `<p><lane>` of each such list that is not empty, all with score 0, so that they are in the order of their names
+ *     lns         zset    `<p><lane>` of each such list that is not empty, all with score 0, so that they are in the order of their names.
+ *                         What operators have emptied stays until its turn: to look for that would take long where there are many
  *     q0…q9       list    lanes that have tasks of this priority and may be claimed from; whose turn is next at the right
  *     blk         hash    lanes that may not → by which limits that was found, and of which priorities they are in no turn for that
  *     park        zset    those of them that a rate holds back → ms until when. The others have as many active as they may
- *     run         hash    lane → how many of it are in own; and `run_filler`
- *     tat         zset    lane → the theoretical arrival time of its next start in ms; nothing of it is of use once that is past
+ *     run         hash    lane → how many of it are in own; and `runFiller`
+ *     tat         zset    lane → the theoretical arrival time of its next start in ms; once that is past it is of no use, and removed by and by
  *
  * Where nobody uses lanes there is no lns. Each that is in lns is in its q, or blk has its priority: who finds that its limit lets none start
  * puts it there, so that nobody looks at it again before one of it ends or its time comes.
  *
  * In `m`: `laned`, how many names all of these lists have; `t<p>`, how many lanes had their turn since those without a lane; `tat` of the whole
- * queue; `limits`, of which claimer the limits are by which those in blk were found full, or how far that is known; `paused`.
+ * queue; `paused`; and `limits`, by which those in blk were put aside: `<name> <those before> <since when in ms> <how far that is known, - to the end>`,
+ * with `!` at the end when some were by others since.
  */
 export const laneKeys = `
 local LNS, BLK, PARK, RUN, TAT = B .. 'lns', B .. 'blk', B .. 'park', B .. 'run', B .. 'tat'
-`
-
-/** For those functions and scripts that need them: each function that a script defines costs it time, whether it is called or not. */
-export const laneNames = `
 local function turns_of(priority) return B .. 'q' .. priority end
 local function line_of(lane, priority) return B .. 'l' .. priority .. ':' .. lane end
 -- Whether there may be something in a lane that may be claimed.
 local function has_turns()
-  if call('EXISTS', LNS) == 0 then return false end
-  for priority = 0, 9 do
-    if call('EXISTS', turns_of(priority)) == 1 then return true end
-  end
-  return false
+  return call('EXISTS', ${Array.from({ length: 10 }, (_, priority) => `B .. 'q${priority}'`).join(', ')}) > 0
 end
 `
 
 /** A field of `run` that is no lane, and so long that Redis keeps a table: a hundred lanes are slow in what it keeps small ones in. */
 export const runFiller = '-'.repeat(80)
 
-/** After the names; for those that move tasks, as `is_waiting` says of them. */
-export const laneTools = `
--- A lane that is empty takes no turns, and waits for none.
-local function leave_turns(lane, priority)
-  call('ZREM', LNS, priority .. lane)
-  call('LREM', turns_of(priority), 0, lane)
-  local version, digits = string.match(call('HGET', BLK, lane) or '', '^(.* )(%d*)$')
-  if not version then return end
-  digits = string.gsub(digits, priority, '')
-  if digits ~= '' then return call('HSET', BLK, lane, version .. digits) end
-  call('HDEL', BLK, lane)
-  call('ZREM', PARK, lane)
+/**
+ * What happens to lanes in a script, gathered and written together. `line_up` is called after something was put into their lists and before it
+ * is removed from where it was, `count_down` after attempts have lost their owners.
+ */
+export const laneMoves = `${laneKeys}
+local entered, entered_at, is_entered, left_lanes, left, is_waiting, has_come = {}, {}, {}, {}, {}, false, false
+-- Something was put into a lane that was empty. It is in lns last, so that a cut before leaves it to the next one that comes.
+local function enter(lane, priority)
+  if is_entered[priority .. lane] then return end
+  is_entered[priority .. lane] = true
+  entered[#entered + 1], entered_at[#entered_at + 1] = lane, priority
+end
+local function leave_lane(lane)
+  if not left[lane] then left_lanes[#left_lanes + 1] = lane end
+  left[lane] = (left[lane] or 0) + 1
 end
 local function take_turn(queues, lane, priority)
   queues[priority] = queues[priority] or {}
@@ -59,38 +56,22 @@ local function give_turns(queues)
     is_waiting = true
   end
 end
--- @param lanes those that are in blk, with the values there: they are so no more
+-- @param lanes those that are in blk, with the values there: they are so no more. An empty one has a turn as well, so that a claim forgets it
 local function let_go(lanes, values)
   local queues = {}
   for i, lane in ipairs(lanes) do
     for priority in string.gmatch(string.match(values[i] or '', '%d*$'), '%d') do
-      if call('EXISTS', line_of(lane, priority)) == 1 then take_turn(queues, lane, priority) end
+      take_turn(queues, lane, priority)
     end
   end
   give_turns(queues)
   many(lanes, function(...) call('HDEL', BLK, ...) end, 200)
 end
-`
-
-/**
- * What happens to lanes in a script, gathered and written together. `line_up` is called after something was put into their lists and before it
- * is removed from where it was, `count_down` after attempts have lost their owners.
- */
-export const laneMoves = `${laneKeys}
-local entered, entered_at, is_entered, left_lanes, left, is_waiting = {}, {}, {}, {}, {}, false
--- Something was put into a lane that was empty. It is in lns last, so that a cut before leaves it to the next one that comes.
-local function enter(lane, priority)
-  if is_entered[priority .. lane] then return end
-  is_entered[priority .. lane] = true
-  entered[#entered + 1], entered_at[#entered_at + 1] = lane, priority
-end
-local function leave_lane(lane)
-  if not left[lane] then left_lanes[#left_lanes + 1] = lane end
-  left[lane] = (left[lane] or 0) + 1
-end
 local function line_up()
+  -- It may have been empty, and nobody been told of it.
+  if has_come then is_waiting = is_waiting or has_turns() end
+  has_come = false
   if #entered + #left_lanes == 0 then return end
-  ${laneNames}${laneTools}
   local has_held = call('EXISTS', BLK) == 1
   local queues = {}
   for i, lane in ipairs(entered) do
@@ -114,7 +95,6 @@ local function line_up()
   if #some > 0 then let_go(some, values) end
 end
 local function count_down()
-  if #left_lanes == 0 then return end
   local texts = {}
   for from = 1, #left_lanes, 200 do
     local to = math.min(from + 199, #left_lanes)

@@ -1,5 +1,5 @@
 import { redisScript } from '../../../redis'
-import { laneKeys, laneNames } from './lanes'
+import { laneKeys } from './lanes'
 import { lines, readOnly, shared, whenThereIsRoom } from './shared'
 
 /** Everything of one task: id, state, its place in time, entry, owner, hash, errors, how far it is, result, and how many have ended that it waits for. */
@@ -39,7 +39,7 @@ const pageLanesMax = 1000
  *
  * Of each priority those without a lane come first, then lane after lane by name, not as they take turns: that changes from one page to the next.
  */
-export const listScript = redisScript(`${readOnly}${shared}${laneKeys}${laneNames}${tell}
+export const listScript = redisScript(`${readOnly}${shared}${laneKeys}${tell}
 local state, wanted, p, offset, last, last_lane = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
 local tasks, bytes = {}, 0
 local function take(id, at, skips_void)
@@ -120,7 +120,7 @@ end
  * Returns how many wait, are scheduled, active and dead; since when the first in line could have been started, or the first in one of a hundred
  * lanes, when that is longer; the counters; how many are kept, and held; and 1 when it is paused.
  */
-export const statsScript = redisScript(`${readOnly}${shared}${lines}${laneKeys}${laneNames}
+export const statsScript = redisScript(`${readOnly}${shared}${lines}${laneKeys}
 local m = call('HMGET', META, 'enqueued', 'done', 'failed', 'crashed', 'dead', 'cancelled', 'paused', 'laned')
 local waiting, since = tonumber(m[8] or 0), -1
 -- Since when the first in it that is a task could have been started.

@@ -13,14 +13,15 @@ local function take_one_each(take_named, priority, names, runs, tats, rules, roo
       local name = names[i]
       count = count + 1
       local id = call('LINDEX', lines .. name, '-1')
-      -- None should be empty; one that is has an id of no task.
-      if not id then id, void = '', void + 1 end
+      -- One that operators have emptied has an id of no task.
+      if not id then id = '' end
       ids[count], of[count], places[count] = id, name, i
     end
   end
   local taken = {}
   local function saw(name, is_taken)
     done = done + 1
+    if ids[done] == '' then void = void + 1 end
     taken[done] = is_taken
     if is_taken then
       begun[name] = 1

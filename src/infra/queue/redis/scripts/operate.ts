@@ -1,6 +1,5 @@
 import { redisScript } from '../../../redis'
 import { relations } from './held'
-import { laneNames, laneTools } from './lanes'
 import { moves, shared, whenFull } from './shared'
 
 /** No line is searched beyond: an id that is further away stays in it, void, until its turn comes. */
@@ -18,7 +17,7 @@ const nearAfter = 1000
  * Finds in their lines those that wait, before anything is written. Places are counted from the right, since others may come in at the
  * left meanwhile. What leaves a line is blanked in its place, and the blanks are removed in one go.
  */
-const lines = `${laneNames}${laneTools}
+const lines = `
 local searched, places, blanked = 0, {}, {}
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(DEAD, id) or is_in(DONE, id) or is_in(HLD, id)) end
@@ -35,26 +34,24 @@ local function finds_no_more(id, head)
   if not place then return false end
   local from = math.max(0, place - ${nearAfter})
   local near = call('LRANGE', line, from, place + ${nearBefore})
-  for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane, priority = priority } end
+  for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane } end
   return false
 end
-local function leave_line(id)
+local function drop_place(id)
   local place = places[id]
   if place then blanked[#blanked + 1] = place end
 end
-local function leave_lines()
+local function drop_places()
   local left = {}
   for _, place in ipairs(blanked) do
     call('LSET', place.line, place.at, '')
-    left[place.line] = left[place.line] or { count = 0, lane = place.lane, priority = place.priority }
+    left[place.line] = left[place.line] or { count = 0, lane = place.lane }
     left[place.line].count = left[place.line].count + 1
   end
   for line, each in pairs(left) do
     call('LREM', line, -each.count, '')
-    if each.lane then
-      call('HINCRBY', META, 'laned', -each.count)
-      if call('EXISTS', line) == 0 then leave_turns(each.lane, each.priority) end
-    end
+    -- A lane that is empty by that is forgotten when its turn comes.
+    if each.lane then call('HINCRBY', META, 'laned', -each.count) end
   end
 end
 `
@@ -74,7 +71,7 @@ local function take_out(id, head)
   leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
   tell_next()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then leave_line(id) end
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then drop_place(id) end
 end
 local function operate(id, head, error)
 ${operate}
@@ -89,8 +86,10 @@ for i = 1, subjects do
   local id = ARGV[(i - 1) * ${words} + 1]
   begin_anew()
   answers[i] = operate(id, head_of(id), ARGV[(i - 1) * ${words} + 2])
+  -- A chain goes as a whole.
+  if followed * ${workOfOne} >= ${workMax} then break end
 end
-leave_lines()
+drop_places()
 if is_waiting then wake() end
 return answers
 `)
@@ -154,7 +153,7 @@ export const buryScript = operating(
   free(id, marks_of(head))
   count('dead')
   flush()
-  if call('ZREM', SCH, id) == 0 then leave_line(id) end
+  if call('ZREM', SCH, id) == 0 then drop_place(id) end
   return 'buried'
 `,
   { words: 2 },

@@ -3,7 +3,6 @@ import { poisonError, reapMax } from '../../driver'
 import { relations } from './held'
 import { history } from './history'
 import { expire } from './kept'
-import { laneNames } from './lanes'
 import { lines, moves, shared, whenFull } from './shared'
 
 /** A clock is not said to have jumped ahead when the reapers may as well have been away. */
@@ -29,11 +28,11 @@ const poisonErrorFormat = poisonError(0).replace('0', '%d')
  * not run until the next restart, and then before all that has been done since. Half of a claim shortens a line by as many as it took,
  * and what was claimed instead shortened it again: so others are gone from it, and nobody but the check would find them.
  */
-export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${laneNames}${history}
+export const reapScript = redisScript(`${whenFull}${shared}${moves}${relations}${expire}${lines}${history}
 local lease, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 look(ARGV[4])
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
-local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter')
+local m = call('HMGET', META, 'run', 'clock', 'reapAfter', 'isSetBack', 'checkAfter', 'parkFrom')
 local last, after = tonumber(m[2] or now), math.min(tonumber(m[3] or 0), now + lease)
 local is_back, is_ahead = last - now > ${backMinMs}, now - last > math.max(lease / 2, ${aheadMinMs})
 local is_new = m[1] and m[1] ~= run
@@ -42,9 +41,15 @@ local is_check_due = is_new or (m[5] and now >= tonumber(m[5])) or false
 if is_check_due then call('HSET', META, 'checkAfter', string.format('%.0f', now + ${checkAgainMs})) end
 call('HSET', META, 'run', run, 'clock', string.format('%.0f', now), 'reapAfter', string.format('%.0f', after))
 if is_back then
-  call('HSET', META, 'isSetBack', 1)
-  -- Lanes that wait for their time: each is looked at anew.
-  if call('EXISTS', PARK) == 1 then call('ZUNIONSTORE', PARK, 1, PARK, 'WEIGHTS', 0) end
+  call('HSET', META, 'isSetBack', 1, 'parkFrom', 0)
+  m[6] = '0'
+end
+if m[6] then
+  -- Lanes that wait for their time: each is looked at anew, some with each call.
+  local page, anew = call('ZSCAN', PARK, m[6], 'COUNT', ${reapMax}), {}
+  for i = 1, #page[2], 2 do anew[#anew + 1], anew[#anew + 2] = 0, page[2][i] end
+  many(anew, function(...) call('ZADD', PARK, 'XX', ...) end, 200)
+  if page[1] == '0' then call('HDEL', META, 'parkFrom') else call('HSET', META, 'parkFrom', page[1]) end
 end
 if is_back or m[4] then
   local far = call('ZRANGE', ACT, '(' .. string.format('%.0f', now + lease), '+inf', 'BYSCORE', 'LIMIT', 0, ${reapMax})

@@ -6,7 +6,7 @@ import { laneMoves } from './lanes'
  *
  * Keys of a queue, `<prefix>:{<queue>}:<suffix>`, all in one slot of a cluster. KEYS[1] is the first; the others are made from it.
  *
- *     m        hash    counters, and what the reaper knows of the server
+ *     m        hash    counters, what the reaper knows of the server, and `rich`, see `variant`
  *     p0…p9    list    ids that wait, by priority; in at the left, out at the right
  *     sch      zset    id → ms from when it may start
  *     act      zset    id → ms until when its worker has it
@@ -24,6 +24,7 @@ import { laneMoves } from './lanes'
  *     cl:<call> string  what a call has done, in case that it is said again: the ids that a claim took, by its nonce, and replies to an
  *                       enqueue; for a short time
  *     l…, q…, lns, blk, park, run, tat: those of lanes, see lanes.ts
+ *     hld, b:<id>: of tasks that wait for others, see held.ts
  *     hist     list    what was counted, each ten seconds of an hour, and what was seen since; expires
  *     w        list    a token when something waits, for whoever blocks on it
  *     c        channel ids of cancelled tasks; nothing when something is scheduled to be the next
@@ -71,11 +72,26 @@ end
 /** The longest head: with a unique key, a lane of 128 characters and the words of a follower, whose id has as many. */
 const headMax = 13 + 33 + 130 + 131
 
+/**
+ * A script that most calls use comes in two variants. Lanes and tasks that wait for others are much of a script, and to define it takes longer than
+ * to work off a few tasks. So the plain variant leaves them out. It serves queues where no such task ever was, which `rich` in `m` tells: an enqueue sets it
+ * before it writes anything else of a task that has a lane, tells another how it ended, or waits for others. It stays.
+ */
+export interface Variant {
+  isRich: boolean
+}
+
+/** Of a text what only one variant has. */
+export const only = (has: boolean, text: string): string => (has ? text : '')
+
 /** What a task leaves where it was and where it goes, gathered by a script and written at its end, in this order. */
-export const moves = `${laneMoves}
+export const movesOf = ({ isRich }: Variant): string => `${isRich ? laneMoves : 'local is_waiting = false'}
 local trash, freed, later, dying, keeping, leaving, counts = {}, {}, {}, {}, {}, {}, {}
--- For tasks that wait for others, see held.ts: which of them end here, what they are told after that, and which are held no more.
-local gone, strays, unheld = {}, {}, {}
+${only(
+  isRich,
+  `-- For tasks that wait for others, see held.ts: which of them end here, what they are told after that, and which are held no more.
+local gone, strays, unheld = {}, {}, {}`,
+)}
 -- Most are short.
 local function head_of(id)
   local head = call('GETRANGE', B .. 'e:' .. id, 0, 45)
@@ -87,6 +103,7 @@ local function number_of(text) return tonumber(text, 16) or 0 end
 local function marks_of(head)
   local flags = sub(head, 2, 2)
   if flags < '2' then return flags end
+  if flags < '4' then return flags .. sub(head, 14, 35) end
   local bits, at = number_of(flags), 14
   local key = bits % 4 > 1 and sub(head, 14, 35) or ''
   if bits < 4 then return flags .. key end
@@ -109,7 +126,9 @@ local function parts_of(marks)
   if bits > 7 then follower = sub(marks, at + 2, at + 1 + number_of(sub(marks, at, at + 1))) end
   return key, lane, follower
 end
-local function lane_of(marks)
+${only(
+  isRich,
+  `local function lane_of(marks)
   local flags = sub(marks, 1, 1)
   if flags < '4' then return nil end
   if flags < '6' then return sub(marks, 4) end
@@ -120,7 +139,8 @@ end
 local function owned_lane(owner)
   local marks = owner and string.match(owner, '^%S+ (%S+)')
   return marks and lane_of(marks)
-end
+end`,
+)}
 local function is_kept(marks) return number_of(sub(marks, 1, 1)) % 2 == 1 end
 local function count(what, by) counts[what] = (counts[what] or 0) + (by or 1) end
 local function free(id, marks)
@@ -137,9 +157,18 @@ local function forget(id, marks, has_hash)
   trash[#trash + 1] = B .. 'e:' .. id
   if has_hash then
     for _, key in ipairs({ traces(id) }) do trash[#trash + 1] = key end
-    trash[#trash + 1] = B .. 'b:' .. id
-    gone[id] = true
+    ${only(
+      isRich,
+      `trash[#trash + 1] = B .. 'b:' .. id
+    gone[id] = true`,
+    )}
   end
+end
+-- A name without a task. What that is to wait for may have been told to it already: it stays for its time, since half of an enqueue is said again.
+local function forget_void(id)
+  trash[#trash + 1] = B .. 'e:' .. id
+  for _, key in ipairs({ traces(id) }) do trash[#trash + 1] = key end
+  ${only(isRich, `call('PEXPIRE', B .. 'b:' .. id, ${keptIdMs})`)}
 end
 local function add(list, score, id)
   list[#list + 1] = score
@@ -152,15 +181,18 @@ end
 -- Of an attempt that has ended: its task has no owner any more, and does not count in its lane.
 local function leave(id, lane)
   leaving[#leaving + 1] = id
-  if lane then leave_lane(lane) end
+  ${only(isRich, 'if lane then leave_lane(lane) end')}
 end
 local function wait(push, id, priority, lane)
-  if lane then
+  ${only(
+    isRich,
+    `if lane then
     count('laned')
-    call(push, B .. 'l' .. priority .. ':' .. lane, id)
-    if not call('ZSCORE', LNS, priority .. lane) then enter(lane, priority) end
+    call(push, line_of(lane, priority), id)
+    if call('ZSCORE', LNS, priority .. lane) then has_come = true else enter(lane, priority) end
     return nil
-  end
+  end`,
+  )}
   call(push, B .. 'p' .. priority, id)
   is_waiting = true
 end
@@ -177,21 +209,27 @@ local function settle(id, head, z, r)
   local ready = r and r ~= '' and r or sub(head, 3, 13)
   if ready > hex(now) then add(later, tonumber(ready, 16), id) else wait_last(id, sub(head, 1, 1), lane_of(marks_of(head))) end
 end
+local function put(command, key, list)
+  for i = 1, #list, 200 do call(command, key, unpack(list, i, math.min(i + 199, #list))) end
+end
 local function flush()
-  line_up()
-  many(trash, function(...) call('UNLINK', ...) end, 200)
-  many(later, function(...) call('ZADD', SCH, ...) end, 200)
-  many(dying, function(...) call('ZADD', DEAD, ...) end, 200)
-  many(keeping, function(...) call('ZADD', DONE, ...) end, 200)
-  many(leaving, function(...) call('HDEL', OWN, ...) end, 200)
-  many(leaving, function(...) call('ZREM', ACT, ...) end, 200)
-  count_down()
-  many(unheld, function(...) call('ZREM', HLD, ...) end, 200)
+  ${only(isRich, 'line_up()')}
+  for i = 1, #trash, 200 do call('UNLINK', unpack(trash, i, math.min(i + 199, #trash))) end
+  put('ZADD', SCH, later)
+  put('ZADD', DEAD, dying)
+  put('ZADD', DONE, keeping)
+  put('HDEL', OWN, leaving)
+  put('ZREM', ACT, leaving)
+  ${only(
+    isRich,
+    `count_down()
+  put('ZREM', HLD, unheld)
   for _, each in ipairs(strays) do
     call('HSET', each[1], each[2], each[3])
     call('PEXPIRE', each[1], ${keptIdMs})
   end
-  unheld, strays = {}, {}
+  unheld, strays = {}, {}`,
+  )}
   for _, each in ipairs(freed) do
     if call('GET', each[2]) == each[1] then call('DEL', each[2]) end
   end
@@ -215,6 +253,8 @@ local function tell_next()
   end
 end
 `
+
+export const moves = movesOf({ isRich: true })
 
 /** Those of tasks without a lane, the first first. */
 export const lines = `

@@ -1,6 +1,5 @@
 import { lettingGo, looksMax, puttingAside } from './aside'
-import { laneNames, laneTools, runFiller } from './lanes'
-import { laneRules } from './limits'
+import { runFiller } from './lanes'
 import { oneEach } from './one-each'
 
 /** Without a limit. */
@@ -12,7 +11,7 @@ const endless = 1e9
  * known; -1 before it was asked). Where there are as many lanes as tasks are claimed even that is too much: see one-each.ts.
  */
 const looking = `
-local lanes, known, begun, has_more = {}, {}, {}, false
+local lanes, known, begun, elsewhere, has_more, looked = {}, {}, {}, {}, false, 0
 -- Said when all is decided, in this order: how many run, what rates say, names that leave lines, lanes that are empty, that go on, and that had their turn.
 local run_pairs, tat_pairs, trimmed, emptied, returned, passed = { '${runFiller}', 0 }, {}, {}, {}, {}, {}
 -- Numbers that are said to Redis often are made into text once.
@@ -71,7 +70,7 @@ end
 const taking = `
 local others = {}
 local function take_turns(take_line, take_named, left_of)
-  local looked, turns, has_others = 0, 0, call('EXISTS', unpack(LINES)) > 0
+  local turns, has_others = 0, call('EXISTS', unpack(LINES)) > 0
   local function saw(lane, is_taken)
     lane.seen, lane.rest = lane.seen + 1, lane.rest - 1
     if not lane.name then
@@ -122,6 +121,7 @@ local function take_turns(take_line, take_named, left_of)
       local lane = line[i]
       if lane.rest == 0 then
         if lane.name then emptied[#emptied + 1] = priority .. lane.name end
+        if lane.seen == 0 then looked = looked + 1 end
       elseif lane.room > 0 then
         n = n + 1
         following[n] = lane
@@ -143,15 +143,17 @@ local function take_turns(take_line, take_named, left_of)
     local queue, names, runs, tats, rules, rooms = turns_of(digit), {}, {}, {}, {}, {}
     local open, is_whole, is_simple = 0, false, true
     local function read()
-      local count, offset = math.min(200, left_of() - open), #names
+      -- More when those before were of no use.
+      local offset = #names
+      local count = math.min(200, math.max(left_of() - open, offset))
       local page = reversed(call('LRANGE', queue, -offset - count, -offset - 1))
       local found = #page
-      is_whole, looked = found < count, looked + found
+      is_whole = found < count
       if found == 0 then return nil end
       local more_runs, more_tats, more_rules, more_rooms = rooms_of(page)
       for i = 1, found do
         local name = page[i]
-        if more_rooms[i] > 0 then open = open + 1 end
+        if more_rooms[i] > 0 then open = open + 1 else looked = looked + 1 end
         if known[name] then is_simple = false end
         known[name] = true
       end
@@ -201,7 +203,7 @@ local function take_turns(take_line, take_named, left_of)
     returned[#returned + 1], passed[#passed + 1] = { queue, ready }, { queue, passing }
   end
   for priority = 0, 9 do
-    if left_of() <= 0 then break end
+    if left_of() <= 0 or looked >= ${looksMax} then break end
     take_priority(priority)
   end
 end
@@ -219,6 +221,9 @@ local function count_up()
   if #runs > 2 or next(elsewhere) then many(runs, function(...) call('HSET', RUN, ...) end, 200) end
   for name, count in pairs(elsewhere) do call('HINCRBY', RUN, name, count) end
   if #tats == 0 then return end
+  -- What is past says nothing any more: of as many at least as come, so that there are no more than may be of use.
+  local past = call('ZRANGE', TAT, '-inf', exact, 'BYSCORE', 'LIMIT', 0, math.max(200, #tats))
+  many(past, function(...) call('ZREM', TAT, ...) end, 200)
   many(tats, function(...) call('ZADD', TAT, ...) end, 200)
   call('PEXPIREAT', TAT, string.format('%.0f', math.ceil(call('ZRANGE', TAT, -1, -1, 'WITHSCORES')[2])))
 end
@@ -255,12 +260,4 @@ local function leave_lines(is_uncertain)
 end
 `
 
-/** Nothing of it costs a claim where there are no lanes. */
-export const steering = `
--- How many were claimed of each lane from a line that was not its own.
-local elsewhere = {}
-local function steer()
-${laneNames}${laneTools}${laneRules}${looking}${puttingAside}${oneEach}${taking}${lettingGo}
-  return { take_turns = take_turns, count_up = count_up, leave_lines = leave_lines, let_go_in_time = let_go_in_time, is_any_ready = is_any_ready }
-end
-`
+export const laneClaim = looking + puttingAside + oneEach + taking + lettingGo
