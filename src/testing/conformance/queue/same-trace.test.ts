@@ -52,7 +52,8 @@ async function answers(store: QueueStore, trace: readonly Step[], claims: Claims
       const reply = inOrder(await make(clients[call.by], queue, call))
       remember(memory, call, reply)
       last = await snapshot(clients[call.by], queue)
-      all.push({ call, reply: roughly(reply, claims === 'whole'), after: timeless(last) })
+      const isClaim = call.is === 'exchange' && call.exchange.claim !== undefined
+      all.push({ call, reply: roughly(reply, claims === 'whole', isClaim), after: timeless(last) })
     }
     await store.advance(pauseMs)
   }
@@ -66,9 +67,13 @@ function inOrder(reply: unknown): unknown {
   return { ...rest, claimed: claimed.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
 }
 
-/** What is to come is a moment away, or long; under limits also when what comes then waits for others to end, which need not be said. */
-function roughly(reply: unknown, isLimited: boolean): unknown {
+/**
+ * What is to come is a moment away, or long; under limits also when what comes then waits for others to end, which need not be said. Who claims
+ * nothing has a guess there: on Redis that a lane was emptied by operators is found out by a claim.
+ */
+function roughly(reply: unknown, isLimited: boolean, isClaim: boolean): unknown {
   if (typeof reply !== 'object' || reply === null || !('claimed' in reply)) return reply
+  if (isLimited && !isClaim) return { ...(reply as ExchangeReply), nextDueMs: undefined }
   const { nextDueMs = isLimited ? Number.POSITIVE_INFINITY : undefined, ...rest } = reply as ExchangeReply
   if (nextDueMs === undefined) return rest
   return { ...rest, next: nextDueMs === 0 ? 'now' : nextDueMs < 60_000 ? 'soon' : 'later' }
