@@ -147,11 +147,14 @@ end
 const exchanging = (variant: Variant) => {
   const { isRich } = variant
   return redisScript(`${whenFull}${shared}
+-- Each function that is defined looks for the names it uses among all of the function around it, but finds those further out at once.
+return (function()
 local m = call('HMGET', META, 'paused', ${isRich ? `'tat', 'limits'` : `'rich'`})
 ${only(!isRich, 'if m[2] then return 0 end')}
 local is_paused = m[1]
 ${movesOf(variant)}${only(isRich, relations)}${lines}${keep}${finishOf(variant)}${isRich ? limits : plainLimits}${only(isRich, laneClaim)}${claimOf(variant)}${whatIsNextOf(variant)}
 return { table.concat(statuses), due, claimed }
+end)()
 `)
 }
 
