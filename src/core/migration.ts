@@ -14,8 +14,6 @@ export interface Migration {
  * of every migration that has used them: add words, and never change what one says.
  */
 export interface ColumnWords {
-  /** For what only one of them has: a table that it alone keeps, an option that it alone knows. */
-  readonly dialect: DialectName
   readonly id: string
   /** Text up to `length` characters, compared by bytes without padding: `'a '` is not `'a'`, `é` is not `e`. */
   text(length: number): string
@@ -78,7 +76,6 @@ const index = (table: string, columns: readonly string[]) =>
 const live = `"live" tinyint generated always as (case when "deletedAt" is null then 1 end) virtual`
 
 const server = (dialect: 'mysql' | 'mariadb', collation: string = textCollations[dialect]): ColumnWords => ({
-  dialect,
   id: 'char(36) character set ascii collate ascii_bin',
   text: length => `varchar(${length}) character set utf8mb4 collate ${collation}`,
   longText: `mediumtext character set utf8mb4 collate ${collation}`,
@@ -109,7 +106,6 @@ const required = / not null$/
 
 export const columnWords: Record<DialectName, ColumnWords> = {
   sqlite: {
-    dialect: 'sqlite',
     id: 'text',
     text: () => 'text',
     longText: 'text',

@@ -3,11 +3,9 @@ import type { Migration } from '@/core/migration'
 /** Tasks that transactions leave for Redis. On SQLite tasks are in the database themselves. */
 export const migration: Migration = {
   id: '0003_outbox',
-  up: ({ dialect, text, integer, longText, timestamp, tableOptions }) =>
-    dialect === 'sqlite'
-      ? []
-      : [
-          `create table "outbox" (
+  up: ({ onlyOn, text, integer, longText, timestamp, tableOptions }) =>
+    onlyOn('server', [
+      `create table "outbox" (
             "seq" ${integer} not null auto_increment primary key,
             "queue" ${text(64)} not null,
             "taskId" ${text(128)} not null,
@@ -21,6 +19,6 @@ export const migration: Migration = {
             "takenUntil" ${timestamp},
             "gaveUpAt" ${timestamp}
           ) ${tableOptions}`,
-        ],
-  down: ({ dialect }) => (dialect === 'sqlite' ? [] : ['drop table "outbox"']),
+    ]),
+  down: ({ onlyOn }) => onlyOn('server', ['drop table "outbox"']),
 }

@@ -1,4 +1,5 @@
 import type { FsckFinding, QueueStats, TaskError, TaskState } from '@/core/queue/admin'
+import { dayMs } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { AppError } from '@/core/error'
 import type { Enqueued } from '@/core/queue/queue'
@@ -178,4 +179,4 @@ const errorMaxChars = 1000
 /** How the text of an error is kept: cut, and well-formed and without NUL, since neither half a character nor that can be stored everywhere. */
 export const keptError = (text: string): string => text.slice(0, errorMaxChars).toWellFormed().replaceAll('\0', '�')
 /** For so long an id is remembered after its task has ended. */
-export const keptIdMs = 86_400_000
+export const keptIdMs = dayMs

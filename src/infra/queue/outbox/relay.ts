@@ -1,10 +1,9 @@
 import { backoffMs } from '@/core/backoff'
-import { AppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { Enqueued } from '@/core/queue/queue'
 import type { Service } from '@/core/service'
-import { idsLoggedMax, type QueueDriver } from '../driver'
+import { idsLoggedMax, isPassing, type QueueDriver } from '../driver'
 import type { Bell } from './bell'
 import { type OutboxRows, type OutboxState, type Row, takenForMs } from './rows'
 
@@ -111,7 +110,7 @@ export function createRelay({ rows, driver, bell, log, metrics }: RelayOptions):
       )
       for (const { status } of replies) byStatus[status].add()
     } catch (thrown) {
-      if (thrown instanceof AppError && thrown.kind === 'Unavailable') {
+      if (isPassing(thrown)) {
         await rows.putBack(some, 0)
         return thrown
       }

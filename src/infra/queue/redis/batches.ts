@@ -1,5 +1,4 @@
-import { AppError } from '@/core/error'
-import type { EnqueueReply, NewTask } from '../driver'
+import { type EnqueueReply, isPassing, type NewTask } from '../driver'
 
 /** Joins what is enqueued within one turn of the event loop into few calls: many at a time cost Redis a fraction of each alone. */
 export interface Batches {
@@ -87,5 +86,3 @@ export function createBatches(send: (tasks: readonly NewTask[]) => Promise<Enque
       }),
   }
 }
-
-const isPassing = (thrown: unknown) => thrown instanceof AppError && thrown.kind === 'Unavailable'
