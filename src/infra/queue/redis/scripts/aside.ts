@@ -106,25 +106,27 @@ local function let_go_idle()
   let_go(some, values)
 end
 
--- Whether a claim now would get something from a lane. Those of which it would not are put aside.
+-- Whether a claim now would get something from a lane. Those of which it would not are put aside, or forgotten when they are empty.
 local function is_any_lane_ready()
   if has_more or is_letting_go then return true end
   if (room > 0 and not has_lanes) or call('EXISTS', LNS) == 0 then return false end
   if not has_turns() then let_go_idle() end
-  if rules_said == '' then return has_turns() end
   for priority = 0, 9 do
     local count = 4
     while true do
       local digit = text_of(priority)
-      local queue = turns_of(digit)
+      local queue, empty = turns_of(digit), {}
       local names = reversed(call('LRANGE', queue, -count, -1))
       if #names == 0 then break end
       local runs, tats, rules, rooms = rooms_of(names)
       for i, room in ipairs(rooms) do
-        if room > 0 then return true end
-        put_aside({ name = names[i], run = runs[i] or 0, starts = 0, tat = tonumber(tats[i] or nil), rule = rules[i] }, digit)
+        local is_empty = call('EXISTS', line_of(names[i], digit)) == 0
+        if room > 0 and not is_empty then return true end
+        if is_empty then empty[#empty + 1] = digit .. names[i]
+        else put_aside({ name = names[i], run = runs[i] or 0, starts = 0, tat = tonumber(tats[i] or nil), rule = rules[i] }, digit) end
       end
       write_aside()
+      many(empty, function(...) call('ZREM', LNS, ...) end, 200)
       call('LTRIM', queue, 0, -#names - 1)
       looked, count = looked + #names, 200
       if looked >= ${looksMax} then return has_turns() end

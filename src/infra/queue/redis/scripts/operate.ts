@@ -21,12 +21,15 @@ const lines = `
 local searched, places, blanked = 0, {}, {}
 local function is_in(set, id) return call('ZSCORE', set, id) end
 local function waits(id) return not (is_in(ACT, id) or is_in(SCH, id) or is_in(DEAD, id) or is_in(DONE, id) or is_in(HLD, id)) end
+local function line_by(head)
+  local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
+  return lane and line_of(lane, priority) or B .. 'p' .. priority, lane
+end
 -- @returns whether it has not, since that would take too long
 local function finds_no_more(id, head)
   if places[id] or head == '' or not waits(id) then return false end
   if searched > ${workMax} then return true end
-  local priority, lane = sub(head, 1, 1), lane_of(marks_of(head))
-  local line = lane and line_of(lane, priority) or B .. 'p' .. priority
+  local line, lane = line_by(head)
   local length = call('LLEN', line)
   local place = call('LPOS', line, id, 'RANK', -1, 'MAXLEN', ${lineSearchedMax})
   -- The same again is searched to remove the blanks.
@@ -37,9 +40,16 @@ local function finds_no_more(id, head)
   for i = 1, #near do places[near[i]] = { line = line, at = from + i - 1 - length, lane = lane } end
   return false
 end
-local function drop_place(id)
+local function drop_place(id, head)
   local place = places[id]
-  if place then blanked[#blanked + 1] = place end
+  if place then
+    blanked[#blanked + 1] = place
+  elseif released[id] then
+    -- It came in at the left since, when one before it was taken out.
+    local line, lane = line_by(head)
+    local count = call('LREM', line, 1, id)
+    if lane then call('HINCRBY', META, 'laned', -count) end
+  end
 end
 local function drop_places()
   local left = {}
@@ -71,7 +81,7 @@ local function take_out(id, head)
   leave(id, owned_lane(call('HGET', OWN, id)))
   flush()
   tell_next()
-  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then drop_place(id) end
+  if call('ZREM', SCH, id) + call('ZREM', DEAD, id) + call('ZREM', DONE, id) + call('ZREM', HLD, id) == 0 then drop_place(id, head) end
 end
 local function operate(id, head, error)
 ${operate}
@@ -153,7 +163,7 @@ export const buryScript = operating(
   free(id, marks_of(head))
   count('dead')
   flush()
-  if call('ZREM', SCH, id) == 0 then drop_place(id) end
+  if call('ZREM', SCH, id) == 0 then drop_place(id, head) end
   return 'buried'
 `,
   { words: 2 },
