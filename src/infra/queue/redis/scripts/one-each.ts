@@ -5,23 +5,22 @@
 export const oneEach = `
 local singles = {}
 -- @param names in the order of their turns, and of each what is known of it
+-- @returns whether it has: not when operators have emptied one of them, so that another may start something instead
 local function take_one_each(take_named, priority, names, runs, tats, rules, rooms)
-  local lines, count, done, void = line_of('', priority), 0, 0, 0
+  local lines, count, done = line_of('', priority), 0, 0
   local ids, of, places, pairs_said = {}, {}, {}, #run_pairs
   for i = 1, #names do
     if rooms[i] > 0 then
       local name = names[i]
       count = count + 1
       local id = call('LINDEX', lines .. name, '-1')
-      -- One that operators have emptied has an id of no task.
-      if not id then id = '' end
+      if not id then return false end
       ids[count], of[count], places[count] = id, name, i
     end
   end
   local taken = {}
   local function saw(name, is_taken)
     done = done + 1
-    if ids[done] == '' then void = void + 1 end
     taken[done] = is_taken
     if is_taken then
       begun[name] = 1
@@ -49,9 +48,9 @@ local function take_one_each(take_named, priority, names, runs, tats, rules, roo
       put_aside({ name = names[i], run = runs[i] or 0, starts = starts, tat = tonumber(tats[i] or nil), rule = rule }, priority)
     end
   end
-  has_more = has_more or done < count
-  singles[#singles + 1] = { lines = lines, priority = priority, names = of, count = done, void = void, ready = ready }
+  singles[#singles + 1] = { lines = lines, priority = priority, names = of, count = done, ready = ready }
   passed[#passed + 1] = { turns_of(priority), passing }
+  return true
 end
 -- @returns how many names have left their lines
 local function leave_one_each()
@@ -63,7 +62,7 @@ local function leave_one_each()
       keys[i] = line
       call('LTRIM', line, '0', '-2')
     end
-    left = left + each.count - each.void
+    left = left + each.count
     local there = 0
     many(keys, function(...) there = there + call('EXISTS', ...) end, 200)
     if there < each.count then

@@ -169,7 +169,7 @@ local function take_turns(take_line, take_named, left_of)
     while open < left_of() and not is_whole and looked < ${looksMax} do read() end
     local has_other = has_others and call('EXISTS', LINES[priority + 1]) == 1
     if #names == 0 then return has_other and take_line(LINES[priority + 1]) end
-    if is_simple and open == left_of() and not has_other then return take_one_each(take_named, digit, names, runs, tats, rules, rooms) end
+    if is_simple and open == left_of() and not has_other and take_one_each(take_named, digit, names, runs, tats, rules, rooms) then return nil end
 
     local all, line, is_begun = {}, {}, false
     while left_of() > 0 do
@@ -194,8 +194,10 @@ local function take_turns(take_line, take_named, left_of)
       elseif lane and lane.room <= 0 then put_aside(lane, digit) end
     end
     for _, lane in ipairs(line) do
-      if lane.name and lane.seen > 0 then ready[#ready + 1] = lane.name end
-      if lane.name then has_more = true end
+      if lane.name and lane.seen > 0 then
+        ready[#ready + 1] = lane.name
+        has_more = true
+      end
     end
     for _, other in ipairs(others) do
       if other.at == priority then other.since = other.turn and turns - other.turn or other.since + turns - other.turns end
