@@ -123,7 +123,11 @@ export async function playBeside(store: QueueStore, steps: readonly Step[]): Pro
       await finishAs((await there()).active.map(({ id, attempt }) => ({ id, attempt, nonce: claim.nonce })))
     }
     // Lanes that operators have emptied are forgotten when they have their turn.
-    await callBoth({ is: 'exchange', by: 0, exchange: { claim: { worker: 'one:1', nonce: 'of-nothing-at-all', count: 100, leaseMs: longMs } } })
+    await callBoth({
+      is: 'exchange',
+      by: 0,
+      exchange: { claim: { worker: 'one:1', nonce: 'of-nothing-at-all', count: 100, leaseMs: longMs } },
+    })
     const { dead, done } = await there()
     for (const { id } of [...dead, ...done]) await callBoth({ is: 'remove', by: 0, ids: [id] })
     expect(await there()).toEqual({ waiting: [], scheduled: [], held: [], active: [], done: [], dead: [] })
