@@ -15,7 +15,7 @@ const lookPauseMs = 20
 /** @param options for each node */
 export async function startCluster({ options = [] }: { options?: readonly string[] } = {}): Promise<OwnCluster> {
   const start = () =>
-    startOwn('redis', [
+    startOwn('redis', () => [
       ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
       // By default it is 10,000 more than the port, and there may be no such port.
       ...['--cluster-port', String(freePort())],

@@ -68,8 +68,21 @@ export interface OwnServer extends Server {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export const startOwn = async (name: SingleName, options: readonly string[] = []): Promise<OwnServer> =>
-  startIn(name, await filledFolder(name), options)
+/** A port that is free may be taken before the server has it. Then it ends at once, and is started anew on another. */
+const startsMax = 3
+class EndedAtStart extends Error {}
+
+/** @param options of each start, when they name ports as well */
+export async function startOwn(name: SingleName, options: readonly string[] | (() => readonly string[]) = []): Promise<OwnServer> {
+  for (let starts = 1; ; starts++) {
+    const folder = await filledFolder(name)
+    try {
+      return await startIn(name, folder, typeof options === 'function' ? options() : options)
+    } catch (thrown) {
+      if (!(thrown instanceof EndedAtStart) || starts === startsMax) throw thrown
+    }
+  }
+}
 
 /** A folder with empty data in it. */
 export async function filledFolder(name: SingleName): Promise<string> {
@@ -127,8 +140,9 @@ export async function startIn(
     while (!(await installation.answers(url))) {
       if (child.exitCode !== null || performance.now() > deadline) {
         const log = await Bun.file(join(folder, 'log')).text()
+        const Thrown = child.exitCode === null ? Error : EndedAtStart
         await stop()
-        throw new Error(`${name} did not start: ${log.slice(-2000)}`)
+        throw new Thrown(`${name} did not start: ${log.slice(-2000)}`)
       }
       await Bun.sleep(startPauseMs)
     }
