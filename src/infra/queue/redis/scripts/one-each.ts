@@ -60,7 +60,7 @@ local function leave_one_each()
     for i = 1, each.count do
       local line = lines .. names[i]
       keys[i] = line
-      call('LTRIM', line, '0', '-2')
+      call('RPOP', line)
     end
     left = left + each.count
     local there = 0
