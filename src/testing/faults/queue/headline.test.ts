@@ -2,7 +2,7 @@ import { expect } from 'bun:test'
 import { testOn } from '../../backings'
 import { isFull } from '../scene'
 import { auditTasks } from './audit'
-import { startProducer } from './producer'
+import { startProducer, tenantLimits } from './producer'
 import { openRedisPlace } from './redis-place'
 import { openQueueScene } from './scene'
 
@@ -20,7 +20,7 @@ testOn(
   async () => {
     await using place = await openRedisPlace()
     await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 2000 })
-    await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16 })))
+    await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16, claimLimits: tenantLimits })))
     const beganMs = performance.now()
     const producer = startProducer(scene, { callers: 8, least: least.tasks, pauseMs: 40, taskMsMax: 40, delayMsMax: 500 })
     let redisKills = 0
@@ -30,7 +30,7 @@ testOn(
       for (let i = 0; i < least.workerKills; i++) {
         await Bun.sleep(everyMs.workerKill)
         const [oldest] = scene.workers
-        await Promise.all([oldest?.kill(), scene.work({ concurrency: 16 })])
+        await Promise.all([oldest?.kill(), scene.work({ concurrency: 16, claimLimits: tenantLimits })])
       }
     }
     async function killRedis() {

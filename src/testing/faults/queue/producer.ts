@@ -1,4 +1,4 @@
-import type { NewTask } from '@/infra/queue/driver'
+import type { ClaimLimits, NewTask } from '@/infra/queue/driver'
 import type { Asked } from './audit'
 import type { QueueScene } from './scene'
 
@@ -26,6 +26,12 @@ export interface ProducerOptions {
   delayMsMax: number
 }
 
+/** Half of what is enqueued is of one of so many tenants, and of one call in five the last task waits for the first. */
+const tenants = 5
+const pairOdds = 0.2
+/** For the workers of such tasks: so many of a tenant at a time. */
+export const tenantLimits: ClaimLimits = { lanes: { tenant: { concurrency: 8 } } }
+
 export function startProducer(scene: QueueScene, { callers, least, pauseMs, taskMsMax, delayMsMax }: ProducerOptions): Producer {
   const accepted = new Set<string>()
   const maybe = new Set<string>()
@@ -37,10 +43,18 @@ export function startProducer(scene: QueueScene, { callers, least, pauseMs, task
   const below = (most: number) => Math.floor(Math.random() * (most + 1))
 
   function some(isIdKept: boolean): NewTask[] {
-    return Array.from({ length: 1 + below(7) }, () => {
+    const tasks = Array.from({ length: 1 + below(7) }, () => {
       const over = { isIdKept, priority: below(9), delayMs: Math.random() < 0.2 ? below(delayMsMax) : 0 }
-      return scene.newTask('note', { n: n++, ms: below(taskMsMax) }, over)
+      const lane = Math.random() < 0.5 && { lane: `tenant/${below(tenants - 1)}` }
+      return scene.newTask('note', { n: n++, ms: below(taskMsMax) }, { ...over, ...lane })
     })
+    const [first] = tasks
+    const last = tasks.at(-1)
+    if (first && last && first !== last && Math.random() < pairOdds) {
+      first.follower = { id: last.id, wantsResult: false }
+      last.after = { count: 1, isDoneNeeded: false }
+    }
+    return tasks
   }
 
   async function call(tasks: readonly NewTask[], isIdKept: boolean): Promise<void> {

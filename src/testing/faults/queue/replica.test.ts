@@ -5,7 +5,7 @@ import { type OwnServer, startOwn } from '../../servers'
 import { startProxy } from '../proxy'
 import { isFull } from '../scene'
 import { tallyOf } from './audit'
-import { startProducer } from './producer'
+import { startProducer, tenantLimits } from './producer'
 import { openRedisPlace, type RedisPlace } from './redis-place'
 import { eventually, openQueueScene } from './scene'
 
@@ -101,7 +101,7 @@ testOn(
     await using place = await openRedisPlace({ options: ['--repl-diskless-sync-delay', '0'] })
     await using failover = await startFailover(place)
     await using scene = openQueueScene(place, { leaseMs: 1500 })
-    await Promise.all([scene.work(), scene.work()])
+    await Promise.all([scene.work({ claimLimits: tenantLimits }), scene.work({ claimLimits: tenantLimits })])
     const producer = startProducer(scene, { callers: 8, least: isFull ? 4000 : 500, pauseMs: 20, taskMsMax: 60, delayMsMax: 300 })
     await producer.accepts(isFull ? 1500 : 200)
     await failover.fallBehind()

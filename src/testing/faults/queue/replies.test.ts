@@ -1,12 +1,12 @@
 import { expect } from 'bun:test'
 import type { Claim, QueueDriver } from '@/infra/queue/driver'
-import { enqueueScript } from '@/infra/queue/redis/scripts/enqueue'
-import { exchangeScript } from '@/infra/queue/redis/scripts/exchange'
+import { enqueueRichScript, enqueueScript } from '@/infra/queue/redis/scripts/enqueue'
+import { exchangeRichScript, exchangeScript } from '@/infra/queue/redis/scripts/exchange'
 import type { RedisScript } from '@/infra/redis'
 import { testOn } from '../../backings'
 import { isFull } from '../scene'
 import { auditTasks } from './audit'
-import { startProducer } from './producer'
+import { startProducer, tenantLimits } from './producer'
 import { openRedisPlace, type RedisPlace } from './redis-place'
 import { openQueueScene } from './scene'
 
@@ -136,12 +136,12 @@ testOn(
     // No task is held for long, so no lease is lost to a connection that comes back late.
     await using scene = openQueueScene(place, { leaseMs: 10_000 })
     await warmUp(place.driver)
-    await Promise.all([scene.work(), scene.work()])
+    await Promise.all([scene.work({ claimLimits: tenantLimits }), scene.work({ claimLimits: tenantLimits })])
     const lost = { exchanges: isFull ? 300 : 30, enqueues: isFull ? 150 : 15 }
     const producer = startProducer(scene, { callers: 8, least: 200, pauseMs: 20, taskMsMax: 20, delayMsMax: 200 })
     for (let i = 0; i < lost.enqueues; i++) {
-      await place.proxy.loseReplies(exchangeScript.sha, lost.exchanges / lost.enqueues)
-      await place.proxy.loseReplies(enqueueScript.sha, 1)
+      await place.proxy.loseReplies(exchangeRichScript.sha, lost.exchanges / lost.enqueues)
+      await place.proxy.loseReplies(enqueueRichScript.sha, 1)
     }
     await producer.stop()
     await scene.settled(settleLimitMs)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { isFull } from '../scene'
 import { auditTasks } from './audit'
-import { startProducer } from './producer'
+import { startProducer, tenantLimits } from './producer'
 import { openQueueScene } from './scene'
 import { openSqlitePlace } from './sqlite-place'
 
@@ -15,13 +15,13 @@ describe('on SQLite', () =>
   test('A task whose enqueue has resolved is run, whatever is killed', async () => {
     await using place = await openSqlitePlace()
     await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 1000 })
-    await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16 })))
+    await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16, claimLimits: tenantLimits })))
     const beganMs = performance.now()
     const producer = startProducer(scene, { callers: 8, least: least.tasks, pauseMs: 40, taskMsMax: 40, delayMsMax: 500 })
     for (let i = 0; i < least.kills; i++) {
       await Bun.sleep(killEveryMs)
       const [oldest] = scene.workers
-      await Promise.all([oldest?.kill(), scene.work({ concurrency: 16 })])
+      await Promise.all([oldest?.kill(), scene.work({ concurrency: 16, claimLimits: tenantLimits })])
     }
     await producer.stop()
     const tookMs = performance.now() - beganMs
