@@ -38,12 +38,16 @@ async function main(filters: readonly string[]): Promise<number> {
 /** What mostly waits, for leases, servers and slow clients, runs beside the others. */
 const besides = [/^src\/testing\/e2e\/slow-clients\.test\.ts$/, /^src\/(testing\/faults|infra\/queue|infra\/database\/replicas)\//]
 
+/** Of a test that says none: long, since the groups are in each other's way. */
+const timeoutMs = 30_000
+const testing = ['bun', 'test', `--timeout=${timeoutMs}`]
+
 /** All tests: those of one group one after another, the groups at the same time. */
 async function runTests(filters: readonly string[], env: typeof process.env): Promise<Outcome> {
-  if (filters.length > 0) return run(['bun', 'test', ...filters], env)
+  if (filters.length > 0) return run([...testing, ...filters], env)
   const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].toSorted()
   const groups = Map.groupBy(all, path => besides.findIndex(beside => beside.test(path)))
-  const outcomes = await Promise.all([...groups.values()].map(paths => run(['bun', 'test', ...paths], env)))
+  const outcomes = await Promise.all([...groups.values()].map(paths => run([...testing, ...paths], env)))
   return { code: Math.max(...outcomes.map(({ code }) => code)), output: outcomes.map(({ output }) => output).join('\n') }
 }
 

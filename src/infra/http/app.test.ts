@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { t } from 'elysia'
 import { everyone } from '@/core/access'
 import { currentCaller } from '@/core/caller'
 import { controller } from '@/core/controller'
@@ -53,6 +54,7 @@ function wrongApp() {
     )
     .get('/text', () => Promise.reject('hunter2') as never, declared('text'))
     .get('/fine', () => ({ name: 'x' }), declared('fine'))
+    .get('/bounded', () => ({ name: 'x' }), { query: t.Object({ count: t.Integer({ minimum: 1, maximum: 5 }) }), ...declared('bounded') })
   const app = httpApp('api', '/api/v1', [wrong], {
     log,
     metrics: fakeMetrics(),
@@ -98,6 +100,18 @@ test('a task that is enqueued wrongly is our fault: 500, nothing of it is sent, 
   expect(text).not.toContain('secretPlan')
   expect(log.lines).toMatchObject([{ level: 'error', fields: { err: { name: 'TaskRefused', code: 'PayloadInvalid' } } }])
   expect(String(log.lines[0]?.fields['err'])).toContain('/secretPlan: Expected required property')
+})
+
+test('a number of a query that is out of its range is refused, and why is said', async () => {
+  const { get } = wrongApp()
+  for (const [count, detail] of [
+    ['9', 'Expected integer to be less or equal to 5'],
+    ['0', 'Expected integer to be greater or equal to 1'],
+  ]) {
+    const { status, text } = await get(`/bounded?count=${count}`)
+    expect([status, JSON.parse(text)]).toMatchObject([400, { code: 'InvalidArgument.Query', errors: [{ detail }] }])
+  }
+  expect((await get('/bounded?count=3')).status).toBe(200)
 })
 
 test('an error of ours says what it means, and keeps its cause', async () => {

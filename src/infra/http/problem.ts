@@ -79,6 +79,8 @@ function fromValidation(failed: ValidationError): AppError {
   }
   // Ids are opaque: one that cannot exist is one that does not.
   if (failed.type === 'params') return routeErrors.Route()
+  // A number of a query, or of a header, out of its range, which is seen when it is made of its text. Which one it was is not said any more.
+  if (failed.type === 'property') return routeErrors.Query({ problems: fieldProblems(failed) })
   if (failed.type === 'query') return routeErrors.Query({ problems: namedProblems(failed) })
   if (failed.type === 'headers') return routeErrors.Header({ problems: namedProblems(failed) })
   if (failed.value === undefined) return bodyErrors.Json()
@@ -94,10 +96,14 @@ interface Fault {
   schema: TSchema
 }
 
+interface Validator {
+  Errors(value: unknown): Iterable<Fault>
+}
+
 /** The first fault of each field. The value at fault is not repeated: it may be a password. */
 function fieldProblems(failed: ValidationError): FieldProblem[] {
   const problems = new Map<string, FieldProblem>()
-  const faults = (failed.validator as { Errors(value: unknown): Iterable<Fault> }).Errors(failed.value)
+  const faults = failed.type === 'property' ? (failed.all as Fault[]) : (failed.validator as Validator).Errors(failed.value)
   for (const { path, message, schema } of faults) {
     if (problems.size >= problemsMax) break
     if (!problems.has(path)) problems.set(path, { pointer: path, detail: explained(message, schema) })

@@ -248,7 +248,7 @@ describeOnRedis('a Redis that is away', () => {
     await until(() => runs.size === ids.length, 20_000)
     isOver = true
     await Promise.all([storm, working])
-    expect(kills).toBeGreaterThan(10)
+    expect(kills).toBeGreaterThan(4)
     expect(ids.filter(id => !runs.has(id))).toEqual([])
     const doubled = [...runs.values()].filter(times => times > 1).length
     // One whose enqueueing was said again after it had been worked off.
