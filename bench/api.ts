@@ -2,6 +2,7 @@ import { createApp, tasksOf } from '@/app'
 import { systemClock } from '@/core/clock'
 import { loadConfig } from '@/core/config/load'
 import type { Passwords } from '@/core/passwords'
+import type { Ports } from '@/core/ports'
 import { defineRole } from '@/core/role'
 import { Readiness, runServices } from '@/core/service'
 import { createLog } from '@/infra/log'
@@ -38,7 +39,9 @@ const db = await openConfiguredDatabase(config, { log, metrics })
 const redis = await openConfiguredRedis(config, log)
 const queues = ['default', 'mail']
 const queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks: tasksOf([role]), queues })
-const ports = { db, log, metrics, passwords, clock: systemClock, queue: queue.queue, mailer: openMailer(config) }
+// No module of it needs them.
+const unused = {} as Pick<Ports, 'schedules' | 'upkeep'>
+const ports = { ...unused, db, log, metrics, passwords, clock: systemClock, queue: queue.queue, mailer: openMailer(config) }
 const checks = [{ name: 'database', check: db.ping }]
 const { services } = createApp([role], ports, checks, { config, log, metrics, readiness, version, queue, allRoles: [role] })
 await runServices(services, readiness, config.shutdown, stop.signal, log)

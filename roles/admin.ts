@@ -1,9 +1,10 @@
 import { defineRole } from '@/core/role'
+import { schedule } from '@/modules/schedule'
 import { userExport } from '@/modules/user-export'
 
 export const admin = defineRole({
   name: 'admin',
   summary: 'Serves the administrative HTTP API, on 127.0.0.1.',
-  modules: [userExport],
+  modules: [userExport, schedule],
   serves: ['admin'],
 })

@@ -1,11 +1,13 @@
 import { defineRole } from '@/core/role'
+import { housekeeping } from '@/modules/housekeeping'
 import { user } from '@/modules/user'
 import { userExport } from '@/modules/user-export'
 
 export const scheduler = defineRole({
   name: 'scheduler',
-  summary: 'Works the task queue.',
-  modules: [user, userExport],
+  summary: 'Works the task queue, and enqueues what schedules say.',
+  modules: [user, userExport, housekeeping],
   serves: [],
   works: { default: { concurrency: 32 }, mail: { concurrency: 8 }, bulk: { concurrency: 2 } },
+  firesSchedules: true,
 })

@@ -13,6 +13,8 @@ import { createHealth, type Health, type ReadinessCheck } from './infra/http/hea
 import { opsServer } from './infra/http/ops'
 import { lastResort } from './infra/http/problem'
 import type { OpenQueue } from './infra/queue/open'
+import { declaredSchedules } from './infra/schedule/declared'
+import type { OpenSchedules } from './infra/schedule/open'
 import { createWorker, graceMsOf, type WorkedQueue } from './infra/queue/worker'
 import { claimLimitsOf } from './infra/queue/worker/claim-limits'
 import { bunBodyLimitBytes, idleTimeoutSeconds, type ListeningService, type ListenOptions, listeningService } from './infra/http/server'
@@ -50,13 +52,15 @@ export interface Surroundings {
   version: string
   /** The queue that was opened, when some module or role needs one. */
   queue?: OpenQueue | undefined
+  /** The schedules, when some module or role needs them. */
+  schedules?: OpenSchedules | undefined
   /** All that there are, whether this process runs them or not: queues and limits are the same for all. */
   allRoles: readonly Role[]
 }
 
 /**
  * What a process runs, in the order of starting: the ops server first and stopped last, then what hands over tasks of transactions,
- * then a server for each face and what works the queues, which are stopped together.
+ * then a server for each face, what works the queues and what fires schedules, which are stopped together.
  */
 export interface App {
   services: Service[]
@@ -71,12 +75,18 @@ export const tablesOf = (roles: readonly Role[]) => tablesDeclared(modulesOf(rol
 export const tasksOf = (roles: readonly Role[]) => tasksDeclared(modulesOf(roles))
 /** @param roles all that there are: what one enqueues another works */
 export const queuesOf = (roles: readonly Role[]): string[] => Object.keys(worksOf(roles).queues)
+/** What schedules may name: what the roles that fire them can enqueue. @param roles all that there are */
+export const scheduledTasksOf = (roles: readonly Role[]) => tasksOf(roles.filter(({ firesSchedules }) => firesSchedules))
 export const portsOf = (roles: readonly Role[]): Set<PortName> =>
-  new Set([...portsNeeded(modulesOf(roles)), ...(queuesOf(roles).length > 0 ? (['queue'] as const) : [])])
+  new Set([
+    ...portsNeeded(modulesOf(roles)),
+    ...(queuesOf(roles).length > 0 ? (['queue'] as const) : []),
+    ...(roles.some(({ firesSchedules }) => firesSchedules) ? (['schedules'] as const) : []),
+  ])
 
 /** Roles + ports → services. The one place where a face meets its server. */
 export function createApp(roles: readonly Role[], ports: Ports, checks: readonly ReadinessCheck[], surroundings: Surroundings): App {
-  const { config, log, metrics, readiness, version, queue, allRoles } = surroundings
+  const { config, log, metrics, readiness, version, queue, schedules, allRoles } = surroundings
   const works = withConcurrency(worksOf(roles), worksOf(allRoles), config.queue.concurrency)
   const limits = limitsOf(tasksOf(allRoles))
   const health = createHealth(readiness, checks, log)
@@ -91,8 +101,10 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
       servers[face] ??= httpServer(face, facesOf(face, role, faces), health, surroundings)
     }
   }
-  const listening = Object.values(servers)
-  if (!queue || Object.keys(works.queues).length === 0) return { services: [ops, together(listening)], ops, servers, works }
+  const declared = declaredSchedules({ faces, tasks: tasksOf(roles), roles, allRoles, payloadMaxBytes: config.queue.payloadMaxBytes })
+  const firing = schedules && roles.some(({ firesSchedules }) => firesSchedules) ? [schedules.firing(declared)] : []
+  const busy = [...Object.values(servers), ...firing]
+  if (!queue || Object.keys(works.queues).length === 0) return { services: [ops, together(busy)], ops, servers, works }
   const relays = queue.relay ? [queue.relay] : []
   const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
   const working = createWorker({
@@ -106,7 +118,7 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
     log,
     metrics,
   })
-  return { services: [ops, ...relays, together([...listening, working])], ops, servers, works }
+  return { services: [ops, ...relays, together([...busy, working])], ops, servers, works }
 }
 
 const workedQueues = (roles: readonly Role[], { queues }: AllWorks, limits: readonly Limit[]): Record<string, WorkedQueue> =>

@@ -43,6 +43,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   ioredis: /^src\/infra\/redis(-cluster)?\.ts$/,
   nodemailer: /^src\/infra\/mail\/nodemailer\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
+  croner: /^src\/infra\/cron\.ts$/,
 }
 /** What computes and touches nothing outside the process. */
 const pure = /^node:(crypto|async_hooks|util|path)$/

@@ -6,12 +6,21 @@ import { commandHelp, helpText } from './cli/help'
 import { migrateCommand } from './cli/migrate'
 import { openapiCommand } from './cli/openapi'
 import { rolesCommand } from './cli/roles'
+import { scheduleCommand } from './cli/schedule'
 import { serve } from './cli/serve'
 import { taskCommand } from './cli/task'
 import { version } from './cli/version'
 import { AppError, exitCodes, StartError } from './core/error'
 
-const commands: readonly Command[] = [migrateCommand, configCommand, taskCommand, rolesCommand, openapiCommand, healthcheckCommand]
+const commands: readonly Command[] = [
+  migrateCommand,
+  configCommand,
+  taskCommand,
+  scheduleCommand,
+  rolesCommand,
+  openapiCommand,
+  healthcheckCommand,
+]
 
 async function main(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, name => commands.find(command => command.name === name)?.flags)

@@ -8,12 +8,13 @@ export const rolesCommand: Command = {
   usage: '[--json]',
   summary: 'Lists the roles and what each serves.',
   async run({ switches }) {
-    const list = roles.map(({ name, summary, modules, serves, works = {} }) => ({
+    const list = roles.map(({ name, summary, modules, serves, works = {}, firesSchedules = false }) => ({
       name,
       summary,
       modules: modules.map(module => module.name),
       serves,
       works: Object.keys(works),
+      firesSchedules,
     }))
     const named = (what: string, names: readonly string[]) => (names.length > 0 ? ` ${what}: ${names.join(', ')}.` : '')
     const lines = list.map(

@@ -1,5 +1,5 @@
 import { roles as allRoles } from '@roles'
-import { createApp, httpFaces, portsOf, tablesOf, tasksOf } from '@/app'
+import { createApp, httpFaces, portsOf, scheduledTasksOf, tablesOf, tasksOf } from '@/app'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
@@ -38,12 +38,18 @@ export async function serve(args: Arguments): Promise<number> {
   const stop = stopOnSignals()
 
   const works = worksOf(allRoles)
-  const tools = { log, metrics, tasks: tasksOf(roles), queues: Object.keys(works.queues), rules: works.queues }
-  const opened = await openPorts(config, portsOf(roles), tools)
+  const declared = {
+    tasks: tasksOf(roles),
+    queues: Object.keys(works.queues),
+    rules: works.queues,
+    scheduledTasks: scheduledTasksOf(allRoles),
+  }
+  const opened = await openPorts(config, portsOf(roles), { log, metrics, ...declared })
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
-    const { queue } = opened
-    const app = createApp(roles, opened.ports, checksOf(roles, opened), { config, log, metrics, readiness, version, queue, allRoles })
+    const { queue, schedules } = opened
+    const surroundings = { config, log, metrics, readiness, version, queue, schedules, allRoles }
+    const app = createApp(roles, opened.ports, checksOf(roles, opened), surroundings)
     const announcement: Service = {
       name: 'announcement',
       start: async () => announce(roles, config, app, log),
@@ -145,7 +151,11 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
     const listens = role.serves.flatMap(face => servers[face]?.url ?? [])
     const queues = Object.keys(role.works ?? {})
     const worked = queues.map(queue => `${queue} (${slotsSaid(works, queue)})`)
-    const says = [...listens.map(url => `serves ${url}`), ...(worked.length > 0 ? [`works the queues ${worked.join(', ')}`] : [])]
+    const says = [
+      ...listens.map(url => `serves ${url}`),
+      ...(role.firesSchedules ? ['fires schedules'] : []),
+      ...(worked.length > 0 ? [`works the queues ${worked.join(', ')}`] : []),
+    ]
     const what = says.length > 0 ? says.join(', ') : 'has no work yet besides health and metrics'
     log.info(`${role.name} ${what}`, { listens, ...(queues.length > 0 && { queues }), ops: ops.url })
   }

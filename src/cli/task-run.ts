@@ -6,6 +6,7 @@ import type { QueueAdmin } from '@/core/queue/admin'
 import type { OpenQueue } from '@/infra/queue/open'
 import { roles } from '@roles'
 import { type Arguments, usage } from './arguments'
+import { isSomebodyThere, saysYes } from './confirm'
 import { printable } from './task-output'
 
 /** What the actions of `bingo task` share. */
@@ -69,15 +70,11 @@ const remedies: Readonly<Record<string, string>> = {
 /** What is removed does not come back. @throws StartError when nobody says yes, with exit code 64 where nobody can be asked */
 export async function confirmed(action: 'delete' | 'cancel', question: string): Promise<void> {
   refuseUnasked(action)
-  process.stderr.write(`${question} [y/N] `)
-  for await (const line of console) {
-    if (/^y(es)?$/i.test(line.trim())) return
-    break
-  }
+  if (await saysYes(question)) return
   throw new StartError(action === 'delete' ? 'nothing was removed' : 'nothing was cancelled')
 }
 
 /** @throws StartError with exit code 64 where nobody can be asked */
 export function refuseUnasked(action: 'delete' | 'cancel'): void {
-  if (!process.stdin.isTTY) throw usage(`bingo task ${action} ${action === 'delete' ? 'removes' : 'ends tasks'} for good; say --yes`)
+  if (!isSomebodyThere()) throw usage(`bingo task ${action} ${action === 'delete' ? 'removes' : 'ends tasks'} for good; say --yes`)
 }

@@ -1,19 +1,13 @@
-import { existsSync } from 'node:fs'
 import { roles } from '@roles'
-import { queuesOf, tasksOf } from '@/app'
+import { tasksOf } from '@/app'
 import { yearMs } from '@/core/clock'
-import type { Config } from '@/core/config/settings'
-import { AppError, exitCodes, StartError } from '@/core/error'
 import { taskStates } from '@/core/queue/admin'
 import type { AnyTask } from '@/core/queue/task'
 import { refuseIdleTasks } from '@/core/role'
-import { worksOf } from '@/core/works'
-import { isEmbedded, sqlitePath } from '@/infra/database/open'
-import { openPorts } from '@/infra/ports'
 import type { OpenQueue } from '@/infra/queue/open'
 import { type Arguments, type Flags, usage } from './arguments'
 import { type Command, configOf } from './command'
-import { refuseOldTables, toolsOf } from './migrate'
+import { withOpened } from './opened'
 import { cancel, checkChange, confirmDelete, move, pause, remove, resume, retry } from './task-change'
 import { isBulk } from './task-bulk'
 import { enqueueFrom, enqueueOne } from './task-enqueue'
@@ -115,32 +109,11 @@ export const taskCommand: Command = {
     if (name === 'retry' || name === 'cancel' || name === 'delete' || name === 'move') checkChange(name, args, rest)
     if (name === 'delete' && !isBulk(args)) await confirmDelete(args, rest)
     const { config } = configOf(args)
-    return withQueue(config, queue => action.act({ args, config, rest, queue, admin: queue.admin }))
+    return withOpened(config, ['queue'], opened => {
+      const queue = opened.queue as OpenQueue
+      return action.act({ args, config, rest, queue, admin: queue.admin })
+    })
   },
-}
-
-/** @throws StartError when there is no database yet, its tables are old, or the queue cannot be reached */
-async function withQueue<T>(config: Config, work: (queue: OpenQueue) => Promise<T>): Promise<T> {
-  if (isEmbedded(config) && !existsSync(sqlitePath(config)))
-    throw new StartError(`there is no database yet; ${sqlitePath(config)} is made by the first start, or by 'bingo migrate up'`)
-  const opened = await openPorts(config, new Set(['queue']), {
-    ...toolsOf(config),
-    tasks: tasksOf(roles),
-    queues: queuesOf(roles),
-    rules: worksOf(roles).queues,
-  })
-  try {
-    if (opened.db) await refuseOldTables(opened.db)
-    return await work(opened.queue as OpenQueue)
-  } catch (thrown) {
-    if (!(thrown instanceof AppError) || thrown.code !== 'Unavailable.QueueUnavailable') throw thrown
-    const where = isEmbedded(config)
-      ? `${sqlitePath(config)} can be written`
-      : 'Redis is running, takes writes, and is the one that BINGO_REDIS_URL names'
-    throw new StartError(`the queue cannot be reached, or takes no writes; see whether ${where}`, exitCodes.failed, { cause: thrown })
-  } finally {
-    await opened.close()
-  }
 }
 
 /** What can be refused before anything is opened. @throws StartError with exit code 64 */

@@ -2,6 +2,7 @@ import type { Controller } from './controller'
 import { StartError } from './error'
 import type { PortName, Ports } from './ports'
 import type { AnyTask, TaskHandler } from './queue/task'
+import type { AnySchedule } from './schedule/schedule'
 import type { AnyTable } from './table'
 
 /** The ways a module can be reached. A role serves the ones it names; the others are never started. */
@@ -14,9 +15,11 @@ export interface Faces {
   bot?: Controller
   /** What does the tasks of the module, in whichever role works their queues. */
   tasks?: readonly TaskHandler[]
+  /** What is enqueued at the ticks of a clock, by whichever role fires schedules. */
+  schedules?: readonly AnySchedule[]
 }
 /** The faces that are servers. */
-export type FaceName = Exclude<keyof Faces, 'tasks'>
+export type FaceName = Exclude<keyof Faces, 'tasks' | 'schedules'>
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of modules holds modules of every type
 export type AnyModule = Module<any, any, any>
@@ -80,7 +83,7 @@ export function tasksDeclared(modules: readonly AnyModule[]): AnyTask[] {
   return declared.map(({ task }) => task)
 }
 
-/** Builds each module once, after the ones it uses, and returns the faces of those that were named. */
+/** Builds each module once, after the ones it uses. @returns the faces of all of them, also of those that are only used */
 export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {
   const biz = new Map<AnyModule, unknown>()
   const faces = new Map<AnyModule, Faces>()
@@ -89,7 +92,7 @@ export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<A
     const built = module.create(ports, Object.fromEntries(uses.map(([name, used]) => [name, biz.get(used)])))
     biz.set(module, built.biz)
     refuseUnhandled(module, built.faces)
-    if (modules.includes(module)) faces.set(module, built.faces)
+    faces.set(module, built.faces)
   }
   return faces
 }

@@ -5,6 +5,8 @@ import type { Mailer } from './mailer'
 import type { Metrics } from './metrics'
 import type { Passwords } from './passwords'
 import type { Queue } from './queue/queue'
+import type { ScheduleAdmin } from './schedule/admin'
+import type { Upkeep } from './upkeep'
 
 /**
  * The outside world, as modules see it. A module lists the ones it needs and gets only those; a process opens only what its
@@ -18,6 +20,8 @@ export interface Ports {
   passwords: Passwords
   queue: Queue
   mailer: Mailer
+  schedules: ScheduleAdmin
+  upkeep: Upkeep
 }
 
 export type PortName = keyof Ports

@@ -16,6 +16,8 @@ export interface Role {
   readonly pools?: Readonly<Record<string, PoolRule>>
   /** Around each attempt of its queues, the first outermost. */
   readonly middleware?: readonly TaskMiddleware[]
+  /** Enqueues what is due by schedules: those of its modules, and those in the database, whose tasks its modules declare. */
+  readonly firesSchedules?: true
 }
 
 export type Works = Readonly<Record<string, QueueRule>>

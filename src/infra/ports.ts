@@ -6,6 +6,8 @@ import type { Log } from '@/core/log'
 import type { Mailer } from '@/core/mailer'
 import type { PortName, Ports } from '@/core/ports'
 import type { Queue } from '@/core/queue/queue'
+import type { ScheduleAdmin } from '@/core/schedule/admin'
+import type { Upkeep } from '@/core/upkeep'
 import { createCipher, createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
 import { cacheMetrics } from './cache/metrics'
@@ -16,20 +18,23 @@ import { openMailer } from './mail/open'
 import { createPasswords } from './passwords'
 import { type OpenQueue, openQueue, type QueueSurroundings } from './queue/open'
 import type { RedisServer } from './redis'
+import { type OpenSchedules, openSchedules, type ScheduleSurroundings } from './schedule/open'
+import { createUpkeep } from './upkeep'
 
 /** The ports of this process. What is not needed is not there. */
 export interface OpenPorts {
   ports: Ports
   db: OpenDatabase | undefined
   queue: OpenQueue | undefined
+  schedules: OpenSchedules | undefined
   /** Lets what is under way finish, then closes all. */
   close(): Promise<void>
 }
 
 type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
-/** What a process with the port `queue` declares. */
-type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'>
+/** What a process with the port `queue` declares, and with the port `schedules`. */
+type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'> & { scheduledTasks: ScheduleSurroundings['tasks'] }
 
 /**
  * Opens what `needed` lists, and nothing else.
@@ -38,13 +43,17 @@ type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'>
 export async function openPorts(
   config: Config,
   needed: ReadonlySet<PortName>,
-  { log, metrics, tasks = [], queues = [], rules }: Observers & Partial<Declared>,
+  { log, metrics, tasks = [], queues = [], rules, scheduledTasks = [] }: Observers & Partial<Declared>,
 ): Promise<OpenPorts> {
-  refuseMissing(config, needed)
+  const needsSchedules = needed.has('schedules')
+  // What schedules are for is enqueued.
+  const needsQueue = needed.has('queue') || needsSchedules
+  refuseMissing(config, { needsQueue, needsMailer: needed.has('mailer') })
   let db: OpenDatabase | undefined
   let queue: OpenQueue | undefined
-  // The queue is in the database, or its outbox is.
-  const needsDatabase = needed.has('db') || needed.has('queue')
+  let schedules: OpenSchedules | undefined
+  // The queue is in the database, or its outbox is, and what is kept up is.
+  const needsDatabase = needed.has('db') || needsQueue || needed.has('upkeep')
   const mailer = needed.has('mailer') ? openMailer(config) : undefined
   const redis = needsDatabase ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
@@ -60,7 +69,9 @@ export async function openPorts(
   try {
     if (needsDatabase) {
       db = await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
-      if (needed.has('queue')) queue = await openQueue(config, { db, redis, log, metrics, clock: systemClock, tasks, queues, rules })
+      const tools = { db, log, metrics, clock: systemClock }
+      if (needsQueue) queue = await openQueue(config, { ...tools, redis, tasks, queues, rules })
+      if (needsSchedules && queue) schedules = openSchedules(config, { ...tools, queue, tasks: scheduledTasks })
     }
   } catch (thrown) {
     await close()
@@ -69,6 +80,7 @@ export async function openPorts(
   return {
     db,
     queue,
+    schedules,
     close,
     ports: {
       clock: systemClock,
@@ -79,19 +91,21 @@ export async function openPorts(
       db: db as OpenDatabase,
       queue: queue?.queue as Queue,
       mailer: mailer as Mailer,
+      schedules: schedules?.admin as ScheduleAdmin,
+      upkeep: (db && createUpkeep(db, { log, clock: systemClock })) as Upkeep,
     },
   }
 }
 
 /** What SQLite goes without, and processes that share a MySQL do not. All that is missing is said at once. */
-function refuseMissing(config: Config, needed: ReadonlySet<PortName>): void {
+function refuseMissing(config: Config, { needsQueue, needsMailer }: Record<'needsQueue' | 'needsMailer', boolean>): void {
   if (isEmbedded(config)) return
   const missing: string[] = []
-  if (needed.has('queue') && config.redis.url === undefined)
+  if (needsQueue && config.redis.url === undefined)
     missing.push(
       'redis.url is not set, and with MySQL the task queue is in Redis; set BINGO_REDIS_URL or BINGO_REDIS_URL_FILE to redis://:password@host:6379',
     )
-  if (needed.has('mailer') && config.mail.url === undefined)
+  if (needsMailer && config.mail.url === undefined)
     missing.push(
       'mail.url is not set, and with MySQL messages go through a server; set BINGO_MAIL_URL or BINGO_MAIL_URL_FILE to smtp://user:password@host:587',
     )

@@ -1,5 +1,6 @@
 import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { Glob } from 'bun'
 
 export const root = resolve(import.meta.dir, '../..')
 
@@ -18,6 +19,34 @@ export async function blocksOf(path: string): Promise<Block[]> {
     title,
     text: body,
   }))
+}
+
+async function sectionOf(path: string, heading: string): Promise<string> {
+  const text = await Bun.file(join(root, path)).text()
+  return text.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? ''
+}
+
+/** Cells of the table in a section, without its head. */
+export async function rowsUnder(path: string, heading: string): Promise<string[][]> {
+  const lines = (await sectionOf(path, heading)).split('\n').filter(line => line.startsWith('|'))
+  return lines.slice(2).map(line =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map(cell => cell.trim()),
+  )
+}
+
+/** Each item of the list in a section that is one sentence. */
+export const sentencesUnder = async (path: string, heading: string): Promise<string[]> =>
+  [...(await sectionOf(path, heading)).matchAll(/^- (.+)\.$/gm)].map(match => match[1] as string)
+
+/** @returns whether some test has this name, or begins with it; those of the document itself do not count */
+export async function testTitles(path: string): Promise<(title: string) => boolean> {
+  const sources = await Promise.all([...new Glob('src/**/*.ts').scanSync(root)].map(file => Bun.file(join(root, file)).text()))
+  const all = sources.filter(source => !source.includes(`const guide = '${path}'`)).join('\n')
+  const spellings = (title: string) => [title, `${title.slice(0, 1).toLowerCase()}${title.slice(1)}`]
+  return title => ["'", '"', '`'].some(quote => spellings(title).some(each => all.includes(`${quote}${each}`)))
 }
 
 /** A copy of the sources, so that a guide can be followed without changing them. */

@@ -116,7 +116,7 @@ async function replicates(replica: OwnServer): Promise<void> {
 }
 
 /** Says statements to a server, in a session of their own. */
-export async function say(server: OwnServer, ...statements: string[]): Promise<void> {
+export async function say(server: Pick<OwnServer, 'url'>, ...statements: string[]): Promise<void> {
   await connected(server, async connection => {
     for (const statement of statements) await connection.query(statement)
   })
@@ -127,7 +127,7 @@ export async function ask(server: OwnServer, sql: string, values: unknown[] = []
   return rows
 }
 
-async function connected<T>(server: OwnServer, work: (connection: mysql.Connection) => Promise<T>): Promise<T> {
+async function connected<T>(server: Pick<OwnServer, 'url'>, work: (connection: mysql.Connection) => Promise<T>): Promise<T> {
   const connection = await mysql.createConnection(server.url)
   try {
     return await work(connection)

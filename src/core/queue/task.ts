@@ -119,6 +119,8 @@ export interface TaskContext {
   readonly failures: number
   /** What was handed on when it was enqueued, with `traceparent` (W3C Trace Context) and `x-request-id` when there were any. */
   readonly headers: Readonly<Record<string, string>>
+  /** Of which schedule it is, by its name, and for when it was due, an RFC 3339 instant in UTC. Undefined when no schedule has enqueued it. */
+  readonly tick?: { readonly schedule: string; readonly at: string } | undefined
   /** An RFC 3339 instant in UTC. */
   readonly enqueuedAt: string
   /**

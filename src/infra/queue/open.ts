@@ -23,6 +23,8 @@ import { createWaits } from './wait'
 /** The queue of this process: for modules, for operators, for whoever works it. */
 export interface OpenQueue {
   queue: Queue
+  /** The same queue for these tasks, whatever else may be enqueued here. */
+  enqueuing(tasks: readonly AnyTask[]): Pick<Queue, 'enqueue' | 'enqueueMany'>
   admin: QueueAdmin
   driver: QueueDriver
   /** Where tasks are not in the database: hands over what transactions have left. For processes that work queues. */
@@ -54,8 +56,10 @@ export async function openQueue(config: Config, surroundings: QueueSurroundings)
   const outbox = bell && createOutboxRows(db, bell.ring)
   const view = outbox && outboxView(db)
   const waits = createWaits({ driver, outbox: view, db, queues })
+  const enqueuing = (some: readonly AnyTask[]) => createQueue({ driver, outbox, db, tasks: some, queues, rules, clock, payloadMaxBytes })
   return {
-    queue: { ...createQueue({ driver, outbox, db, tasks, queues, rules, clock, payloadMaxBytes }), wait: waits.wait },
+    queue: { ...enqueuing(tasks), wait: waits.wait },
+    enqueuing,
     admin: createQueueAdmin({ driver, outbox: outbox && view && { ...outbox, ...view }, queues, seal: db.seal, leaseMs, clock }),
     driver,
     relay: outbox && createRelay({ rows: outbox, driver, rules, bell, log, metrics }),

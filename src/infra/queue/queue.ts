@@ -13,13 +13,13 @@ import {
 } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
 import type { SharedRule } from '@/core/role'
-import { faultsOf } from '@/core/schema'
 import { shortDigest } from '../digest'
 import type { EnqueueReply, EnqueueRule, NewTask, QueueDriver } from './driver'
 import { packEnvelope } from './envelope'
 import { groupFaults, groupOf } from './grouping'
-import { canonicalJson, faultOfJson } from './json'
+import { canonicalJson } from './json'
 import { checkOptions, delayOf, saidOf } from './options'
+import { payloadFaults, sizeFault } from './payload'
 import { batchesOf, placed } from './pieces'
 import { enqueueBatch, enqueueChain, type Relating } from './relations'
 
@@ -70,9 +70,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
   }
 
   function prepare(task: AnyTask, payload: unknown, options: EnqueueOptions, isHeld = false): NewTask {
-    const fault = faultOfJson(payload)
-    if (fault) throw new TaskRefused('PayloadInvalid', [fault])
-    if (task.check(payload) !== undefined) throw new TaskRefused('PayloadInvalid', faultsOf(task.schema, payload))
+    const faults = payloadFaults(task, payload)
+    if (faults) throw new TaskRefused('PayloadInvalid', faults)
     const headers = headersWith(options.headers)
     const id = options.id ?? Bun.randomUUIDv7('base64url')
     const group = groupOf(task, options)
@@ -172,10 +171,8 @@ function accepted(replies: readonly (EnqueueReply | undefined)[]): Enqueued[] {
 }
 
 function refuseLarge(payload: unknown, maxBytes: number): void {
-  const bytes = Buffer.byteLength(JSON.stringify(payload))
-  if (bytes <= maxBytes) return
-  const detail = `is ${bytes} bytes of JSON, and may be ${maxBytes}: keep what is large elsewhere and name it, or raise queue.payloadMaxBytes`
-  throw new TaskRefused('PayloadTooLarge', [{ pointer: '', detail }])
+  const fault = sizeFault(payload, maxBytes)
+  if (fault) throw new TaskRefused('PayloadTooLarge', [fault])
 }
 
 /** Under one key in the queue, whatever the task, when the caller names one; else this task with this payload. */

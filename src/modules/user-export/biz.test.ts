@@ -3,7 +3,9 @@ import { dayMs } from '@/core/clock'
 import { users as userTable } from '@/modules/user/schema'
 import { onEachBacking } from '@/testing/backings'
 import { textOf, useExports, usersOf } from '@/testing/user-exports'
-import { userExportChunkStore } from './store'
+import { userExportChunkStore, userExportStore } from './store'
+
+const hourMs = 3_600_000
 
 onEachBacking('asking for exports of users', open => {
   const { used, setUp, addUsers, chunkCount } = useExports(open)
@@ -57,6 +59,46 @@ onEachBacking('asking for exports of users', open => {
     clock.ms += 60_000
     expect(await biz.expire(lost.id)).toBeUndefined()
     await expect(biz.get(lost.id)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+  })
+
+  test('what the task that was to remove it has left is removed an hour later: an export, and chunks of one that is gone', async () => {
+    await addUsers(1)
+    const { biz, ask, attempt, clock } = setUp()
+    const made = async () => {
+      const { id, payload } = await ask()
+      await biz.make(payload, attempt())
+      return id
+    }
+    const [ended, gone, kept] = [await made(), await made(), await ask()]
+    // Its row is gone, and the task that was to remove its chunks with it.
+    await userExportStore(used.db).delete(gone)
+    expect([await biz.removeLeft(10), await chunkCount()]).toEqual([1, 1])
+    clock.ms += dayMs + hourMs
+    expect([await biz.removeLeft(10), (await biz.get(ended)).state]).toEqual([0, 'done'])
+    clock.ms += 1
+    expect([await biz.removeLeft(10), await chunkCount()]).toEqual([1, 0])
+    await expect(biz.get(ended)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+
+    // One that never ended: stamps are those of the database's clock.
+    clock.ms = Date.parse((await biz.get(kept.id)).createdAt) + dayMs + hourMs
+    expect(await biz.removeLeft(10)).toBe(0)
+    clock.ms += 1
+    expect([await biz.removeLeft(10), (await biz.list({})).items]).toEqual([1, []])
+    expect(await biz.removeLeft(10)).toBe(0)
+  })
+
+  test('no more of what was left is removed at a time than is asked for', async () => {
+    await addUsers(1)
+    const { biz, ask, attempt, clock } = setUp()
+    for (let i = 0; i < 3; i++) {
+      const { id, payload } = await ask()
+      await biz.make(payload, attempt())
+      if (i > 0) await userExportStore(used.db).delete(id)
+    }
+    clock.ms += dayMs + hourMs + 1
+    expect([await biz.removeLeft(2), await chunkCount()]).toEqual([2, 1])
+    expect([await biz.removeLeft(2), await chunkCount()]).toEqual([1, 0])
+    expect(await biz.removeLeft(2)).toBe(0)
   })
 
   test('a task that is enqueued by hand makes an export of its own, the same in each attempt', async () => {

@@ -27,6 +27,11 @@ export interface Exporter {
   make(payload: ExportUsers, attempt: Attempt): Promise<TaskResult | undefined>
   /** Removes what has expired, and puts itself off while that has not; also what is left of an export that was removed. */
   expire(exportId: string): Promise<TaskResult | undefined>
+  /**
+   * Removes what nobody else will, since the task that was to remove it is gone: exports that should have been an hour ago, and chunks of
+   * those that are gone. @returns how many exports it was, at most `countMax`, 1–100; when it is as many there may be more
+   */
+  removeLeft(countMax: number): Promise<number>
 }
 
 /** What it needs to know of the task. */
@@ -37,10 +42,14 @@ export interface ExporterTools {
   clock: Clock
   users: Users
   exports: (db: Database) => Store<UserExportTable>
-  chunks: (db: Database) => Store<typeof userExportChunks>
+  chunks: (db: Database) => Chunks
   create(taskId: string, input: NewUserExport, isTaskNeeded: boolean): Promise<UserExportRow>
 }
 
+interface Chunks extends Store<typeof userExportChunks> {
+  /** Ids of exports that are gone, and have chunks all the same. */
+  orphaned(countMax: number): Promise<string[]>
+}
 interface Users {
   listById(options: { after?: string; status?: Status; limit: number }): Promise<ExportedUser[]>
   count(options: { status?: Status }): Promise<number>
@@ -49,6 +58,8 @@ type Status = NonNullable<UserExportRow['status']>
 
 /** After so long an attempt gives its place back, and goes on when it is its turn again: a large export keeps no small one waiting. */
 const sliceMs = 60_000
+/** The task that removes an export may be so late. */
+const lateMs = 3_600_000
 /** Chunks that are removed in one transaction. */
 const removedMax = 20
 /** Which exports wait or run. */
@@ -161,6 +172,17 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
     return undefined
   }
 
+  async function removeLeft(countMax: number): Promise<number> {
+    const nowMs = clock.nowMs()
+    const untouched = { expiresAt: { isNull: true }, updatedAt: { lt: toTimestamp(nowMs - keptMs - lateMs) } } as const
+    const where = { or: [{ expiresAt: { lt: toTimestamp(nowMs - lateMs) } }, untouched] }
+    const { items } = await exports(db).list({ ...primary, where, select: ['id'], pageSize: countMax })
+    for (const { id } of items) await expire(id)
+    const orphans = items.length < countMax ? await chunks(db).orphaned(countMax - items.length) : []
+    for (const id of orphans) await removeChunks(id)
+    return items.length + orphans.length
+  }
+
   /** A few at a time: a large export in one transaction would hold the database for long. */
   async function removeChunks(exportId: string): Promise<void> {
     for (;;) {
@@ -170,7 +192,7 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
     }
   }
 
-  return { make, expire }
+  return { make, expire, removeLeft }
 }
 
 /** After something has failed: what fails on top of it, with the database away perhaps, must not hide what was first. */

@@ -100,7 +100,7 @@ test('each role starts, is healthy, and says in one line what it serves', async 
     ['api', /^api serves http:\/\/127\.0\.0\.1:\d+$/],
     ['admin', /^admin serves http:\/\/127\.0\.0\.1:\d+$/],
     ['bot', /^bot serves http:\/\/127\.0\.0\.1:\d+$/],
-    ['scheduler', /^scheduler works the queues default \(32 at a time\), mail \(8 at a time\), bulk \(2 at a time\)$/],
+    ['scheduler', /^scheduler fires schedules, works the queues default \(32 at a time\), mail \(8 at a time\), bulk \(2 at a time\)$/],
   ] as const) {
     const bingo = await startBingo({ roles: role, env: inFolder(folder.path) })
     expect(bingo.log.filter(({ msg }) => line.test(msg))).toHaveLength(1)

@@ -11,6 +11,7 @@ import {
   type TaskHandler,
   type TaskResult,
 } from '@/core/queue/task'
+import { scheduleHeaders } from '@/core/schedule/schedule'
 import type { Claimed, Held } from '../driver'
 import type { Envelope } from '../envelope'
 import type { TaskMeters } from './meters'
@@ -160,6 +161,9 @@ function contextOf(run: Run, { log, reports, before }: ContextTools): TaskContex
     },
     before: () => before(run),
     headers: run.envelope.headers,
+    get tick() {
+      return tickOf(run.envelope.headers)
+    },
     get enqueuedAt() {
       return toTimestamp(run.envelope.enqueuedAtMs)
     },
@@ -175,6 +179,10 @@ function contextOf(run: Run, { log, reports, before }: ContextTools): TaskContex
       return own
     },
   }
+}
+
+function tickOf({ [scheduleHeaders.name]: schedule, [scheduleHeaders.tick]: at }: Envelope['headers']): TaskContext['tick'] {
+  return schedule === undefined || at === undefined ? undefined : { schedule, at }
 }
 
 function withFields(log: Log, bound: object): Log {

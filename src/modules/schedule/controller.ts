@@ -1,0 +1,163 @@
+import { t } from 'elysia'
+import { admin } from '@/core/access'
+import { controller } from '@/core/controller'
+import { etag, expectedBy } from '@/core/etag'
+import type { ScheduleBiz } from './biz'
+import { NewSchedule, NextTicks, Run, Schedule, SchedulePage, SchedulePatch, TickPage } from './schema'
+
+const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id or name of the schedule.' }) })
+const page = {
+  pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
+  pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+}
+const query = t.Object(page, { additionalProperties: false })
+const previewQuery = t.Object(
+  { count: t.Optional(t.Integer({ description: 'How many ticks, 1–1000; 5 by default.' })) },
+  { additionalProperties: false },
+)
+const headers = t.Object({
+  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
+})
+const read = [admin('schedules:read')]
+const write = [admin('schedules:write')]
+
+const takesEffect = 'All processes know within two seconds.'
+
+export const scheduleController = (biz: ScheduleBiz) =>
+  controller({ prefix: '/schedules', tags: ['Schedules'] })
+    .get('', ({ query }) => biz.list(query), {
+      query,
+      response: { 200: SchedulePage },
+      access: read,
+      detail: { operationId: 'listSchedules', summary: 'List schedules, in the order of their names' },
+    })
+    .post(
+      '',
+      async ({ body, set, route }) => {
+        const made = await biz.create(body)
+        set.status = 201
+        set.headers['location'] = `${route}/${made.id}`
+        set.headers['etag'] = etag(made.version)
+        return made
+      },
+      {
+        body: NewSchedule,
+        parse: 'json',
+        response: { 201: Schedule },
+        access: write,
+        fails: ['Conflict'],
+        detail: { operationId: 'createSchedule', summary: 'Make a schedule', description: takesEffect },
+      },
+    )
+    .post('/preview', ({ body, query }) => biz.preview(body, query.count), {
+      body: NewSchedule,
+      parse: 'json',
+      query: previewQuery,
+      response: { 200: NextTicks },
+      access: read,
+      detail: { operationId: 'previewSchedule', summary: 'Check a schedule and see its next ticks; nothing is saved' },
+    })
+    .get(
+      '/:id',
+      async ({ params, set }) => {
+        const schedule = await biz.get(params.id)
+        set.headers['etag'] = etag(schedule.version)
+        return schedule
+      },
+      {
+        params,
+        response: { 200: Schedule },
+        access: read,
+        fails: ['NotFound'],
+        detail: { operationId: 'getSchedule', summary: 'Get a schedule' },
+      },
+    )
+    .patch(
+      '/:id',
+      async ({ params, body, headers, set }) => {
+        const schedule = await biz.change(params.id, body, expectedBy(headers['if-match']))
+        set.headers['etag'] = etag(schedule.version)
+        return schedule
+      },
+      {
+        params,
+        headers,
+        body: SchedulePatch,
+        parse: 'json',
+        response: { 200: Schedule },
+        access: write,
+        fails: ['NotFound', 'Conflict', 'Aborted', 'FailedPrecondition'],
+        detail: { operationId: 'changeSchedule', summary: 'Change a schedule that is not in code', description: takesEffect },
+      },
+    )
+    .delete(
+      '/:id',
+      async ({ params, headers, set }) => {
+        await biz.remove(params.id, expectedBy(headers['if-match']))
+        set.status = 204
+      },
+      {
+        params,
+        headers,
+        response: { 204: t.Void() },
+        access: write,
+        fails: ['NotFound', 'Aborted', 'FailedPrecondition'],
+        detail: {
+          operationId: 'deleteSchedule',
+          summary: 'Delete a schedule; the tasks that it has enqueued stay',
+          description: takesEffect,
+        },
+      },
+    )
+    .post(
+      '/:id/pause',
+      async ({ params, set }) => {
+        const schedule = await biz.pause(params.id)
+        set.headers['etag'] = etag(schedule.version)
+        return schedule
+      },
+      {
+        params,
+        response: { 200: Schedule },
+        access: write,
+        fails: ['NotFound'],
+        detail: { operationId: 'pauseSchedule', summary: 'Let its ticks pass by until it is resumed', description: takesEffect },
+      },
+    )
+    .post(
+      '/:id/resume',
+      async ({ params, set }) => {
+        const schedule = await biz.resume(params.id)
+        set.headers['etag'] = etag(schedule.version)
+        return schedule
+      },
+      {
+        params,
+        response: { 200: Schedule },
+        access: write,
+        fails: ['NotFound'],
+        detail: { operationId: 'resumeSchedule', summary: 'Fire its ticks again, from now on', description: takesEffect },
+      },
+    )
+    .post(
+      '/:id/run',
+      ({ params, set }) => {
+        set.status = 202
+        return biz.run(params.id)
+      },
+      {
+        params,
+        response: { 202: Run },
+        access: write,
+        fails: ['NotFound', 'Unprocessable'],
+        detail: { operationId: 'runSchedule', summary: 'Enqueue its task now, besides its ticks, paused or not' },
+      },
+    )
+    .get('/:id/ticks', ({ params, query }) => biz.ticks(params.id, query), {
+      params,
+      query,
+      response: { 200: TickPage },
+      access: read,
+      fails: ['NotFound'],
+      detail: { operationId: 'listTicks', summary: 'See what became of its last ticks, the newest first' },
+    })
