@@ -23,7 +23,7 @@ type NodeOptions = Pick<
 /** @param url one of its nodes, with what all of them ask for: user, password, TLS */
 export function clusterClient(url: string, options: NodeOptions, retryStrategy: (attempt: number) => number): Cluster {
   const { hostname, port, username, password, protocol } = new URL(url)
-  return new Cluster([{ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 6379) }], {
+  const cluster = new Cluster([{ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 6379) }], {
     redisOptions: {
       ...options,
       ...(username ? { username: decodeURIComponent(username) } : {}),
@@ -38,6 +38,12 @@ export function clusterClient(url: string, options: NodeOptions, retryStrategy: 
     retryDelayOnFailover: retryPauseMs,
     retryDelayOnClusterDown: retryPauseMs,
   })
+  // An answer that sends a call elsewhere and comes when all nodes have been given up adds that node anew. It never connects, so it
+  // would never end, and the driver connects again only when all have ended.
+  cluster.on('+node', (node: Redis) => {
+    if (cluster.status === 'disconnecting') node.disconnect()
+  })
+  return cluster
 }
 
 export const primariesOf = (cluster: Cluster): Redis[] => cluster.nodes('master')

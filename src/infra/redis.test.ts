@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { describeOnRedis } from '@/testing/backings'
 import { fakeLog } from '@/testing/fakes'
-import { startCluster } from '@/testing/redis-cluster'
+import { moveSlotOf, startCluster } from '@/testing/redis-cluster'
 import { newTask, openSubject, until } from '@/testing/redis-queue'
 import { freePort, startOwn } from '@/testing/servers'
 import { openRedis } from './redis'
@@ -87,5 +87,29 @@ describeOnRedis('a cluster', () => {
     await second?.start()
     await until(async () => (await tries()).every(Boolean), 30_000)
     for (const queue of queues) expect((await driver.stats(queue)).waiting).toBeGreaterThanOrEqual(2)
+  }, 60_000)
+
+  test('a call that is sent elsewhere when the connections are given up: others are made', async () => {
+    await using cluster = await startCluster()
+    const server = openRedis(cluster.url, { log: fakeLog(), isCluster: true })
+    closers.push(() => server.close())
+    const connection = server.connect('test')
+    await until(() => connection.runId !== undefined)
+    const get = () => connection.call(1000, 'GET', 'greeting')
+    expect(await get()).toBeNull()
+    await moveSlotOf('greeting', cluster)
+
+    const lost = get().catch((thrown: unknown) => thrown)
+    // Sent, and not answered yet.
+    connection.reconnect()
+    expect(await lost).toBeInstanceOf(Error)
+    await until(
+      () =>
+        get().then(
+          () => true,
+          () => false,
+        ),
+      20_000,
+    )
   }, 60_000)
 })

@@ -35,6 +35,23 @@ export async function startCluster({ options = [] }: { options?: readonly string
   return { url: nodes[0].url, nodes, stop, [Symbol.asyncDispose]: stop }
 }
 
+/** Gives the slot of a key that is not there to another node. Who asks for it where it was is sent on. */
+export async function moveSlotOf(key: string, { nodes }: Pick<OwnCluster, 'nodes'>): Promise<void> {
+  const clients = nodes.map(({ url }) => new Redis(url))
+  try {
+    const ids = await Promise.all(clients.map(client => client.call('CLUSTER', 'MYID')))
+    const answers = await Promise.allSettled(clients.map(client => client.exists(key)))
+    const from = answers.findIndex(({ status }) => status === 'fulfilled')
+    const to = (from + 1) % nodes.length
+    const slot = Number(await clients[to]?.call('CLUSTER', 'KEYSLOT', key))
+    await clients[to]?.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(ids[from]))
+    // Who gets it is told first, so that somebody has it at any time.
+    for (const i of [to, from]) await clients[i]?.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[to]))
+  } finally {
+    for (const client of clients) client.disconnect()
+  }
+}
+
 async function join(clients: readonly Redis[]): Promise<void> {
   const [first] = clients
   if (!first) return
