@@ -45,30 +45,40 @@ export async function moveSlotOf(key: string, { nodes }: Pick<OwnCluster, 'nodes
     const to = (from + 1) % nodes.length
     const slot = Number(await clients[to]?.call('CLUSTER', 'KEYSLOT', key))
     await clients[to]?.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(ids[from]))
-    // Who gets it is told first, so that somebody has it at any time.
-    for (const i of [to, from]) await clients[i]?.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[to]))
+    // Who gets it is told first, so that somebody has it at any time, and the others do not give it back.
+    await clients[to]?.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[to]))
+    for (const client of clients) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[to]))
   } finally {
     for (const client of clients) client.disconnect()
   }
 }
 
 async function join(clients: readonly Redis[]): Promise<void> {
-  const [first] = clients
+  const [first, ...others] = clients
   if (!first) return
   const portion = Math.ceil(slots / clients.length)
   for (const [i, client] of clients.entries()) {
     await client.call('CLUSTER', 'ADDSLOTSRANGE', i * portion, Math.min((i + 1) * portion, slots) - 1)
-    if (client === first) continue
-    const busPort = String(await client.call('CONFIG', 'GET', 'cluster-port')).split(',')[1] ?? ''
-    await first.call('CLUSTER', 'MEET', '127.0.0.1', client.options.port ?? 0, busPort)
+    // Who has the same number as another gives itself one some time later, and takes back by it what has been moved meanwhile.
+    await client.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)
   }
   const deadline = performance.now() + settleTimeoutMs
-  for (const client of clients) {
-    while (!(await isWhole(client, clients.length))) {
-      if (performance.now() > deadline) throw new Error('the nodes did not become a cluster')
-      await Bun.sleep(lookPauseMs)
+  let metAtMs = Number.NEGATIVE_INFINITY
+  while (!(await Promise.all(clients.map(client => isWhole(client, clients.length)))).every(Boolean)) {
+    const nowMs = performance.now()
+    if (nowMs > deadline) throw new Error('the nodes did not become a cluster')
+    // A node that takes longer to answer is not met.
+    if (nowMs - metAtMs > 2 * nodeTimeoutMs) {
+      for (const client of others) await meet(first, client)
+      metAtMs = nowMs
     }
+    await Bun.sleep(lookPauseMs)
   }
+}
+
+async function meet(first: Redis, other: Redis): Promise<void> {
+  const busPort = String(await other.call('CONFIG', 'GET', 'cluster-port')).split(',')[1] ?? ''
+  await first.call('CLUSTER', 'MEET', '127.0.0.1', other.options.port ?? 0, busPort)
 }
 
 async function isWhole(client: Redis, count: number): Promise<boolean> {
