@@ -31,7 +31,7 @@ ENV BINGO_HTTP_HOST=0.0.0.0 \
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-# API, bot, ops. The admin server listens on loopback only, until administrators have to log in.
+# API, bot, ops. The admin server listens on loopback, unless BINGO_ADMIN_HOST says otherwise.
 EXPOSE 8080 8082 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/bingo", "healthcheck"]

@@ -4,8 +4,9 @@ import { migrations } from '@/migrations'
 import { userStore } from '@/modules/user/store'
 import { type BenchDatabase, benchDatabase, openBench } from './database'
 import { type BenchOptions, columns, compare, markdownTable, progress } from './measure'
-import { compiled, freePort, must, pinning, removeFolder, start, stop, temporaryFolder, until } from './process'
+import { compiled, freePort, must, pinning, removeFolder, start, stop, temporaryFolder, uncounted, unlimited, until } from './process'
 import { type BenchRedis, benchRedis } from './redis'
+import { benchKey } from './echo'
 import { echoBody, wireSchemas } from './schemas'
 import { load, requireWrk } from './wrk'
 
@@ -94,7 +95,7 @@ async function writeScripts(folder: string, ids: readonly string[]): Promise<Rec
   const json = `wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\n`
   const oneById = `
     local ids = {${ids.map(id => `'${id}'`).join(',')}}
-    function init() math.randomseed(1) end
+    function init() math.randomseed(1); wrk.headers['authorization'] = 'Bearer ${benchKey}' end
     function request() return wrk.format('GET', '/api/v1/users/' .. ids[math.random(#ids)]) end`
   const signUp = `${json}
     local round, count
@@ -124,23 +125,28 @@ async function contenders(
     const env = { BENCH_PORT: String(port), BENCH_DATABASE_URL: url, BENCH_SCHEMAS: JSON.stringify(wireSchemas), NODE_ENV: 'production' }
     return listening({ name, origin: `http://127.0.0.1:${port}`, child: start(command, { env, core: 'server' }), bars: {} })
   }
-  const ours = (level: 'warn' | 'info', bars: Server['bars']) => async () => {
-    const port = await freePort()
-    const env = {
-      BINGO_DATABASE_URL: url,
-      BINGO_REDIS_URL: redis.url,
-      BINGO_REDIS_PREFIX: `bench-${process.pid}`,
-      // Nobody works the queue here, so nobody sends.
-      BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
-      BINGO_HTTP_PORT: String(port),
-      BINGO_OPS_PORT: '0',
-      BINGO_LOG_LEVEL: level,
-      BINGO_AUTH_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64'),
+  const ours =
+    (level: 'warn' | 'info', bars: Server['bars'], countsRequests = false) =>
+    async () => {
+      const port = await freePort()
+      const env = {
+        BINGO_DATABASE_URL: url,
+        BINGO_REDIS_URL: redis.url,
+        BINGO_REDIS_PREFIX: `bench-${process.pid}`,
+        // Nobody works the queue here, so nobody sends.
+        BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
+        BINGO_HTTP_PORT: String(port),
+        BINGO_OPS_PORT: '0',
+        BINGO_LOG_LEVEL: level,
+        // Off, since the others count nothing either; or on, and never reached: what counting costs.
+        ...(countsRequests ? unlimited : uncounted),
+        BINGO_AUTH_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64'),
+      }
+      const name = `bingo, log level ${level}${countsRequests ? ', counting requests' : ''}`
+      const stdout = Bun.file(`${folder}/${level}${countsRequests ? '-counting' : ''}.log`)
+      const child = start([executables.api], { env, core: 'server', stdout })
+      return listening({ name, origin: `http://127.0.0.1:${port}`, child, bars })
     }
-    const stdout = Bun.file(`${folder}/${level}.log`)
-    const child = start([executables.api], { env, core: 'server', stdout })
-    return listening({ name: `bingo, log level ${level}`, origin: `http://127.0.0.1:${port}`, child, bars })
-  }
   const node = Bun.which('node')
   if (!node) progress('node is not there, so Fastify is left out')
   // Bun says of itself that it is a Node, of another version than the one that runs here.
@@ -148,6 +154,7 @@ async function contenders(
   return [
     peer('bare Elysia, SQL by hand', [executables.elysia]),
     ours('warn', { 'JSON echo': 0.8, 'user by id': 0.85 }),
+    ours('warn', {}, true),
     ours('info', { 'JSON echo': 0.65 }),
     ...(node ? [peer(`Fastify on Node ${nodeVersion}`, [node, 'bench/peers/fastify.mjs'])] : []),
   ]

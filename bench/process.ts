@@ -126,5 +126,12 @@ export async function compiled(entry: string, name: string): Promise<string> {
   return outfile
 }
 
+const limitsOf = (perMinute: string) =>
+  Object.fromEntries(['READ', 'WRITE', 'CREDENTIALS', 'ANONYMOUS'].map(kind => [`BINGO_LIMIT_${kind}_PER_MINUTE`, perMinute]))
+/** Limits of requests that no load reaches: they are asked all the same. */
+export const unlimited = limitsOf('10000000')
+/** No limits. */
+export const uncounted = limitsOf('0')
+
 /** Our environment without settings of bingo, which would change what is measured. */
 const ambient = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BINGO_')))

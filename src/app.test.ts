@@ -1,16 +1,20 @@
 import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
 import { roles } from '@roles'
-import { everyone } from '@/core/access'
+import { everyone, user } from '@/core/access'
+import { loadConfig } from '@/core/config/load'
 import { type Controller, controller } from '@/core/controller'
 import { type AnyModule, buildModules, defineModule } from '@/core/module'
 import { StartError } from '@/core/error'
+import { scopes } from '@/core/scopes'
 import type { Ports } from '@/core/ports'
 import { defineTask, handle } from '@/core/queue/task'
 import { defineRole, refuseIdleTasks, type Role } from '@/core/role'
 import { secret, Type } from '@/core/schema'
+import { Readiness } from '@/core/service'
 import { type AnyTable, defineTable } from '@/core/table'
-import { modulesOf, queuesOf, tablesOf, tasksOf } from './app'
+import { fakeLog, fakeMetrics } from '@/testing/fakes'
+import { createApp, modulesOf, queuesOf, tablesOf, tasksOf, unopened } from './app'
 
 /** What a route must say for itself; an empty list when it says it all. */
 function faults(controllers: readonly Controller[]): string[] {
@@ -24,6 +28,7 @@ function faults(controllers: readonly Controller[]): string[] {
         'reads its body as JSON': !body || parsers(parse).join() === 'json',
         'refuses unknown fields in its body': !body || body.additionalProperties === false,
         'refuses unknown query parameters': !query || query.additionalProperties === false,
+        'refuses an Idempotency-Key where it answers with what is shown once': givesOnce(response) === (detail['x-secrets'] === true),
         'answers with no secret': Object.values(response ?? {}).every(answer => !holdsSecret(answer)),
         'declares its answer, and no more than it':
           Object.values(response ?? {}).length > 0 && Object.values(response ?? {}).every(isClosed),
@@ -49,18 +54,27 @@ const parsers = (parse: RouteHooks['parse']) =>
   [parse ?? []].flat().map(one => (typeof one === 'string' ? one : (one as { fn: unknown }).fn))
 const isClosed = (schema: ObjectSchema) => schema.type !== 'object' || schema.additionalProperties === false
 
+/** Whether a token or a key is in an answer. */
+const givesOnce = (response: RouteHooks['response']) =>
+  /"(accessToken|refreshToken|key|secret|code)":\{/.test(JSON.stringify(response ?? {}))
+
 /** Whether a column marked as secret is somewhere in a schema. */
 const holdsSecret = (schema: object): boolean =>
   ('secret' in schema && schema.secret === true) ||
   Object.values(schema).some(inner => typeof inner === 'object' && inner !== null && holdsSecret(inner))
-
-const unopened = new Proxy({} as Ports, { get: () => ({}) })
 
 test('every route of every role declares who may call it, and takes and gives no more than it says', () => {
   const faces = [...buildModules(modulesOf(roles), unopened).values()]
   const controllers = faces.flatMap(({ api, admin, bot }) => [api, admin, bot].filter(face => face !== undefined))
   expect(controllers.flatMap(({ routes }) => routes).length).toBeGreaterThan(4)
   expect(faults(controllers)).toEqual([])
+})
+
+test('every scope of an API key is of use at some route, and every route that takes keys names one that they can have', () => {
+  const routes = [...buildModules(modulesOf(roles), unopened).values()].flatMap(({ api }) => api?.routes ?? [])
+  const named = routes.flatMap(({ hooks }) => (hooks as RouteHooks).detail?.['x-access'] ?? [])
+  const taken = named.flatMap(name => /^(?:apiKey|serviceKey)\((.+)\)$/.exec(name)?.[1] ?? [])
+  expect(new Set<string>(taken)).toEqual(new Set<string>(scopes))
 })
 
 const withOwnDetail = (hooks: { detail?: object }) => ({ ...hooks, detail: { ...hooks.detail } })
@@ -144,5 +158,24 @@ test('a task that its module does not both list and handle is said as what its a
   for (const module of [unhandled, defineModule(unlisted)]) {
     expect(() => buildModules([module], unopened)).toThrow(StartError)
     expect(() => buildModules([module], unopened)).toThrow('the module a must both list the task a.do')
+  }
+})
+
+test('a server whose routes nobody could call is refused with the modules that recognize its callers', () => {
+  const { config } = loadConfig({ env: {}, flags: {}, readFile: () => '' })
+  const surroundings = { config, log: fakeLog(), metrics: fakeMetrics(), readiness: new Readiness(), version: 'test' }
+  const wired = (changed: Role, allRoles: readonly Role[]) => () => createApp([changed], {} as Ports, [], { ...surroundings, allRoles })
+  for (const [name, remedy] of [
+    ['api', 'add user-session or api-key to roles/api.ts'],
+    ['admin', 'add admin-session to roles/admin.ts'],
+    ['bot', 'add one to roles/bot.ts whose faces have identifiers: { bot }'],
+  ] as const) {
+    const own = roles.find(each => each.name === name) as Role
+    const routes = controller({ prefix: '/mine', tags: ['Mine'] }).get('', () => ({}), { access: [user()] } as object)
+    const mine = defineModule({ name: 'mine', needs: [], create: () => ({ biz: {}, faces: { [name]: routes } }) })
+    const changed = { ...own, modules: [mine] }
+    expect(wired(changed, [...roles, changed])).toThrow(
+      `nobody could call GET /mine of the ${name} server, since no module of its role recognizes callers; ${remedy}`,
+    )
   }
 })

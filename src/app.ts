@@ -1,17 +1,27 @@
 import { type Config, opsPort } from '@/core/config/settings'
+import type { Controller } from '@/core/controller'
+import { StartError } from '@/core/error'
+import type { Identifier } from '@/core/identity'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import { type AnyModule, buildModules, type FaceName, type Faces, portsNeeded, tablesDeclared, tasksDeclared } from '@/core/module'
 import type { PortName, Ports } from '@/core/ports'
+import type { RateLimits } from '@/core/rate-limit'
 import { type Limit, limitsOf } from '@/core/queue/limit'
 import type { Role } from '@/core/role'
+import { type Cipher, createCipher } from '@/core/seal'
 import { type Readiness, type Service, together } from '@/core/service'
 import { type AllWorks, withConcurrency, worksOf } from '@/core/works'
+import { rootKey } from './infra/auth-key'
 import { httpApp } from './infra/http/app'
+import { closedRoutes } from './infra/http/routes'
 import { docsRoutes, type OpenApiDocument, openApiDocument } from './infra/http/docs'
 import { createHealth, type Health, type ReadinessCheck } from './infra/http/health'
+import { jwksRoutes } from './infra/http/jwks'
 import { opsServer } from './infra/http/ops'
 import { lastResort } from './infra/http/problem'
+import { idempotency } from './infra/idempotency/keys'
+import type { OpenIdentities } from './infra/identity/open'
 import type { OpenQueue } from './infra/queue/open'
 import { declaredSchedules } from './infra/schedule/declared'
 import type { OpenSchedules } from './infra/schedule/open'
@@ -24,6 +34,8 @@ interface HttpFace {
   prefix: string
   listen(config: Config): ListenOptions
   title?: string
+  /** Its document is for those alone who may log in to it. */
+  areDocsClosed?: true
 }
 
 export const httpFaces: Record<FaceName, HttpFace> = {
@@ -35,8 +47,8 @@ export const httpFaces: Record<FaceName, HttpFace> = {
   admin: {
     prefix: '/admin/v1',
     title: 'bingo admin API',
-    // Loopback whatever the configuration says, until administrators have to log in.
-    listen: ({ admin }) => ({ host: '127.0.0.1', port: admin.port, setting: 'admin.port' }),
+    listen: ({ admin }) => ({ host: admin.host, port: admin.port, setting: 'admin.port' }),
+    areDocsClosed: true,
   },
   bot: {
     prefix: '/bot',
@@ -54,6 +66,10 @@ export interface Surroundings {
   queue?: OpenQueue | undefined
   /** The schedules, when some module or role needs them. */
   schedules?: OpenSchedules | undefined
+  /** Whom this process knows, when some module recognizes callers. */
+  identities?: OpenIdentities | undefined
+  /** How many requests each caller may make, over all servers of the installation. */
+  limits?: RateLimits | undefined
   /** All that there are, whether this process runs them or not: queues and limits are the same for all. */
   allRoles: readonly Role[]
 }
@@ -86,7 +102,7 @@ export const portsOf = (roles: readonly Role[]): Set<PortName> =>
 
 /** Roles + ports → services. The one place where a face meets its server. */
 export function createApp(roles: readonly Role[], ports: Ports, checks: readonly ReadinessCheck[], surroundings: Surroundings): App {
-  const { config, log, metrics, readiness, version, queue, schedules, allRoles } = surroundings
+  const { config, log, metrics, readiness, version, queue, schedules, identities, allRoles } = surroundings
   const works = withConcurrency(worksOf(roles), worksOf(allRoles), config.queue.concurrency)
   const limits = limitsOf(tasksOf(allRoles))
   const health = createHealth(readiness, checks, log)
@@ -96,15 +112,27 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   )
   const faces = buildModules(modulesOf(roles), ports)
   const servers: App['servers'] = {}
+  const keys = keysOf(roles, ports, surroundings)
   for (const role of roles) {
     for (const face of role.serves) {
-      servers[face] ??= httpServer(face, facesOf(face, role, faces), health, surroundings)
+      // The public keys of its tokens stand beside the API, outside its prefix.
+      const more = face === 'api' && ports.tokens ? [jwksRoutes(ports.tokens)] : []
+      servers[face] ??= httpServer(
+        face,
+        controllersOf(face, role, faces),
+        identifiersOf(face, role, faces),
+        more,
+        health,
+        surroundings,
+        keys,
+      )
     }
   }
   const declared = declaredSchedules({ faces, tasks: tasksOf(roles), roles, allRoles, payloadMaxBytes: config.queue.payloadMaxBytes })
   const firing = schedules && roles.some(({ firesSchedules }) => firesSchedules) ? [schedules.firing(declared)] : []
   const busy = [...Object.values(servers), ...firing]
-  if (!queue || Object.keys(works.queues).length === 0) return { services: [ops, together(busy)], ops, servers, works }
+  const watching = identities && Object.keys(servers).length > 0 ? [identities.watch] : []
+  if (!queue || Object.keys(works.queues).length === 0) return { services: [ops, ...watching, together(busy)], ops, servers, works }
   const relays = queue.relay ? [queue.relay] : []
   const handlers = roles.filter(role => role.works).flatMap(role => role.modules.flatMap(module => faces.get(module)?.tasks ?? []))
   const working = createWorker({
@@ -118,7 +146,7 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
     log,
     metrics,
   })
-  return { services: [ops, ...relays, together([...busy, working])], ops, servers, works }
+  return { services: [ops, ...watching, ...relays, together([...busy, working])], ops, servers, works }
 }
 
 const workedQueues = (roles: readonly Role[], { queues }: AllWorks, limits: readonly Limit[]): Record<string, WorkedQueue> =>
@@ -134,21 +162,59 @@ const middlewareOf = (roles: readonly Role[], queue: string) => [
   ...new Set(roles.flatMap(({ works = {}, middleware = [] }) => (Object.hasOwn(works, queue) ? middleware : []))),
 ]
 
+type BuiltFaces = ReadonlyMap<AnyModule, Faces>
 /** The controllers of a role's modules under one face. */
-const facesOf = (face: FaceName, role: Role, faces: ReadonlyMap<AnyModule, Faces>) =>
-  role.modules.flatMap(module => faces.get(module)?.[face] ?? [])
+const controllersOf = (face: FaceName, role: Role, faces: BuiltFaces) => role.modules.flatMap(module => faces.get(module)?.[face] ?? [])
+const identifiersOf = (face: FaceName, role: Role, faces: BuiltFaces) =>
+  role.modules.flatMap(module => faces.get(module)?.identifiers?.[face] ?? [])
 
-type Controllers = ReturnType<typeof facesOf>
+type Keys = ReturnType<typeof keysOf>
 
-function httpServer(face: FaceName, controllers: Controllers, health: Health, surroundings: Surroundings): ListeningService {
-  const { config, log, metrics, readiness, version, queue } = surroundings
-  const { prefix, listen } = httpFaces[face]
+/** Requests that must take effect once only need the database, and the key that their answers are encrypted with. */
+function keysOf(roles: readonly Role[], { db }: Ports, { config, log, metrics }: Surroundings) {
+  if (!db || roles.every(({ serves }) => serves.length === 0)) return undefined
+  let cipher: Cipher | undefined
+  return idempotency({ db, cipher: () => (cipher ??= createCipher(rootKey(config), 'idempotent-request')), log, metrics })
+}
+
+function httpServer(
+  face: FaceName,
+  controllers: readonly Controller[],
+  identifiers: readonly Identifier[],
+  more: readonly Controller[],
+  health: Health,
+  surroundings: Surroundings,
+  keys: Keys,
+): ListeningService {
+  const { config, log, metrics, readiness, version, queue, identities, limits } = surroundings
+  if (identifiers.length > 0 && !identities)
+    throw new StartError(`the modules that recognize callers of the ${face} server must list the port revocations in \`needs\``)
+  const [closed] = closedRoutes(controllers.flatMap(({ routes }) => routes as never))
+  if (closed !== undefined && identifiers.length === 0) throw nobodyCould(closed, face, surroundings.allRoles)
+  const { prefix, listen, areDocsClosed } = httpFaces[face]
   const info = infoOf(face, version)
-  const docs = info && docsRoutes(info, () => openApiDocument(info, prefix, controllers))
+  const docs = info && docsRoutes(info, () => openApiDocument(info, prefix, controllers), { areClosed: areDocsClosed })
   // Each request knows its own writes where replicas answer, and goes on in the tasks that it enqueues.
   const hasCallers = queue !== undefined || config.database.replicaUrls !== undefined
-  const tools = { log, metrics, readiness, health, bodyLimitBytes: config.http.bodyLimitBytes, hasCallers }
-  const app = httpApp(face, prefix, controllers, tools, docs)
+  const { bodyLimitBytes, trustedProxies, requestTimeoutMs: timeoutMs } = config.http
+  // Nobody's pages but its own use the others.
+  const corsOrigins = face === 'api' ? config.http.corsOrigins : []
+  const recognizer = identities?.recognizer(identifiers)
+  const tools = {
+    log,
+    metrics,
+    readiness,
+    health,
+    bodyLimitBytes,
+    hasCallers,
+    trustedProxies,
+    recognizer,
+    limits,
+    corsOrigins,
+    timeoutMs,
+    keys,
+  }
+  const app = httpApp(face, prefix, controllers, tools, [...(docs ? [docs] : []), ...more])
   const options = listen(config)
   return listeningService(face, options, () => {
     app.listen({
@@ -165,16 +231,37 @@ function httpServer(face: FaceName, controllers: Controllers, health: Health, su
   })
 }
 
+/** Which modules recognize callers of a server, the faces of all modules say. */
+function nobodyCould(route: string, face: FaceName, allRoles: readonly Role[]): StartError {
+  const built = buildModules(modulesOf(allRoles), unopened)
+  const able = [...built].flatMap(([{ name }, { identifiers }]) => (identifiers?.[face] ? [name] : []))
+  const remedy =
+    able.length > 0
+      ? `add ${able.join(' or ')} to roles/${face}.ts`
+      : `add one to roles/${face}.ts whose faces have identifiers: { ${face} }`
+  return new StartError(`nobody could call ${route} of the ${face} server, since no module of its role recognizes callers; ${remedy}`)
+}
+
 function infoOf(face: FaceName, version: string) {
   const { title } = httpFaces[face]
   if (!title) return undefined
   return { title, version, description: 'Errors are application/problem+json (RFC 9457); programs read their `code`.' }
 }
 
+/** For wiring modules without starting anything. One that used a port while it is wired would do I/O in `create`. */
+export const unopened = new Proxy({} as Ports, {
+  get: (_, name) =>
+    new Proxy(() => {}, {
+      get: () => {
+        throw new Error(`the port ${String(name)} was used while a module was being wired`)
+      },
+    }),
+})
+
 /** The OpenAPI document of a role, made without starting anything. */
 export async function documentOf(role: Role, ports: Ports, version: string): Promise<OpenApiDocument | undefined> {
   const face = role.serves[0]
   const info = face && infoOf(face, version)
   if (!info) return undefined
-  return openApiDocument(info, httpFaces[face].prefix, facesOf(face, role, buildModules(role.modules, ports)))
+  return openApiDocument(info, httpFaces[face].prefix, controllersOf(face, role, buildModules(role.modules, ports)))
 }

@@ -15,18 +15,18 @@ interface Layer {
 const layers: readonly Layer[] = [
   { name: 'main', path: /^src\/main\.ts$/, may: ['cli', 'core'] },
   { name: 'app', path: /^src\/app\.ts$/, may: ['roles', 'infra', 'core'] },
-  { name: 'cli', path: /^src\/cli\//, may: ['cli', 'app', 'roles', 'infra', 'migrations', 'core', 'manifest'] },
+  { name: 'cli', path: /^src\/cli\//, may: ['cli', 'app', 'roles', 'index', 'infra', 'migrations', 'core', 'manifest'] },
   { name: 'manifest', path: /^package\.json$/, may: [] },
   { name: 'roles', path: /^roles\//, may: ['roles', 'index', 'core'] },
   { name: 'infra', path: /^src\/infra\//, may: ['infra', 'core'] },
   { name: 'core', path: /^src\/core\//, may: ['core'] },
   { name: 'migrations', path: /^src\/migrations\//, may: ['migrations', 'core'] },
   { name: 'index', path: /^src\/modules\/[^/]+\/index\.ts$/, may: ['core', 'schema', 'store', 'biz', 'controller', 'tasks', 'index'] },
-  { name: 'controller', path: /^src\/modules\/[^/]+\/([^/]+\.)?controller\.ts$/, may: ['core', 'schema', 'biz'] },
+  { name: 'controller', path: /^src\/modules\/[^/]+\/([^/]+\.)?controller\.ts$/, may: ['core', 'schema', 'biz', 'index'] },
   { name: 'tasks', path: /^src\/modules\/[^/]+\/tasks\.ts$/, may: ['core', 'schema', 'biz'] },
-  { name: 'biz', path: /^src\/modules\/[^/]+\/biz\.ts$/, may: ['core', 'schema', 'store', 'rule', 'index'] },
+  { name: 'biz', path: /^src\/modules\/[^/]+\/([^/]+\.)?biz\.ts$/, may: ['core', 'schema', 'store', 'rule', 'biz', 'index'] },
   { name: 'store', path: /^src\/modules\/[^/]+\/store\.ts$/, may: ['core', 'schema'] },
-  { name: 'schema', path: /^src\/modules\/[^/]+\/schema\.ts$/, may: ['core', 'schema'] },
+  { name: 'schema', path: /^src\/modules\/[^/]+\/schema\.ts$/, may: ['core', 'schema', 'index'] },
   // Anything else in a module serves its biz: rules and their data.
   { name: 'rule', path: /^src\/modules\/[^/]+\/[^/]+$/, may: ['core', 'schema', 'rule'] },
   { name: 'types', path: /^src\/assets\.d\.ts$/, may: [] },
@@ -43,6 +43,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   ioredis: /^src\/infra\/redis(-cluster)?\.ts$/,
   nodemailer: /^src\/infra\/mail\/nodemailer\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
+  jose: /^src\/infra\/tokens\//,
   croner: /^src\/infra\/cron\.ts$/,
 }
 /** What computes and touches nothing outside the process. */
@@ -61,7 +62,7 @@ function targetOf(path: string, specifier: string): string {
       : specifier.startsWith('@/')
         ? specifier.replace('@/', 'src/')
         : normalize(join(dirname(path), specifier))
-  if (/\.\w+$/.test(target) && !target.endsWith('.controller')) return target
+  if (/\.\w+$/.test(target) && !/\.(controller|biz)$/.test(target)) return target
   return /^src\/modules\/[^/]+$|^src\/migrations$/.test(target) ? `${target}/index.ts` : `${target}.ts`
 }
 
@@ -78,6 +79,7 @@ function forbiddenFile(path: string, from: Layer, target: string): string[] {
   const to = layerOf(target)
   if (!to || !(from.may.includes(to.name) || target === path)) return [`${path} (${from.name}) may not import ${target} (${to?.name})`]
   const neighbor = moduleOf(target)
+  if (to.name === 'index' && neighbor !== undefined && neighbor === moduleOf(path)) return [`${path} may not import its own index`]
   const isForeign = neighbor !== undefined && moduleOf(path) !== undefined && neighbor !== moduleOf(path)
   return isForeign && to.name !== 'index' ? [`${path} may reach the module ${neighbor} only through its index`] : []
 }
@@ -115,6 +117,8 @@ test('the rule bites', () => {
     ['src/modules/user/schema.ts', `export { userStore } from './store'`],
     ['src/modules/order/biz.ts', `import { userStore } from '@/modules/user/store'`],
     ['src/modules/order/biz.ts', `import { userBiz } from '../user/biz'`],
+    ['src/modules/order/schema.ts', `import { User } from '@/modules/user/schema'`],
+    ['src/modules/user/schema.ts', `import { user } from '@/modules/user'`],
     ['src/core/store.ts', `import { users } from '@/modules/user'`],
     ['src/core/store.ts', `const { Database } = await import('bun:sqlite')`],
     ['src/core/log.ts', `import { Registry } from 'prom-client'`],
@@ -134,6 +138,7 @@ test('the rule lets pass what belongs together', () => {
   const allowed: [string, string][] = [
     ['src/modules/order/biz.ts', `import type { UserBiz } from '@/modules/user'`],
     ['src/modules/order/index.ts', `import { user } from '@/modules/user'`],
+    ['src/modules/order/schema.ts', `import { User } from '@/modules/user'`],
     ['src/modules/user/admin.controller.ts', `import { Elysia } from 'elysia'`],
     ['src/infra/database/mysql/pool.ts', `import mysql from 'mysql2'`],
   ]

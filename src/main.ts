@@ -1,3 +1,5 @@
+import './cli/production'
+import { adminCommand } from './cli/admin'
 import { parseArguments, usage } from './cli/arguments'
 import type { Command } from './cli/command'
 import { configCommand } from './cli/config'
@@ -14,6 +16,7 @@ import { AppError, exitCodes, StartError } from './core/error'
 
 const commands: readonly Command[] = [
   migrateCommand,
+  adminCommand,
   configCommand,
   taskCommand,
   scheduleCommand,

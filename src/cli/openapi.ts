@@ -1,5 +1,4 @@
-import { documentOf } from '@/app'
-import type { Ports } from '@/core/ports'
+import { documentOf, unopened } from '@/app'
 import { usage } from './arguments'
 import { type Command, configOf } from './command'
 import { rolesNamed } from './roles'
@@ -17,13 +16,3 @@ export const openapiCommand: Command = {
     return 0
   },
 }
-
-/** Documents are made from routes alone. A module that used a port while it is wired would do I/O in `create`. */
-const unopened = new Proxy({} as Ports, {
-  get: (_, name) =>
-    new Proxy(() => {}, {
-      get: () => {
-        throw new Error(`the port ${String(name)} was used while a module was being wired`)
-      },
-    }),
-})

@@ -15,10 +15,12 @@ import { drift } from '@/infra/database/migrate/drift'
 import { type MigrationProgress, progressLine } from '@/infra/database/migrate/progress'
 import { createLog } from '@/infra/log'
 import { mailFolder } from '@/infra/mail/open'
+import { openRateLimits } from '@/infra/limit/open'
 import { createMetrics } from '@/infra/metrics'
 import { type OpenPorts, openPorts } from '@/infra/ports'
 import { logStrayRejections } from '@/infra/stray-rejections'
 import { migrations } from '@/migrations'
+import { firstAdministrator } from './administrators'
 import type { Arguments } from './arguments'
 import { configOf } from './command'
 import { refuseOldTables, withMigrationDatabase } from './migrate'
@@ -47,15 +49,23 @@ export async function serve(args: Arguments): Promise<number> {
   const opened = await openPorts(config, portsOf(roles), { log, metrics, ...declared })
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
-    const { queue, schedules } = opened
-    const surroundings = { config, log, metrics, readiness, version, queue, schedules, allRoles }
+    const { queue, schedules, identities, redis } = opened
+    const serves = roles.some(role => role.serves.length > 0)
+    const limits = serves ? await openRateLimits(config, { redis, log, metrics }) : undefined
+    const surroundings = { config, log, metrics, readiness, version, queue, schedules, identities, limits, allRoles }
     const app = createApp(roles, opened.ports, checksOf(roles, opened), surroundings)
     const announcement: Service = {
       name: 'announcement',
       start: async () => announce(roles, config, app, log),
       stop: async () => {},
     }
-    const services = [backings(opened), ...app.services, announcement, driftService(opened, roles, log)]
+    const services = [
+      backings(opened),
+      ...app.services,
+      announcement,
+      firstAdministrator(roles, opened.ports, log, hasBanner(config)),
+      driftService(opened, roles, log),
+    ]
     const late = await runServices(services, readiness, config.shutdown, stop, log)
     if (late.length > 0) {
       log.error('stopped before all was finished', { services: late, deadlineMs: config.shutdown.deadlineMs })
@@ -143,6 +153,9 @@ async function bringUpToDate(
   await refuseOldTables(db)
 }
 
+/** Whether there is text for people. */
+const hasBanner = (config: Config): boolean => process.stderr.isTTY || isEmbedded(config)
+
 type RunningApp = ReturnType<typeof createApp>
 
 /** Says where everything is: one log line a role, and text for people at a terminal or who start it embedded. */
@@ -159,9 +172,7 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
     const what = says.length > 0 ? says.join(', ') : 'has no work yet besides health and metrics'
     log.info(`${role.name} ${what}`, { listens, ...(queues.length > 0 && { queues }), ops: ops.url })
   }
-  const isOpen = roles.some(role => role.serves.length > 0 && role.modules.length > 0)
-  if (isOpen) log.warn('nobody has to log in yet: every route is open to whoever reaches its port')
-  if (!process.stderr.isTTY && !isEmbedded(config)) return
+  if (!hasBanner(config)) return
   const pages = roles.flatMap(role =>
     role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )

@@ -1,24 +1,118 @@
+import { type AppError, defineErrors } from './error'
+import type { Anonymous, Identity } from './identity'
+
 /**
- * Who may call a route: any one rule of the set is enough. Every route declares its set; what is declared is shown in Swagger.
+ * Who may call a route: any one rule of the set is enough. Every route declares its set; it is enforced before the route is asked,
+ * and shown in Swagger.
  */
 export type Access =
   | { readonly rule: 'everyone' }
-  | { readonly rule: 'owner' }
+  | { readonly rule: 'user' }
+  | { readonly rule: 'owner'; readonly ownerOf: OwnerOf | undefined }
   | { readonly rule: 'apiKey'; readonly scope: string }
-  | { readonly rule: 'admin'; readonly permission: string }
+  | { readonly rule: 'admin'; readonly permission: string | undefined }
+
+/** The user whom the object of a path belongs to; undefined when there is no such object. */
+export type OwnerOf = (params: Readonly<Record<string, string>>) => Promise<string | undefined>
 
 /** Also callers that nobody knows. */
 export const everyone = (): Access => ({ rule: 'everyone' })
-/** The account that the object belongs to. */
-export const owner = (): Access => ({ rule: 'owner' })
-/** A key with this scope, such as `users:read`. */
+/** Whoever has logged in. The route looks only at what is the caller's own, such as `/me`. */
+export const user = (): Access => ({ rule: 'user' })
+/**
+ * The user whom the object belongs to.
+ * @param ownerOf who that is. Without it the object is the user, whose id is the path's `id`
+ */
+export const owner = (ownerOf?: OwnerOf): Access => ({ rule: 'owner', ownerOf })
+/** A key with this scope, such as `users:read`. A user's key may do so what the user may; for the rest it must be a service's. */
 export const apiKey = (scope: string): Access => ({ rule: 'apiKey', scope })
-/** An administrator with this permission, such as `users:suspend`. */
-export const admin = (permission: string): Access => ({ rule: 'admin', permission })
+/** An administrator with this permission, such as `users:suspend`. Without one any administrator, for what is the caller's own. */
+export const admin = (permission?: string): Access => ({ rule: 'admin', permission })
 
-/** `owner`, `apiKey(users:read)`: as it stands in the documents. */
-export function accessName(access: Access): string {
-  if (access.rule === 'apiKey') return `apiKey(${access.scope})`
-  if (access.rule === 'admin') return `admin(${access.permission})`
+/** `owner`, `apiKey(users:read)`: as they stand in the documents. Where no user may call, no key of one may: `serviceKey(users:read)`. */
+export function accessNames(rules: readonly Access[]): string[] {
+  const key = rules.some(({ rule }) => rule === 'everyone' || rule === 'user' || rule === 'owner') ? 'apiKey' : 'serviceKey'
+  return rules.map(rule => accessName(rule, key))
+}
+
+function accessName(access: Access, key: 'apiKey' | 'serviceKey'): string {
+  if (access.rule === 'apiKey') return `${key}(${access.scope})`
+  if (access.rule === 'admin' && access.permission !== undefined) return `admin(${access.permission})`
   return access.rule
 }
+
+export const accessErrors = defineErrors({
+  Credentials: ['Unauthenticated', 'Log in first: send Authorization: Bearer with an access token or an API key.'],
+  Token: ['Unauthenticated', 'The access token or API key is not valid, or not any more: refresh it, or log in again.'],
+  NotYours: ['PermissionDenied', 'This belongs to somebody else.'],
+  NotFound: ['NotFound', 'There is no such thing.'],
+  Scope: ['PermissionDenied', 'The API key does not have the scope that this needs.'],
+  Permission: ['PermissionDenied', 'You do not have the permission that this needs.'],
+  NotForYou: ['PermissionDenied', 'This is not for callers of your kind.'],
+})
+
+/**
+ * Whether somebody may do what a route with these rules does with the object of a path.
+ * @returns undefined when yes, else what to answer: the most helpful of what is true, and nothing that says whose an object is, or
+ * whether there is one. A promise only where the caller could be the owner and a rule has to ask who that is.
+ */
+export function decide(identity: Identity, rules: readonly Access[], params: Params): AppError | undefined | Promise<AppError | undefined> {
+  if (isForEveryone(rules)) return undefined
+  if (identity.kind === 'user') return ofUser(identity.id, rules, params)
+  if (identity.kind === 'apiKey') return ofKey(identity, rules, params)
+  if (identity.kind === 'admin') return ofAdmin(identity, rules)
+  return accessErrors.Credentials()
+}
+
+export const isForEveryone = (rules: readonly Access[]): boolean => rules.some(({ rule }) => rule === 'everyone')
+
+type Params = Readonly<Record<string, string>>
+type Known<K extends Identity['kind']> = Extract<Exclude<Identity, Anonymous>, { kind: K }>
+
+function ofUser(id: string, rules: readonly Access[], params: Params): AppError | undefined | Promise<AppError | undefined> {
+  const owners: OwnerOf[] = []
+  let ownsSelf = false
+  for (const rule of rules) {
+    if (rule.rule === 'user') return undefined
+    if (rule.rule !== 'owner') continue
+    if (rule.ownerOf) owners.push(rule.ownerOf)
+    else if (params['id'] === id) return undefined
+    else ownsSelf = true
+  }
+  if (owners.length > 0) return ofOwner(id, owners, params)
+  return ownsSelf ? accessErrors.NotYours() : notFor(rules)
+}
+
+/** What belongs to another and what is not there are answered alike, so that nobody learns which it is. */
+async function ofOwner(id: string, owners: readonly OwnerOf[], params: Params): Promise<AppError | undefined> {
+  for (const ownerOf of owners) if ((await ownerOf(params)) === id) return undefined
+  return accessErrors.NotFound()
+}
+
+function ofKey({ scopes, userId }: Known<'apiKey'>, rules: readonly Access[], params: Params) {
+  const wanted = rules.flatMap(rule => (rule.rule === 'apiKey' ? [rule.scope] : []))
+  if (wanted.length === 0) return notFor(rules)
+  if (!wanted.some(scope => scopes.has(scope))) return accessErrors.Scope({ ...lacking('scope', wanted), scopes: wanted })
+  if (userId !== undefined) return ofUser(userId, rules, params)
+  // Nothing is the own of a service, which is nobody.
+  return rules.some(({ rule }) => rule === 'user') ? notFor(rules) : undefined
+}
+
+function ofAdmin({ permissions }: Known<'admin'>, rules: readonly Access[]): AppError | undefined {
+  const own = rules.filter(rule => rule.rule === 'admin')
+  if (own.length === 0) return notFor(rules)
+  const wanted = own.flatMap(({ permission }) => permission ?? [])
+  if (permissions.has('*') || wanted.length < own.length || wanted.some(permission => permissions.has(permission))) return undefined
+  return accessErrors.Permission(lacking('permission', wanted))
+}
+
+/** Says for whom it is. */
+const notFor = (rules: readonly Access[]): AppError =>
+  accessErrors.NotForYou({
+    problems: rules.length === 0 ? [] : [{ pointer: 'authorization', detail: `must be of ${accessNames(rules).join(' or ')}` }],
+  })
+
+/** Its name, for whoever makes the key or the administrator. */
+const lacking = (what: 'scope' | 'permission', wanted: readonly string[]) => ({
+  problems: wanted.map(name => ({ pointer: 'authorization', detail: `does not have the ${what} ${name}` })),
+})

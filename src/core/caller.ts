@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Once } from './idempotency'
 
 /**
  * On whose behalf the code runs now, for reading one's own writes where reads may go to replicas: a caller sees what it has
@@ -14,6 +15,8 @@ export interface Caller {
   requestId?: string
   /** The trace that it is part of (W3C Trace Context), which goes on with them too. */
   traceparent?: string
+  /** Set while it is a request that must take effect once only. */
+  once?: Once
 }
 
 /** A write that is committed. */

@@ -24,7 +24,7 @@ export const kinds = {
 
 export type Kind = keyof typeof kinds
 
-/** One fault of the input. `pointer` is a JSON Pointer (RFC 6901) into the body, or the name of a query parameter. */
+/** One fault of the input. `pointer` is a JSON Pointer (RFC 6901) into the body, or the name of a query parameter or header. */
 export interface FieldProblem {
   pointer: string
   detail: string
@@ -37,6 +37,8 @@ export interface ErrorOptions {
   problems?: readonly FieldProblem[]
   /** When trying again may help, in seconds; sent as `Retry-After`. */
   retryAfterSeconds?: number
+  /** What an API key would need, any one of them (RFC 6750 §3). */
+  scopes?: readonly string[]
   /** What the caller may use instead of the method it tried (RFC 9110 §10.2.1). */
   allow?: readonly string[]
 }
@@ -48,6 +50,7 @@ export class AppError extends Error {
   readonly code: string
   readonly problems: readonly FieldProblem[]
   readonly retryAfterSeconds: number | undefined
+  readonly scopes: readonly string[]
   readonly allow: readonly string[] | undefined
 
   constructor(kind: Kind, reason: string, message: string, options: ErrorOptions = {}) {
@@ -56,6 +59,7 @@ export class AppError extends Error {
     this.code = `${kind}.${reason}`
     this.problems = options.problems ?? []
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.scopes = options.scopes ?? []
     this.allow = options.allow
   }
 

@@ -52,6 +52,10 @@ export interface ColumnWords {
   changeColumn(table: string, column: string, change: { from: string; to: string }): readonly string[]
   /** After the closing parenthesis of `create table`. */
   readonly tableOptions: string
+  /** The same, of a table that is looked into by its primary key alone. */
+  readonly keyedTableOptions: string
+  /** Statements for tables that a folder of src/infra keeps and no module declares: they are no concern of `make:migration`. */
+  undeclared(statements: readonly string[]): readonly string[]
   /** Statements that one kind of database runs and the other does not: what only it needs, in its own SQL. */
   onlyOn(kind: DatabaseKind, statements: readonly string[]): readonly string[]
 }
@@ -74,6 +78,8 @@ const index = (table: string, columns: readonly string[]) =>
   `create index ${indexName(table, columns)} on "${table}" (${listed(columns.at(-1) === 'id' ? columns : [...columns, 'id'])})`
 
 const live = `"live" tinyint generated always as (case when "deletedAt" is null then 1 end) virtual`
+
+const serverTableOptions = (collation: string) => `engine=InnoDB default character set utf8mb4 collate ${collation}`
 
 const server = (dialect: 'mysql' | 'mariadb', collation: string = textCollations[dialect]): ColumnWords => ({
   id: 'char(36) character set ascii collate ascii_bin',
@@ -98,7 +104,9 @@ const server = (dialect: 'mysql' | 'mariadb', collation: string = textCollations
   index,
   dropIndex: (table, columns) => `drop index ${indexName(table, columns)} on "${table}"`,
   changeColumn: (table, column, { to }) => [`alter table "${table}" modify column "${column}" ${to}`],
-  tableOptions: `engine=InnoDB default character set utf8mb4 collate ${collation}`,
+  tableOptions: serverTableOptions(collation),
+  keyedTableOptions: serverTableOptions(collation),
+  undeclared: statements => statements,
   onlyOn: (kind, statements) => (kind === 'server' ? statements : []),
 })
 
@@ -134,6 +142,8 @@ export const columnWords: Record<DialectName, ColumnWords> = {
       return [`alter table "${table}" alter column "${column}" ${required.test(to) ? 'set' : 'drop'} not null`]
     },
     tableOptions: 'strict',
+    keyedTableOptions: 'strict, without rowid',
+    undeclared: statements => statements,
     onlyOn: (kind, statements) => (kind === 'sqlite' ? statements : []),
   },
   mysql: server('mysql'),

@@ -1,5 +1,6 @@
 import type { Controller } from './controller'
 import { StartError } from './error'
+import type { Identifier } from './identity'
 import type { PortName, Ports } from './ports'
 import type { AnyTask, TaskHandler } from './queue/task'
 import type { AnySchedule } from './schedule/schedule'
@@ -17,9 +18,11 @@ export interface Faces {
   tasks?: readonly TaskHandler[]
   /** What is enqueued at the ticks of a clock, by whichever role fires schedules. */
   schedules?: readonly AnySchedule[]
+  /** How callers are recognized, by the server that they call: a server takes the credentials of the modules that its role names. */
+  identifiers?: Partial<Record<FaceName, Identifier>>
 }
 /** The faces that are servers. */
-export type FaceName = Exclude<keyof Faces, 'tasks' | 'schedules'>
+export type FaceName = 'api' | 'admin' | 'bot'
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of modules holds modules of every type
 export type AnyModule = Module<any, any, any>

@@ -1,6 +1,7 @@
 import { FormatRegistry, Kind, type SchemaOptions, type Static, type TSchema, type TString, Type, TypeRegistry } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
+import { parseNetwork } from './address'
 import type { FieldProblem } from './error'
 
 /**
@@ -43,6 +44,12 @@ FormatRegistry.Set(
 
 FormatRegistry.Set('mail-url', value => /^smtps?:\/\/./.test(value) && URL.canParse(value) && new URL(value).hostname !== '')
 FormatRegistry.Set('mail-from', value => /^([^<>@\r\n]{1,100} <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/.test(value))
+
+/** Without a query or a fragment, since paths are added to it. */
+FormatRegistry.Set('web-url', value => /^https?:\/\/[^?#\s]+$/.test(value) && URL.canParse(value))
+/** As browsers send it: no path, no default port, no capitals. */
+FormatRegistry.Set('origin', value => /^https?:\/\//.test(value) && URL.canParse(value) && new URL(value).origin === value)
+FormatRegistry.Set('network', value => parseNetwork(value) !== undefined)
 
 /** Whether a text is of one of the formats. */
 export const isOfFormat = (format: 'uuid' | 'date-time' | 'date' | 'int64' | 'decimal', value: string): boolean =>
@@ -96,6 +103,19 @@ export const isSecret = (schema: TSchema): boolean => schema['secret'] === true
 /** What a request body may be: the fields listed and no others. */
 export const Input = <P extends Record<string, TSchema>>(properties: P, options: { description?: string } = {}) =>
   Type.Object(properties, { ...options, additionalProperties: false })
+
+/** Which page of a list is asked for (AIP-158). */
+export interface PageQuery {
+  pageSize?: number
+  pageToken?: string
+}
+
+/** A page of a list. */
+export const Page = <S extends TSchema>(item: S) =>
+  Type.Object(
+    { items: Type.Array(item), nextPageToken: Type.String({ description: 'Empty on the last page.' }) },
+    { additionalProperties: false },
+  )
 
 /** A check of values against a schema, compiled once. It returns what is wrong, without the value, or undefined. */
 export function validatorOf(schema: TSchema): (value: unknown) => string | undefined {

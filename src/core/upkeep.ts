@@ -14,6 +14,10 @@ export interface Upkeep {
   removeUndeclared(countMax: number): Promise<number>
   /** The history of schedules that nobody fires: of those that are gone all of it, else what is beyond the last 100 ticks. */
   cutHistory(countMax: number): Promise<number>
+  /** Answers to requests with an `Idempotency-Key` whose time is over. */
+  removeAnswers(countMax: number): Promise<number>
+  /** What is remembered of guesses at passwords and codes, when it slows nobody down any more. */
+  forgetGuesses(countMax: number): Promise<number>
 }
 
 /** So long an operator may take to decide. */

@@ -49,11 +49,23 @@ function keptKey(path: string): string {
   return read()
 }
 
+/**
+ * Base64 of random bytes has letters of both cases, and no words: each rule is wrong of one key in 10^8 at most. A passphrase decodes as
+ * base64 as well, with whatever is no letter of it left out.
+ */
+const isWords = (text: string) =>
+  !/^[\w+/-]+={0,2}$/.test(text) ||
+  !/[a-z]/.test(text) ||
+  !/[A-Z]/.test(text) ||
+  /secret|password|change|default|example|develop|production/i.test(text)
+
 function decoded(text: string): Uint8Array {
   const isHex = /^(?:[0-9a-f]{2})+$/i.test(text)
   const bytes = Buffer.from(text, isHex ? 'hex' : 'base64')
   if (bytes.length < keyBytesMin)
     throw new StartError(`auth.key has ${bytes.length} bytes, and needs ${keyBytesMin}; ${remedy}`, exitCodes.configuration)
+  if (!isHex && isWords(text))
+    throw new StartError(`auth.key is words, which can be guessed, and not random bytes; ${remedy}`, exitCodes.configuration)
   if (new Set(bytes).size < differentBytesMin) throw new StartError(`auth.key is not random; ${remedy}`, exitCodes.configuration)
   return bytes
 }

@@ -25,3 +25,32 @@ test('two hashes of one password differ, since each has its own salt', async () 
   const [one, other] = await Promise.all([passwords.hash('correct horse'), passwords.hash('correct horse')])
   expect(one).not.toBe(other)
 })
+
+test('a password is checked for an account that there is not: it is wrong, and costs what every check costs', async () => {
+  const passwords = createPasswords({ concurrency: 1, queueLimit: 0 }, fakeMetrics())
+  const hash = await passwords.hash('correct horse')
+  const timed = async (hash: string | undefined) => {
+    const startedMs = performance.now()
+    expect(await passwords.verify('wrong horse', hash)).toBe(false)
+    return performance.now() - startedMs
+  }
+  const known: number[] = []
+  const unknown: number[] = []
+  for (let i = 0; i < 12; i++) {
+    known.push(await timed(hash))
+    unknown.push(await timed(undefined))
+  }
+  // The quickest of each, since a busy machine makes some slow. That they do not differ at all is measured at log-in.
+  expect(Math.min(...unknown)).toBeGreaterThan(Math.min(...known) / 2)
+})
+
+test('a hash that is weaker than those of today is to be made anew, a stronger one is not', async () => {
+  const { isOutdated, hash } = createPasswords({ concurrency: 1, queueLimit: 0 }, fakeMetrics())
+  expect(isOutdated(await hash('correct horse'))).toBe(false)
+  const hashed = (memoryCost: number, timeCost: number) =>
+    Bun.password.hash('correct horse', { algorithm: 'argon2id', memoryCost, timeCost })
+  expect(isOutdated(await hashed(argon2id.memoryCost / 2, argon2id.timeCost))).toBe(true)
+  expect(isOutdated(await hashed(argon2id.memoryCost, argon2id.timeCost - 1))).toBe(true)
+  expect(isOutdated(await hashed(argon2id.memoryCost * 2, argon2id.timeCost + 1))).toBe(false)
+  expect(isOutdated(await Bun.password.hash('correct horse', 'bcrypt'))).toBe(true)
+})

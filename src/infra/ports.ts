@@ -6,19 +6,25 @@ import type { Log } from '@/core/log'
 import type { Mailer } from '@/core/mailer'
 import type { PortName, Ports } from '@/core/ports'
 import type { Queue } from '@/core/queue/queue'
+import type { Revocations } from '@/core/revocations'
 import type { ScheduleAdmin } from '@/core/schedule/admin'
+import type { Throttle } from '@/core/throttle'
+import type { Tokens } from '@/core/tokens'
 import type { Upkeep } from '@/core/upkeep'
-import { createCipher, createSeal } from '@/core/seal'
+import { type Cipher, createCipher, createSeal } from '@/core/seal'
 import { rootKey } from './auth-key'
 import { cacheMetrics } from './cache/metrics'
 import { memoryCache } from './cache/memory'
 import type { DriverTools, OpenDatabase } from './database/driver'
 import { isEmbedded, openDatabase } from './database/open'
+import { type OpenIdentities, openIdentities } from './identity/open'
 import { openMailer } from './mail/open'
 import { createPasswords } from './passwords'
 import { type OpenQueue, openQueue, type QueueSurroundings } from './queue/open'
 import type { RedisServer } from './redis'
 import { type OpenSchedules, openSchedules, type ScheduleSurroundings } from './schedule/open'
+import { createThrottle } from './throttle/throttle'
+import { refreshMacOf } from './tokens/refresh-mac'
 import { createUpkeep } from './upkeep'
 
 /** The ports of this process. What is not needed is not there. */
@@ -27,6 +33,9 @@ export interface OpenPorts {
   db: OpenDatabase | undefined
   queue: OpenQueue | undefined
   schedules: OpenSchedules | undefined
+  identities: OpenIdentities | undefined
+  /** The one that processes share, when one is configured and something that is needed may use it. */
+  redis: RedisServer | undefined
   /** Lets what is under way finish, then closes all. */
   close(): Promise<void>
 }
@@ -52,8 +61,11 @@ export async function openPorts(
   let db: OpenDatabase | undefined
   let queue: OpenQueue | undefined
   let schedules: OpenSchedules | undefined
+  let tokens: Tokens | undefined
+  let identities: OpenIdentities | undefined
   // The queue is in the database, or its outbox is, and what is kept up is.
-  const needsDatabase = needed.has('db') || needsQueue || needed.has('upkeep')
+  const ofDatabase = ['db', 'upkeep', 'throttle', 'tokens', 'revocations'] as const
+  const needsDatabase = needsQueue || ofDatabase.some(port => needed.has(port))
   const mailer = needed.has('mailer') ? openMailer(config) : undefined
   const redis = needsDatabase ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
@@ -70,7 +82,9 @@ export async function openPorts(
     if (needsDatabase) {
       db = await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
       const tools = { db, log, metrics, clock: systemClock }
+      if (needed.has('revocations')) identities = openIdentities(db, tools)
       if (needsQueue) queue = await openQueue(config, { ...tools, redis, tasks, queues, rules })
+      if (needed.has('tokens')) tokens = openConfiguredTokens(config, tools)
       if (needsSchedules && queue) schedules = openSchedules(config, { ...tools, queue, tasks: scheduledTasks })
     }
   } catch (thrown) {
@@ -81,6 +95,8 @@ export async function openPorts(
     db,
     queue,
     schedules,
+    identities,
+    redis,
     close,
     ports: {
       clock: systemClock,
@@ -90,9 +106,15 @@ export async function openPorts(
       // A module that did not list a port cannot reach for it: `create` is typed by `needs`.
       db: db as OpenDatabase,
       queue: queue?.queue as Queue,
+      revocations: identities?.revocations as Revocations,
       mailer: mailer as Mailer,
       schedules: schedules?.admin as ScheduleAdmin,
+      throttle: (db &&
+        createThrottle({ db, clock: systemClock, log, metrics, digest: createCipher(rootKey(config), 'guess').digest })) as Throttle,
       upkeep: (db && createUpkeep(db, { log, clock: systemClock })) as Upkeep,
+      cipher: (needed.has('cipher') ? createCipher(rootKey(config), 'payload') : undefined) as Cipher,
+      tokens: tokens as Tokens,
+      settings: config,
     },
   }
 }
@@ -115,6 +137,23 @@ function refuseMissing(config: Config, { needsQueue, needsMailer }: Record<'need
 /** @param cache absent where rows are changed by other means than stores, as migrations do */
 export const openConfiguredDatabase = (config: Config, observers: Observers, cache?: Cache): Promise<OpenDatabase> =>
   openDatabase(config, { clock: systemClock, seal: createSeal(rootKey(config), 'page-token'), cache, ...observers })
+
+/** The library for tokens is loaded when the first one is signed or checked: a process is ready a tenth sooner without it. */
+function openConfiguredTokens(config: Config, { db, log }: { db: OpenDatabase; log: Log }): Tokens {
+  const key = rootKey(config)
+  let opening: Promise<Tokens> | undefined
+  const tokens = () => {
+    opening ??= import('./tokens/open').then(({ openTokens }) => openTokens(key, db, config.auth, { clock: systemClock, log }))
+    return opening
+  }
+  return {
+    sign: async claims => (await tokens()).sign(claims),
+    verify: async (token, audience) => (await tokens()).verify(token, audience),
+    jwks: async () => (await tokens()).jwks(),
+    rotate: async () => (await tokens()).rotate(),
+    refreshMac: refreshMacOf(key),
+  }
+}
 
 /** Loaded when used: a process on SQLite starts without the Redis driver. */
 export async function openConfiguredRedis({ redis }: Config, log: Log): Promise<RedisServer | undefined> {

@@ -2,9 +2,11 @@ import type { Clock } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import type { Upkeep } from '@/core/upkeep'
+import { removeExpired } from './idempotency/rows'
 import { sweepOutbox } from './queue/outbox/sweep'
 import { createScheduleClock } from './schedule/clock'
 import { sweepTicks, sweepUndeclared } from './schedule/sweep'
+import { sweepGuesses } from './throttle/rows'
 
 /** Who keeps a table knows what in it is of no use any more: here is what they offer. */
 export function createUpkeep(db: Database, { log, clock }: { log: Log; clock: Clock }): Upkeep {
@@ -23,5 +25,7 @@ export function createUpkeep(db: Database, { log, clock }: { log: Log; clock: Cl
       return names.length
     },
     cutHistory: countMax => sweepTicks(db, countMax),
+    removeAnswers: countMax => removeExpired(db, countMax),
+    forgetGuesses: countMax => sweepGuesses(db, clock.nowMs(), countMax),
   }
 }

@@ -1,17 +1,11 @@
-import type { ColumnWords, Migration } from '@/core/migration'
+import type { Migration } from '@/core/migration'
 
 /** Schedules, and what became of their ticks: `src/infra/schedule/rows.ts` says what the columns mean. Instants are milliseconds since 1970. */
 export const migration: Migration = {
   id: '0006_schedule',
-  // Said to each kind of database by itself, since no module declares these tables.
-  up: words => [...words.onlyOn('sqlite', tables(words, ', without rowid')), ...words.onlyOn('server', tables(words, ''))],
-  down: ({ onlyOn }) =>
-    (['sqlite', 'server'] as const).flatMap(kind => onlyOn(kind, ['drop table "scheduleTick"', 'drop table "schedule"'])),
-}
-
-/** @param byKey of a table that is looked into by its primary key alone */
-const tables = ({ id, text, longText, integer, boolean, tableOptions, uniqueIndex, index }: ColumnWords, byKey: string): string[] => [
-  `create table "schedule" (
+  up: ({ undeclared, id, text, longText, integer, boolean, tableOptions, keyedTableOptions, uniqueIndex, index }) =>
+    undeclared([
+      `create table "schedule" (
       "id" ${id} not null primary key,
       "name" ${text(64)} not null,
       "origin" ${text(16)} not null,
@@ -36,9 +30,9 @@ const tables = ({ id, text, longText, integer, boolean, tableOptions, uniqueInde
       "updatedAtMs" ${integer} not null,
       "version" ${integer} not null
     ) ${tableOptions}`,
-  uniqueIndex('schedule', ['name']),
-  index('schedule', ['isPaused', 'nextAtMs']),
-  `create table "scheduleTick" (
+      uniqueIndex('schedule', ['name']),
+      index('schedule', ['isPaused', 'nextAtMs']),
+      `create table "scheduleTick" (
       "scheduleId" ${id} not null,
       "tickMs" ${integer} not null,
       "isManual" ${boolean} not null,
@@ -51,6 +45,8 @@ const tables = ({ id, text, longText, integer, boolean, tableOptions, uniqueInde
       "lookAtMs" ${integer},
       "seenAtMs" ${integer},
       primary key ("scheduleId", "tickMs", "isManual")
-    ) ${tableOptions}${byKey}`,
-  'create index "scheduleTick_lookAtMs" on "scheduleTick" ("lookAtMs")',
-]
+    ) ${keyedTableOptions}`,
+      'create index "scheduleTick_lookAtMs" on "scheduleTick" ("lookAtMs")',
+    ]),
+  down: ({ undeclared }) => undeclared(['drop table "scheduleTick"', 'drop table "schedule"']),
+}

@@ -5,6 +5,27 @@ import { migration as outbox } from './0003_outbox'
 import { migration as queue } from './0004_queue'
 import { migration as userExport } from './0005_user_export'
 import { migration as schedule } from './0006_schedule'
+import { migration as identity } from './0007_identity'
+import { migration as session } from './0008_session'
+import { migration as guess } from './0009_guess'
+import { migration as account } from './0010_account'
+import { migration as apiKey } from './0011_api_key'
+import { migration as administrator } from './0012_administrator'
+import { migration as idempotency } from './0013_idempotency'
 
 /** Every migration, oldest first. Imported one by one, so that they are inside the executable. */
-export const migrations: readonly Migration[] = [user, task, outbox, queue, userExport, schedule]
+export const migrations: readonly Migration[] = [
+  user,
+  task,
+  outbox,
+  queue,
+  userExport,
+  schedule,
+  identity,
+  session,
+  guess,
+  account,
+  apiKey,
+  administrator,
+  idempotency,
+]

@@ -37,6 +37,14 @@ export interface BingoOptions {
 const cleanEnv = () =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BINGO_'))) as Record<string, string>
 
+/** Tests ask more in a second than people do in a minute. Those of limits set them. */
+const anyNumber = {
+  BINGO_LIMIT_READ_PER_MINUTE: '0',
+  BINGO_LIMIT_WRITE_PER_MINUTE: '0',
+  BINGO_LIMIT_CREDENTIALS_PER_MINUTE: '0',
+  BINGO_LIMIT_ANONYMOUS_PER_MINUTE: '0',
+}
+
 /** Starts the executable on free ports and waits until it is ready. */
 export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: BingoOptions = {}): Promise<RunningBingo> {
   // Free ports for all servers but those that a test names.
@@ -44,7 +52,7 @@ export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: Bi
     flag => !args.some(argument => argument.startsWith(flag.slice(0, -1))),
   )
   const child = Bun.spawn([executable, `--role=${roles}`, ...free, '--log.format=json', ...args], {
-    env: { ...cleanEnv(), ...env },
+    env: { ...cleanEnv(), ...anyNumber, ...env },
     ...(cwd ? { cwd } : {}),
     stdout: 'pipe',
     stderr: 'pipe',

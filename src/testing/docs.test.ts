@@ -3,17 +3,19 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Glob } from 'bun'
 import { temporaryFolder } from './bingo'
+import { newUser } from './clients'
 import { until } from './conformance/cache-fixture'
 import { blocksOf, copyOfSources, root, shell } from './guides'
+import { send } from './http-client'
 import { freePort } from './servers'
 
 /** Starts from source as the documents say, on free ports, and waits until it is ready. */
 async function start(folder: string) {
-  const port = freePort()
+  const [port, adminPort] = [freePort(), freePort()]
   const env = {
     ...process.env,
     BINGO_HTTP_PORT: String(port),
-    BINGO_ADMIN_PORT: '0',
+    BINGO_ADMIN_PORT: String(adminPort),
     BINGO_BOT_PORT: '0',
     BINGO_OPS_PORT: '0',
     BINGO_LOG_FORMAT: 'json',
@@ -24,17 +26,17 @@ async function start(folder: string) {
     log += Buffer.from(chunk).toString()
     if (log.includes('"msg":"ready"')) break
   }
-  return { port, child }
+  return { port, adminPort, child }
 }
 
-const onPort = (commands: string, port: number) => commands.replaceAll('localhost:8080', `127.0.0.1:${port}`)
+const onPort = (commands: string, port: number, of = 8080) => commands.replaceAll(`localhost:${of}`, `127.0.0.1:${port}`)
 
 test('following the guide to a module gives a module that passes the checks and answers as the guide says', async () => {
   using folder = temporaryFolder()
   copyOfSources(folder.path)
   const blocks = await blocksOf('docs/add-a-module.md')
   const files = blocks.filter(({ language, title }) => language === 'ts' && title)
-  expect(files).toHaveLength(10)
+  expect(files).toHaveLength(11)
   for (const { title, text } of files.filter(({ title }) => !title.startsWith('src/migrations/'))) {
     mkdirSync(dirname(join(folder.path, title)), { recursive: true })
     writeFileSync(join(folder.path, title), text)
@@ -59,15 +61,25 @@ test('following the guide to a module gives a module that passes the checks and 
   writeFileSync(scheduler, files.find(({ title }) => title === 'roles/scheduler.ts')?.text ?? '')
 
   const { port, child } = await start(folder.path)
-  const [made, refused] = onPort(requests?.text ?? '', port)
-    .trim()
-    .split('\n')
-  const written = JSON.parse((await shell(made ?? '', folder.path)).stdout)
+  // An answer on each line, and then the token, which goes on to the next block.
+  const said = await shell(`${onPort(requests?.text ?? '', port).replaceAll(/^curl.*/gm, '$&; echo')}\necho $TOKEN`, folder.path)
+  const [, made = '', refused = '', token = ''] = said.stdout.trim().split('\n')
+  const written = JSON.parse(made)
   expect(written).toMatchObject({ text: 'Buy milk', version: 1 })
   const asked = onPort(again?.text ?? '', port).replace('ID', written.id)
-  await until(async () => JSON.parse((await shell(asked, folder.path)).stdout).words === 2, 10_000)
+  const [one = '', all = ''] = asked.trim().split('\n')
+  await until(async () => JSON.parse((await shell(one, folder.path, { TOKEN: token })).stdout).words === 2, 10_000)
+  const listed = JSON.parse((await shell(all, folder.path, { TOKEN: token })).stdout)
+  expect(listed).toMatchObject({ items: [{ id: written.id }], nextPageToken: '' })
   const shown = JSON.parse(blocks.find(({ language }) => language === 'json')?.text ?? '')
-  expect(JSON.parse((await shell(refused ?? '', folder.path)).stdout)).toMatchObject(shown)
+  expect(JSON.parse(refused)).toMatchObject(shown)
+  const other = await newUser(`http://127.0.0.1:${port}`)
+  const statuses = await Promise.all(
+    [{}, other.headers].map(
+      async headers => (await send('GET', `http://127.0.0.1:${port}/api/v1/notes/${written.id}`, undefined, headers)).status,
+    ),
+  )
+  expect(statuses).toEqual([401, 404])
   child.kill('SIGTERM')
   expect(await child.exited).toBe(0)
 }, 60_000)
@@ -75,15 +87,20 @@ test('following the guide to a module gives a module that passes the checks and 
 test('the first commands of the README do what it says', async () => {
   using folder = temporaryFolder()
   copyOfSources(folder.path)
-  const [first, requests] = (await blocksOf('README.md')).filter(({ language }) => language === 'sh')
+  const [first, requests, administrator] = (await blocksOf('README.md')).filter(({ language }) => language === 'sh')
   expect(first?.text).toBe('npx -y bun@1.4.5 run start\n')
-  const { port, child } = await start(folder.path)
+  const { port, adminPort, child } = await start(folder.path)
   const { stdout, code } = await shell(onPort(requests?.text ?? '', port), folder.path)
   expect(code).toBe(0)
   expect(stdout).toStartWith('ok\n{"id":"')
-  expect(stdout).toContain('{"items":[{"id":"')
+  expect(stdout.split('{"id":"')).toHaveLength(3)
+  const commands = onPort(administrator?.text ?? '', adminPort, 8081).replace('npx -y bun@1.4.5', 'bun')
+  const made = await shell(commands, folder.path)
+  expect([made.code, made.stdout]).toEqual([0, expect.stringMatching(/^grace {2}active {2}\*\n\{"items":\[\{"id":/)])
   child.kill('SIGTERM')
   expect(await child.exited).toBe(0)
+  const banner = await child.stderr.text()
+  expect(banner).toContain('bun src/main.ts admin create --username NAME')
 }, 60_000)
 
 test('the README names every package that the product depends on, and no other', async () => {

@@ -4,6 +4,10 @@ import type { Mail, Mailer } from '@/core/mailer'
 import type { Metrics } from '@/core/metrics'
 import type { Passwords } from '@/core/passwords'
 import type { EnqueueOptions, Queue } from '@/core/queue/queue'
+import type { Subject } from '@/core/identity'
+import type { Revocations } from '@/core/revocations'
+import { createCipher } from '@/core/seal'
+import type { Guess, Throttle } from '@/core/throttle'
 
 /** Ports that keep what they were told, for tests that ask. */
 export interface FakeLog extends Log {
@@ -55,7 +59,11 @@ export function countingMetrics(): CountingMetrics {
 
 /** Hashes at once, and as anyone can see. */
 export function fakePasswords(): Passwords {
-  return { hash: async password => `hash of ${password}`, verify: async (password, hash) => hash === `hash of ${password}` }
+  return {
+    hash: async password => `hash of ${password}`,
+    verify: async (password, hash) => hash === `hash of ${password}`,
+    isOutdated: hash => !hash.startsWith('hash of '),
+  }
 }
 
 /** Keeps what is enqueued. */
@@ -83,6 +91,31 @@ export function fakeMailer(): Mailer & { sent: Mail[] } {
   const sent: Mail[] = []
   return { sent, send: async mail => void sent.push(mail) }
 }
+
+/** Keeps whom it was told to forget. */
+export function fakeRevocations(): Revocations & { forgotten: Subject[] } {
+  const forgotten: Subject[] = []
+  return { forgotten, forget: async (_, subjects) => void forgotten.push(...subjects) }
+}
+
+/** Lets everybody guess, and keeps who did, whether it was right, and who was let in without. */
+export function fakeThrottle(): Throttle & { guesses: (Guess & { isRight: boolean })[]; admitted: Guess[] } {
+  const guesses: (Guess & { isRight: boolean })[] = []
+  const admitted: Guess[] = []
+  return {
+    guesses,
+    admitted,
+    admit: async guess => void admitted.push(guess),
+    async guess(guess, check) {
+      const found = await check()
+      guesses.push({ ...guess, isRight: found !== undefined })
+      return found
+    },
+  }
+}
+
+/** A real one, of a key that everybody may know. */
+export const testCipher = createCipher(new Uint8Array(32).fill(7), 'test')
 
 /** A database of which only transactions are used: each is this object again. */
 export const fakeDatabase = (): Database => {

@@ -47,7 +47,7 @@ import { notes } from './schema'
 export const note = defineModule({ name: 'note', needs: ['db'], tables: [notes], create: () => ({ biz: {}, faces: {} }) })
 `,
   )
-  edit('roles/api.ts', 'modules: [user]', 'modules: [user, note]')
+  edit('roles/api.ts', 'modules: [user,', 'modules: [user, note,')
   edit('roles/api.ts', 'import { user }', "import { note } from '@/modules/note'\nimport { user }")
   made = await shell('bun run --silent make:migration notes_and_points', folder.path)
 }, 30_000)
@@ -63,7 +63,7 @@ test('make:migration writes the migration in the words of every database, adds i
     'note: user.nickname becomes text(80); servers refuse that where a value does not fit',
   ])
   expect(readFileSync(path(`src/migrations/${next}.ts`), 'utf8')).toBe(written)
-  expect(readFileSync(path('src/migrations/index.ts'), 'utf8')).toMatch(/= \[user, .*\bnotesAndPoints\]/)
+  expect(readFileSync(path('src/migrations/index.ts'), 'utf8')).toMatch(/= \[\s*user,[\s\S]*\bnotesAndPoints,?\s*\]/)
   const checked = await shell('bun --bun x biome check --error-on-warnings src/migrations', folder.path)
   expect(checked).toMatchObject({ code: 0 })
 })

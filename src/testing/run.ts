@@ -36,7 +36,10 @@ async function main(filters: readonly string[]): Promise<number> {
 }
 
 /** What mostly waits, for leases, servers and slow clients, runs beside the others. */
-const besides = [/^src\/testing\/e2e\/slow-clients\.test\.ts$/, /^src\/(testing\/faults|infra\/queue|infra\/database\/replicas)\//]
+const besides = [
+  /^src\/testing\/e2e\/slow-clients\.test\.ts$/,
+  /^src\/(testing\/faults|infra\/(queue|schedule|cache|database\/replicas))\//,
+]
 
 /** Of a test that says none: long, since the groups are in each other's way. */
 const timeoutMs = 30_000

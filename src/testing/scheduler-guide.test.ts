@@ -8,6 +8,7 @@ import { cronFaults, cronOf } from '@/infra/cron'
 import { decide } from '@/infra/schedule/ticks'
 import { nightlySweeps } from '@/modules/housekeeping/schema'
 import { eachLine, executable, type LogLine, startBingo, temporaryFolder } from './bingo'
+import { newAdministrator } from './clients'
 import { blocksOf, copyOfSources, root, rowsUnder, sentencesUnder, shell, testTitles } from './guides'
 
 const guide = 'docs/scheduler.md'
@@ -41,11 +42,13 @@ test('the commands and requests of the guide to schedules do what it says', asyn
   using folder = temporaryFolder()
   const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/bingo.db` }
   const bingo = await startBingo({ roles: 'all', env })
+  const operator = await newAdministrator(bingo.urls['admin'] ?? '', env)
+  const TOKEN = operator.credential
   const blocks = await blocksOf(guide)
   const [commands, requests, refused] = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
   const run = async (text = '') => {
     const here = text.replaceAll('localhost:8081', new URL(bingo.urls['admin'] ?? '').host).replaceAll('curl -s ', 'curl -sf ')
-    const { stdout, stderr, code } = await shell(`bingo() { ${executable} "$@"; }\n${here}`, folder.path, env)
+    const { stdout, stderr, code } = await shell(`bingo() { ${executable} "$@"; }\n${here}`, folder.path, { ...env, TOKEN })
     expect([here, stderr, code]).toEqual([here, expect.any(String), 0])
     return stdout
   }
@@ -67,8 +70,8 @@ test('the commands and requests of the guide to schedules do what it says', asyn
   const shown = JSON.parse(blocks.find(({ language }) => language === 'json')?.text ?? '')
   const answer = JSON.parse(await run((refused ?? '').replaceAll('curl -s ', 'curl -s --no-fail ')))
   expect(answer).toMatchObject(shown)
-  const left = JSON.parse((await shell(`curl -s ${bingo.urls['admin']}/admin/v1/schedules`, folder.path)).stdout)
-  expect(left.items.map(({ name }: { name: string }) => name)).toEqual(nightlySweeps.map(({ name }) => name).toSorted())
+  const left = (await operator.send<{ items: { name: string }[] }>('GET', `${bingo.urls['admin']}/admin/v1/schedules`)).body
+  expect(left.items.map(({ name }) => name)).toEqual(nightlySweeps.map(({ name }) => name).toSorted())
   expect(await bingo.stop()).toBe(0)
 }, 60_000)
 

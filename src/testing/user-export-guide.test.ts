@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { executable, startBingo, temporaryFolder } from './bingo'
 import { until } from './conformance/cache-fixture'
 import { blocksOf, root, shell } from './guides'
+import { newAdministrator } from './clients'
 import { newSignUp, send } from './http-client'
 
 const guide = 'docs/user-export.md'
@@ -12,12 +13,13 @@ test('the commands of the guide to exports do what it says', async () => {
   const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/bingo.db` }
   const bingo = await startBingo({ roles: 'all', env })
   expect((await send('POST', `${bingo.urls['api']}/api/v1/users`, newSignUp())).status).toBe(201)
+  const operator = await newAdministrator(bingo.urls['admin'] ?? '', env)
   const blocks = await blocksOf(guide)
   const [ask, look, fetchAndRemove, operate] = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
   let id = ''
   const run = async (commands = '') => {
     const here = commands.replaceAll('localhost:8081', new URL(bingo.urls['admin'] ?? '').host).replaceAll('ID', id)
-    const { stdout, code } = await shell(`bingo() { ${executable} "$@"; }\n${here}`, folder.path, env)
+    const { stdout, code } = await shell(`bingo() { ${executable} "$@"; }\n${here}`, folder.path, { ...env, TOKEN: operator.credential })
     expect([here, code]).toEqual([here, 0])
     return stdout
   }
@@ -31,9 +33,9 @@ test('the commands of the guide to exports do what it says', async () => {
   expect(await Bun.file(join(folder.path, 'users.csv')).text()).toStartWith(
     'id,username,email,nickname,status,createdAt,updatedAt,version\r\n',
   )
-  expect((await send('GET', `${bingo.urls['admin']}/admin/v1/user-exports/${id}`)).status).toBe(404)
+  expect((await operator.send('GET', `${bingo.urls['admin']}/admin/v1/user-exports/${id}`)).status).toBe(404)
   expect(await run(operate)).toContain('enqueued')
-  const made = async () => (await send<{ items: object[] }>('GET', `${bingo.urls['admin']}/admin/v1/user-exports`)).body.items
+  const made = async () => (await operator.send<{ items: object[] }>('GET', `${bingo.urls['admin']}/admin/v1/user-exports`)).body.items
   await until(async () => (await made()).length === 1, 10_000)
   expect(await bingo.stop()).toBe(0)
 }, 30_000)

@@ -4,7 +4,6 @@ import type { Download } from '@/core/download'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
-import { userBiz } from '@/modules/user/biz'
 import { userStore } from '@/modules/user/store'
 import { userExportBiz } from '@/modules/user-export/biz'
 import type { Attempt } from '@/modules/user-export/exporter'
@@ -12,7 +11,8 @@ import type { NewUserExport } from '@/modules/user-export/schema'
 import { userExportChunkStore, userExportStore } from '@/modules/user-export/store'
 import type { Backing } from './backings'
 import { openAgain } from './conformance/fixture'
-import { fakeLog, fakeMailer, fakePasswords, fakeQueue } from './fakes'
+import { accountsOn } from './accounts'
+import { fakeLog, fakeQueue } from './fakes'
 
 /** Exports of users on a database of their own, which is empty before each test. */
 export function useExports(open: () => Promise<Backing>) {
@@ -40,8 +40,7 @@ export function useExports(open: () => Promise<Backing>) {
 
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
 
-export const usersOf = (db: Database) =>
-  userBiz({ db, users: userStore, queue: fakeQueue(), mailer: fakeMailer(), passwords: fakePasswords() })
+export const usersOf = (db: Database) => accountsOn(db).users
 
 function setUp(db: Database, beforeRead: () => Promise<void> | void) {
   const clock = { ms: startMs, nowMs: () => clock.ms }

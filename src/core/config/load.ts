@@ -2,7 +2,8 @@ import { Value } from '@sinclair/typebox/value'
 import { exitCodes, StartError } from '../error'
 import type { TSchema } from '../schema'
 import { type Leaf, leaves, nearest } from './leaf'
-import { type Config, contradictions, settings } from './settings'
+import { contradictions } from './contradictions'
+import { type Config, settings } from './settings'
 
 export interface ConfigSources {
   /** The parsed configuration file. */

@@ -1,16 +1,15 @@
 import { type Of, OneOf, secret, Type } from '../schema'
 import { logLevels } from '../log'
+import { account, auth, limit, password, session } from './access'
+import { section } from './section'
+
+const port = (description: string, fallback: number) =>
+  Type.Integer({ minimum: 0, maximum: 65535, default: fallback, description: `${description} 0 = any free port.` })
 
 /**
  * Every setting there is. Names of flags (`--http.port`), variables (`BINGO_HTTP_PORT`) and file keys (`[http] port`) are
  * computed from the path; help, example file and `config show` are made from the descriptions. Units stand last in a name.
  */
-const section = <P extends Parameters<typeof Type.Object>[0]>(description: string, properties: P) =>
-  Type.Object(properties, { additionalProperties: false, description })
-
-const port = (description: string, fallback: number) =>
-  Type.Integer({ minimum: 0, maximum: 65535, default: fallback, description: `${description} 0 = any free port.` })
-
 export const settings = Type.Object(
   {
     role: Type.Optional(
@@ -169,8 +168,40 @@ export const settings = Type.Object(
         default: 1024 * 1024,
         description: 'Largest request body.',
       }),
+      requestTimeoutMs: Type.Integer({
+        minimum: 100,
+        maximum: 600_000,
+        default: 30_000,
+        description: 'How long a request may take; then 504, while its work goes on.',
+      }),
+      corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
+        maxItems: 64,
+        default: [],
+        description:
+          'Origins whose pages may use the API from browsers, such as https://app.example.com, with commas between them. Each is compared as a whole.',
+      }),
+      trustedProxies: Type.Array(Type.String({ format: 'network' }), {
+        maxItems: 64,
+        default: [],
+        description:
+          'Networks of the proxies before this server, such as 10.0.0.0/8, with commas between them: what they say in X-Forwarded-For is who called.',
+      }),
+      publicUrl: Type.Optional(
+        Type.String({
+          format: 'web-url',
+          description:
+            'Where people find your site, such as https://shop.example: links in messages lead to its pages /verify-email and /reset-password. Messages name only the code when it is not set.',
+        }),
+      ),
     }),
-    admin: section('The admin server. It listens on 127.0.0.1 only.', {
+    account,
+    admin: section('The admin server.', {
+      host: Type.String({
+        minLength: 1,
+        default: '127.0.0.1',
+        description:
+          'Address that the admin server listens on. Wider than this host only behind TLS, and where administrators alone reach it.',
+      }),
       port: port('Port of the admin server.', 8081),
     }),
     bot: section('The bot server.', {
@@ -186,30 +217,10 @@ export const settings = Type.Object(
         }),
       ),
     }),
-    auth: section('Keys.', {
-      key: Type.Optional(
-        secret(
-          Type.String({
-            description:
-              'Root key, at least 32 random bytes in base64 or hex. With SQLite it is made once and kept beside the database; with MySQL it must be given.',
-          }),
-        ),
-      ),
-    }),
-    password: section('Password hashing.', {
-      concurrency: Type.Integer({
-        minimum: 1,
-        maximum: 64,
-        default: 2,
-        description: 'Passwords hashed at a time; each takes a core for about 30 ms and 19 MiB.',
-      }),
-      queueLimit: Type.Integer({
-        minimum: 0,
-        maximum: 100_000,
-        default: 256,
-        description: 'Passwords that may wait to be hashed; more are answered 503 with Retry-After.',
-      }),
-    }),
+    auth,
+    session,
+    limit,
+    password,
     log: section('What is written to stdout.', {
       level: OneOf(logLevels, { default: 'info', description: 'Least level written.' }),
       format: Type.Optional(OneOf(['json', 'pretty'], { description: 'pretty on a terminal, json elsewhere, unless said.' })),
@@ -238,28 +249,3 @@ export type Config = Of<typeof settings>
 const opsPorts: Record<string, number> = { api: 9464, admin: 9465, scheduler: 9466, bot: 9467 }
 
 export const opsPort = (config: Config, firstRole: string): number => config.ops.port ?? opsPorts[firstRole] ?? 9464
-
-/** What each setting allows and both together do not, as sentences that begin with the setting. */
-export function contradictions({ database, redis, queue }: Config): string[] {
-  const found: string[] = []
-  if (redis.sentinels && redis.cluster) found.push('redis.sentinels: a Redis Cluster goes without Sentinels; unset one of the two')
-  if (redis.sentinels && redis.url === undefined)
-    found.push('redis.sentinels: nothing is said of the server itself; set redis.url, at least redis://localhost')
-  if (!database.url.startsWith('sqlite:')) {
-    // A heartbeat goes out after a third of the lease, and what is answered after five sixths of it is given back unused.
-    if (queue.timeoutMs * 3 > queue.leaseMs)
-      found.push(
-        `queue.timeoutMs: ${queue.timeoutMs} is more than a third of queue.leaseMs, ${queue.leaseMs}: tasks would be lost while Redis may still answer; lower it, or raise queue.leaseMs in all processes`,
-      )
-    return found
-  }
-  if (database.replicaUrls)
-    found.push(
-      'database.replicaUrls: replicas are read beside a MySQL server, and database.url is SQLite; set BINGO_DATABASE_URL, or leave them out',
-    )
-  if (redis.url !== undefined)
-    found.push(
-      'redis.url: is set, and the database is SQLite, which goes without Redis; unset BINGO_REDIS_URL, or set BINGO_DATABASE_URL to mysql://…',
-    )
-  return found
-}

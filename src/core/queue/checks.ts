@@ -18,7 +18,7 @@ const groupCountMax = 1000
 const groupBytesMax = 1_048_576
 
 /** As names of tasks and limits are: letters and digits, and single `.`, `_` and `-` between them. */
-export const namePattern = /^[a-z][a-z0-9]*([._-]?[a-z0-9]+)*$/i
+export const namePattern = /^[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*$/i
 
 const isWhole = (value: unknown, min: number, max: number): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max

@@ -1,3 +1,4 @@
+import { currentCaller } from '../caller'
 import type { CacheChange, CacheRule } from '../cache'
 import type { Database } from '../database'
 import type { AnyTable, UniqueKey } from '../table'
@@ -77,7 +78,8 @@ export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof
 
   return {
     areKept: true,
-    mayAnswer: !db.inTransaction,
+    // What the caller has just written may be held back until its answer is known.
+    mayAnswer: !db.inTransaction && currentCaller()?.once?.isHolding !== true,
     async get(id) {
       db.refuseInsideTx()
       if (!isUuid(id)) return undefined

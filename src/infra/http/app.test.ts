@@ -5,7 +5,7 @@ import { currentCaller } from '@/core/caller'
 import { controller } from '@/core/controller'
 import { AppError } from '@/core/error'
 import { defineTask } from '@/core/queue/task'
-import { Type } from '@/core/schema'
+import { Input, Type } from '@/core/schema'
 import { Readiness } from '@/core/service'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
 import { createQueue } from '../queue/queue'
@@ -68,6 +68,31 @@ function wrongApp() {
   }
   return { get, log, readiness }
 }
+
+const controllerThatEchoes = () =>
+  controller({ prefix: '/echo', tags: ['Echo'] }).post('', ({ body }) => body, {
+    body: Input({ text: Type.String() }),
+    parse: 'json',
+    access: [everyone()],
+  })
+
+test('the character that stands for damaged bytes is refused where it might be that, and taken where it was written', async () => {
+  const app = httpApp('test', '/api/v1', [controllerThatEchoes()], {
+    ...{ log: fakeLog(), metrics: fakeMetrics(), readiness: new Readiness(), bodyLimitBytes: 1024 },
+    health: createHealth(new Readiness(), [], fakeLog()),
+  })
+  const post = async (body: string | ReadableStream) => {
+    const headers = {
+      'content-type': 'application/json',
+      ...(typeof body === 'string' && { 'content-length': String(Buffer.byteLength(body)) }),
+    }
+    const response = await app.handle(new Request('http://localhost/api/v1/echo', { method: 'POST', headers, body }))
+    return [response.status, await response.json()]
+  }
+  for (const body of ['{"text":"\ufffd"}', new Response('{"text":"\ufffd"}').body as ReadableStream])
+    expect(await post(body)).toMatchObject([400, { code: 'InvalidArgument.Encoding' }])
+  expect(await post('{"text":"\\ufffd"}')).toEqual([200, { text: '\ufffd' }])
+})
 
 test('an answer that breaks its schema is our fault: 500, nothing of it is sent, and the log says where', async () => {
   const { get, log } = wrongApp()

@@ -1,15 +1,22 @@
 import { type AnyElysia, Elysia } from 'elysia'
-import { asCaller } from '@/core/caller'
 import type { Controller } from '@/core/controller'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
+import type { RateLimits } from '@/core/rate-limit'
 import type { Readiness } from '@/core/service'
+import type { idempotency } from '../idempotency/keys'
+import { locator } from './address'
+import { leavesBody } from './body'
+import { crossOrigin } from './cross-origin'
+import { deadline, deadlineErrors } from './deadline'
 import type { Health } from './health'
+import { counting, rateClasses } from './limited'
 import { fromElysia, problemResponse, routeErrors } from './problem'
 import { pathOf, requestGate, type TrackedRequest } from './request'
 import { requestRecord } from './request-record'
+import { type Handler, type Recognizer, recognition, separateCallers } from './recognition'
 import { completedResponse, jsonResponse, type OwnHeaders } from './response'
-import { type KnownPath, pathTable } from './routes'
+import { type KnownPath, pathTable, strangersTable } from './routes'
 
 export interface HttpTools {
   log: Log
@@ -19,7 +26,22 @@ export interface HttpTools {
   bodyLimitBytes: number
   /** Runs each request as a caller of its own (see core/caller.ts). It costs every await a little, so only where it is of use. */
   hasCallers?: boolean
+  /** Answers requests with an `Idempotency-Key`; without it the header says nothing. */
+  keys?: ReturnType<typeof idempotency> | undefined
+  /** Networks of the proxies that say truly who called them. */
+  trustedProxies?: readonly string[]
+  /** Who tells whose credentials those of the requests are. Without it nobody is known, and only routes for everyone answer. */
+  recognizer?: Recognizer | undefined
+  /** How many requests each caller may make. Without it any number. */
+  limits?: RateLimits | undefined
+  /** Whose pages may use it from browsers. */
+  corsOrigins?: readonly string[]
+  /** How long a request may take, until it is answered without it. */
+  timeoutMs?: number
 }
+
+/** Knows nobody. */
+const nobody: Recognizer = { remembered: () => undefined, recognize: async () => undefined }
 
 /** What the hooks below take of Elysia's context. */
 interface HookContext {
@@ -44,8 +66,21 @@ export function httpApp(
   name: string,
   prefix: string,
   controllers: readonly Controller[],
-  { log, metrics, readiness, health, bodyLimitBytes, hasCallers }: HttpTools,
-  more?: AnyElysia,
+  {
+    log,
+    metrics,
+    readiness,
+    health,
+    bodyLimitBytes,
+    hasCallers,
+    trustedProxies = [],
+    recognizer = nobody,
+    limits,
+    corsOrigins = [],
+    timeoutMs,
+    keys,
+  }: HttpTools,
+  more: readonly AnyElysia[] = [],
 ): AnyElysia {
   const record = requestRecord(name, log, metrics)
   // Made when it is first asked: every route is there by then.
@@ -54,7 +89,32 @@ export function httpApp(
     paths ??= pathTable(app.routes)
     return paths(path)
   }
-  const gate = requestGate(readiness, { prefix, bodyLimitBytes, hasCallers, givesFiles: path => knownPath(path)?.givesFiles === true })
+  const origins = corsOrigins.length > 0 ? crossOrigin(corsOrigins, path => knownPath(path)?.methods) : undefined
+  let strangers: ReturnType<typeof strangersTable> | undefined
+  const locate = locator(
+    trustedProxies,
+    () => app.server,
+    address =>
+      log.warn(
+        'X-Forwarded-For is not believed; if this is a proxy of yours, all its callers count as one: name it in http.trustedProxies',
+        {
+          server: name,
+          address,
+        },
+      ),
+  )
+  const gate = requestGate(readiness, {
+    prefix,
+    bodyLimitBytes,
+    hasCallers,
+    givesFiles: path => knownPath(path)?.givesFiles === true,
+    isClosedToStrangers(method, path) {
+      strangers ??= strangersTable(app.routes)
+      return strangers(method, path)
+    },
+    locate,
+    introduceTo: origins?.introduce,
+  })
 
   function onRequest({ request, set, qi }: HookContext & { qi: number }) {
     gate(request, set.headers, qi)
@@ -68,10 +128,10 @@ export function httpApp(
     set.status = 200
     if (responseValue instanceof Response) {
       record(request, route, responseValue.status)
-      return completedResponse(responseValue, request.requestId, own)
+      return completedResponse(responseValue, request.requestId, { ...request.limitHeaders, ...own })
     }
     record(request, route, status)
-    return jsonResponse(responseValue, status, request.requestId, own)
+    return jsonResponse(responseValue, status, request.requestId, own, request.limitHeaders)
   }
 
   function onError({ request, set, route, code, error: thrown }: HookContext & { code: string | number; error: unknown }) {
@@ -80,8 +140,9 @@ export function httpApp(
     const error = code === 'NOT_FOUND' ? noRoute(known) : fromElysia(thrown)
     // What the gate refuses never reaches a route, but is told apart by it all the same.
     record(request, route || known?.template, error.httpStatus, error)
-    const own = set.headers
+    const own = { ...request.limitHeaders, ...set.headers }
     set.headers = {}
+    if (leavesBody(request)) own['connection'] = 'close'
     return problemResponse(error, path, request.requestId, own)
   }
 
@@ -92,15 +153,51 @@ export function httpApp(
     .get('/livez', () => health.livez())
     .get('/readyz', ({ request }) => health.readyz(request.url))
     .group(prefix, group => controllers.reduce<AnyElysia>((all, controller) => all.use(controller), group) as never) as unknown as AnyElysia
-  if (hasCallers) app.wrap(separateCallers)
-  return more ? (app.use(more) as unknown as AnyElysia) : app
+  /** Answers instead of the app, which goes on. */
+  function overdue(request: TrackedRequest, elapsedMs: number): Response {
+    const path = pathOf(request.url)
+    const error = deadlineErrors.Request()
+    request.startedMs ??= performance.now() - elapsedMs
+    request.requestId ??= ''
+    record(request, knownPath(path)?.template, error.httpStatus, error)
+    // A body that is still coming comes no more.
+    const own: OwnHeaders = { ...request.limitHeaders, connection: 'close' }
+    origins?.introduce(request.headers, own)
+    return problemResponse(error, path, request.requestId, own)
+  }
+
+  // The last is the outermost: who it is, is noted of the caller.
+  const counts =
+    limits &&
+    counting(
+      limits,
+      locate,
+      rateClasses(() => app.routes),
+    )
+  if (counts) app.wrap(counts.around as never)
+  app.wrap(recognition(recognizer, counts?.strangers) as never)
+  // Inside the deadline: what goes on after it is still kept for whoever asks again.
+  if (keys) app.wrap(keyedApart(keys, path => knownPath(path)?.template) as never)
+  if (timeoutMs !== undefined) app.wrap(deadline(timeoutMs, overdue as never) as never)
+  if (origins) app.wrap(origins.preflight as never)
+  if (hasCallers) app.wrap(separateCallers as never)
+  return more.reduce<AnyElysia>((all, routes) => all.use(routes) as unknown as AnyElysia, app)
 }
 
 /** Nobody's path, or a path that does not take this method. */
 const noRoute = (known: KnownPath | undefined) => (known ? routeErrors.Method({ allow: known.methods }) : routeErrors.Route())
 
-type Handler = (request: Request, server?: unknown) => unknown
-/** Around the whole request, hooks included: what one of them learns of the caller, the others find. */
-function separateCallers(answer: Handler): Handler {
-  return (request, server) => asCaller({}, () => answer(request, server))
+/** Requests that must take effect once only go another way: whoever sends none of them pays nothing for it. */
+function keyedApart(keys: ReturnType<typeof idempotency>, routeOf: (path: string) => string | undefined) {
+  return (answer: Handler): Handler => {
+    const keyed = keys(answer as Parameters<typeof keys>[0], routeOf)
+    return (request, server) => {
+      const { method } = request
+      if (method === 'POST' || method === 'PATCH') {
+        const key = request.headers.get('idempotency-key')
+        if (key !== null) return keyed(request as TrackedRequest, key, server)
+      }
+      return answer(request, server)
+    }
+  }
 }

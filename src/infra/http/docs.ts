@@ -2,8 +2,10 @@ import { swagger } from '@elysiajs/swagger'
 import { type AnyElysia, Elysia } from 'elysia'
 import cssPath from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import scriptPath from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
+import { accessErrors } from '@/core/access'
 import type { Controller } from '@/core/controller'
 import { type Kind, kinds } from '@/core/error'
+import { denied, identityOf } from '@/core/guard'
 import { Problem } from './problem'
 
 /**
@@ -24,19 +26,34 @@ interface Operation extends Json {
   description?: string
   tags?: string[]
   requestBody?: { content: Json }
-  parameters?: { name: string; in: string }[]
+  parameters?: readonly { name: string; in: string }[]
   responses: Record<string, { description?: string; content?: Json; headers?: Json }>
+  security?: Record<string, string[]>[]
   'x-access'?: string[]
   'x-fails'?: Kind[]
   'x-gives'?: string[]
+  'x-secrets'?: true
+  'x-limit'?: string
 }
 export interface OpenApiDocument extends Json {
   paths: Record<string, Record<string, Operation>>
 }
 
 /** What any operation can answer, besides what its biz throws. */
-const always: readonly Kind[] = ['InvalidArgument', 'NotAcceptable', 'Internal', 'Unavailable', 'Timeout']
-const withBody: readonly Kind[] = ['TooLarge', 'UnsupportedMediaType', 'Unprocessable']
+const always: readonly Kind[] = ['InvalidArgument', 'NotAcceptable', 'ResourceExhausted', 'Internal', 'Unavailable', 'Timeout']
+const closed: readonly Kind[] = ['Unauthenticated', 'PermissionDenied']
+/** Also where none is asked for: one that is sent is looked at. */
+const withBodies: readonly Kind[] = ['TooLarge', 'UnsupportedMediaType']
+const withBody: readonly Kind[] = ['Unprocessable']
+const withKey: readonly Kind[] = ['Conflict', 'Aborted', 'Unprocessable']
+const idempotencyKey = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  schema: { type: 'string', minLength: 1, maxLength: 257 },
+  description:
+    'Makes the request take effect once, however often it is sent: a random value of yours, such as a UUID, new for each request and the same for each attempt at it; of at least 16 characters from callers who have not logged in, since they share their keys. It stands for the request for 24 hours. An attempt after the first is answered as the first was, with `Idempotency-Replayed: true`; 409 while that is being worked on, 422 when it is not the same request.',
+} as const
 const successes: Record<string, string> = {
   200: 'Done.',
   201: 'Made.',
@@ -73,14 +90,37 @@ function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
     info,
     ...(tags ? { tags } : {}),
     paths,
-    components: { schemas: { Problem: { ...Problem } } },
+    components: { schemas: { Problem: { ...Problem } }, securitySchemes: schemesOf(paths) },
   }
+}
+
+/** All are sent alike (RFC 6750 §2.1). */
+const schemes: Json = {
+  accessToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The access token of a log-in.' },
+  apiKey: { type: 'http', scheme: 'bearer', description: 'An API key with the scope that is named, of a user or of a service.' },
+  serviceKey: { type: 'http', scheme: 'bearer', description: 'The API key of a service, with the scope that is named.' },
+}
+
+/** Those that some route takes. */
+function schemesOf(paths: OpenApiDocument['paths']): Json {
+  const operations = Object.values(paths).flatMap(item => Object.values(item))
+  const used = new Set(operations.flatMap(({ security = [] }) => security.flatMap(requirement => Object.keys(requirement))))
+  return Object.fromEntries(Object.entries(schemes).filter(([name]) => used.has(name)))
+}
+
+/** Any of them is enough. Since 3.1 a requirement may name what is needed of a scheme that knows no scopes, too. */
+function securityOf(access: readonly string[]): Record<string, string[]>[] {
+  if (access.includes('everyone')) return []
+  const requirements = access.map(rule => {
+    const [, kind, name = ''] = /^(\w+)\((.*)\)$/.exec(rule) ?? []
+    return kind === 'apiKey' || kind === 'serviceKey' ? { [kind]: [name] } : { accessToken: kind === 'admin' ? [name] : [] }
+  })
+  return [...new Map(requirements.map(requirement => [JSON.stringify(requirement), requirement])).values()]
 }
 
 function complete(method: string, operation: Operation): void {
   const access = operation['x-access'] ?? []
-  // Declared but not yet asked for: saying that a token is needed would make "Try it out" lie.
-  operation['security'] = []
+  operation.security = securityOf(access)
   operation.description = [operation.description, `Access: ${access.join(', ')}.`].filter(Boolean).join('\n\n')
   const { requestBody } = operation
   if (requestBody) {
@@ -95,19 +135,43 @@ function complete(method: string, operation: Operation): void {
     }
     if (status === '204') delete response.content
   }
-  for (const [status, names] of failures(operation)) {
+  const takesKey = (method === 'post' || method === 'patch') && !operation['x-secrets']
+  if (takesKey) operation.parameters = [...(operation.parameters ?? []), idempotencyKey]
+  for (const [status, names] of failures(operation, { takesKey, isRead: method === 'get' })) {
     operation.responses[status] = {
       description: names.join(' or '),
       content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
     }
   }
+  for (const response of Object.values(operation.responses)) response.headers = { ...response.headers, ...limitHeaders }
+  const refused = operation.responses['429']
+  if (refused) refused.headers = { ...refused.headers, 'Retry-After': retryAfter }
+  delete operation['x-limit']
   delete operation['x-fails']
   delete operation['x-gives']
+  delete operation['x-secrets']
 }
 
+const limitHeaders = {
+  'RateLimit-Policy': {
+    description: 'The limits that the request counts against: `q` requests in `w` seconds.',
+    schema: { type: 'string' },
+  },
+  RateLimit: { description: 'What is left of them: `r` requests, and more in `t` seconds.', schema: { type: 'string' } },
+}
+const retryAfter = { description: 'When to try again, in seconds.', schema: { type: 'integer' } }
+
 /** Status → names of the errors that it stands for. */
-function failures(operation: Operation): Map<string, string[]> {
-  const found = new Set<Kind>([...always, ...(operation.requestBody ? withBody : []), ...(operation['x-fails'] ?? [])])
+function failures(operation: Operation, { takesKey, isRead }: { takesKey: boolean; isRead: boolean }): Map<string, string[]> {
+  const isOpen = operation['x-access']?.includes('everyone')
+  const found = new Set<Kind>([
+    ...always,
+    ...(isOpen ? [] : closed),
+    ...(isRead ? [] : withBodies),
+    ...(operation.requestBody ? withBody : []),
+    ...(operation['x-fails'] ?? []),
+    ...(takesKey ? withKey : []),
+  ])
   const byStatus = new Map<string, string[]>()
   for (const kind of found) {
     const status = String(kinds[kind].http)
@@ -117,23 +181,36 @@ function failures(operation: Operation): Map<string, string[]> {
 }
 
 const pagePolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
-/** `/swagger` (the page) and `/swagger/json` (the document). Nothing on the page leaves the host. */
-export function docsRoutes(info: ApiInfo, document: () => Promise<OpenApiDocument>): AnyElysia {
+/**
+ * `/swagger` (the page) and `/swagger/json` (the document). Nothing on the page leaves the host.
+ *
+ * Where the document is closed the page is not, since a browser sends no token for a page: it says nothing of the server, and asks
+ * for an access token, which it sends with the document's request and with what is tried out, and keeps nowhere.
+ */
+export function docsRoutes(
+  info: ApiInfo,
+  document: () => Promise<OpenApiDocument>,
+  { areClosed = false }: { areClosed?: boolean | undefined } = {},
+): AnyElysia {
   // Made when it is first asked for: it costs more than the whole start of the process.
   let text: Promise<string> | undefined
   const asset = (path: string, type: string) => () =>
     new Response(Bun.file(path), { headers: { 'content-type': type, 'cache-control': 'public, max-age=3600' } })
   return new Elysia()
     .get('/swagger', () => page(info.title))
-    .get('/swagger/json', async () => {
+    .get('/swagger/json', async ({ request }) => {
+      if (areClosed && identityOf(request).kind === 'anonymous') throw denied(request, accessErrors.Credentials())
       text ??= document().then(made => JSON.stringify(made))
       return new Response(await text, { headers: { 'content-type': 'application/json' } })
     })
     .get('/swagger/swagger-ui.css', asset(cssPath, 'text/css; charset=utf-8'))
     .get('/swagger/swagger-ui.js', asset(scriptPath, 'text/javascript; charset=utf-8'))
-    .get('/swagger/start.js', () => new Response(startScript, { headers: { 'content-type': 'text/javascript; charset=utf-8' } }))
+    .get(
+      '/swagger/start.js',
+      () => new Response(areClosed ? askScript : startScript, { headers: { 'content-type': 'text/javascript; charset=utf-8' } }),
+    )
 }
 
 const page = (title: string) =>
@@ -154,8 +231,38 @@ const page = (title: string) =>
   )
 
 // validatorUrl null: Swagger UI would send the document to a validator on another host.
+const settings = `dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, tryItOutEnabled: false,
+  displayRequestDuration: true, docExpansion: 'list', defaultModelsExpandDepth: 0`
+
 const startScript = `SwaggerUIBundle({
-  url: '/swagger/json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, tryItOutEnabled: false,
-  displayRequestDuration: true, docExpansion: 'list', defaultModelsExpandDepth: 0,
+  url: '/swagger/json', ${settings},
+})
+`
+
+/** Asks for the access token in a form, until the document is given for one. */
+const askScript = `const place = document.querySelector('#swagger-ui')
+const form = document.createElement('form')
+form.innerHTML = '<p><label>Access token of an administrator <input type="password" name="token" autocomplete="off" required size="40"></label> <button>Show</button></p><p role="alert"></p>'
+place.append(form)
+form.addEventListener('submit', async event => {
+  event.preventDefault()
+  const token = form.elements.namedItem('token').value.trim()
+  const alert = form.querySelector('[role=alert]')
+  let answer
+  try {
+    answer = await fetch('/swagger/json', { headers: { authorization: 'Bearer ' + token } })
+  } catch {
+    alert.textContent = 'The server cannot be reached, or the token is none.'
+    return
+  }
+  if (!answer.ok) {
+    alert.textContent = (await answer.json()).detail
+    return
+  }
+  const spec = await answer.json()
+  const ui = SwaggerUIBundle({
+    spec, ${settings},
+    onComplete: () => ui.preauthorizeApiKey('accessToken', token),
+  })
 })
 `

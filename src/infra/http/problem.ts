@@ -1,4 +1,5 @@
 import { ParseError, ValidationError } from 'elysia'
+import { accessErrors } from '@/core/access'
 import { AppError, defineErrors, type FieldProblem, kinds, toAppError } from '@/core/error'
 import type { Log } from '@/core/log'
 import { explained, type TSchema, Type } from '@/core/schema'
@@ -18,7 +19,7 @@ export const Problem = Type.Object(
     errors: Type.Optional(
       Type.Array(
         Type.Object({
-          pointer: Type.String({ description: 'JSON Pointer into the body, or the name of a query parameter.' }),
+          pointer: Type.String({ description: 'JSON Pointer into the body, or the name of a query parameter or header.' }),
           detail: Type.String(),
         }),
         { description: 'One entry for each field at fault.' },
@@ -41,6 +42,16 @@ const responseErrors = defineErrors({
   Response: ['Internal', 'Something went wrong on our side.'],
 })
 
+const bearer = 'Bearer realm="bingo"'
+const [tokenCode, scopeCode] = [accessErrors.Token().code, accessErrors.Scope().code]
+
+/** How to ask again (RFC 6750 §3). */
+function challengeOf({ kind, code, message, scopes }: AppError): string | undefined {
+  if (code === tokenCode) return `${bearer}, error="invalid_token", error_description="${message}"`
+  if (code === scopeCode) return `${bearer}, error="insufficient_scope", error_description="${message}", scope="${scopes.join(' ')}"`
+  return kind === 'Unauthenticated' ? bearer : undefined
+}
+
 /** Any error as a response. */
 export function problemResponse(error: AppError, path: string, requestId: string, own: OwnHeaders): Response {
   const body = {
@@ -56,6 +67,8 @@ export function problemResponse(error: AppError, path: string, requestId: string
   const more: OwnHeaders = { ...own, 'content-type': 'application/problem+json' }
   if (error.retryAfterSeconds !== undefined) more['retry-after'] = error.retryAfterSeconds
   if (error.allow) more['allow'] = error.allow.join(', ')
+  const challenge = challengeOf(error)
+  if (challenge) more['www-authenticate'] = challenge
   return jsonResponse(body, error.httpStatus, requestId, more)
 }
 

@@ -1,4 +1,6 @@
+import { addressOf } from '@/core/address'
 import type { AppError } from '@/core/error'
+import { actorOf } from '@/core/identity'
 import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { TrackedRequest } from './request'
@@ -47,10 +49,20 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     const elapsedMs = performance.now() - request.startedMs
     const { method, requestId } = request
     seriesOf(method, route ?? '', status).observe(elapsedMs / 1000)
-    const level = levelOf(route, error)
+    const level = request.isDenied && error?.kind !== 'Internal' ? 'warn' : levelOf(route, error)
     if (!log.enabled(level)) return
-    const fields = { server, requestId, method, route, status, durationMs: Math.round(elapsedMs * 1000) / 1000 }
+    const actor = request.identity && actorOf(request.identity)
+    const fields = {
+      server,
+      requestId,
+      method,
+      route,
+      status,
+      ...(actor !== undefined && { actor }),
+      durationMs: Math.round(elapsedMs * 1000) / 1000,
+    }
     if (!error) log[level]('request', fields)
+    else if (request.isDenied) log[level]('access denied', { ...fields, address: addressOf(request), code: error.code })
     else log[level]('request failed', { ...fields, code: error.code, ...(level !== 'info' && { err: error.cause ?? error }) })
   }
 }

@@ -1,12 +1,17 @@
+import { accessErrors } from '@/core/access'
+import type { Locate, LocatedRequest } from '@/core/address'
 import { currentCaller } from '@/core/caller'
+import { denied } from '@/core/guard'
 import type { Readiness } from '@/core/service'
+import type { CrossOrigin } from './cross-origin'
 import { checkBodyHeaders, readCounted, readWhole } from './body'
 import { routeErrors } from './problem'
 import { checkQuery } from './query'
-import { transportSecurity } from './response'
+import type { LimitedRequest } from './limited'
+import { type OwnHeaders, transportSecurity } from './response'
 
 /** A request while it is being answered. Kept on the request itself, which every hook of Elysia has at no cost. */
-export interface TrackedRequest extends Request {
+export interface TrackedRequest extends LocatedRequest, LimitedRequest {
   startedMs: number
   requestId: string
   isFinished?: boolean
@@ -17,31 +22,45 @@ export interface RequestLimits {
   prefix: string
   givesFiles?: (path: string) => boolean
   bodyLimitBytes: number
+  /** Whether callers that nobody knows may certainly not call it. */
+  isClosedToStrangers?: (method: string, path: string) => boolean
   /** Whether each request is a caller of its own, which then knows its id. */
   hasCallers?: boolean | undefined
+  /** Says, when asked, where a request comes from. */
+  locate?: Locate | undefined
+  /** Sets headers for pages of other origins. */
+  introduceTo?: CrossOrigin['introduce'] | undefined
 }
 
 /**
  * Everything that is checked before a route is asked: what the caller accepts, the query, the headers of the body.
  * @returns a function that throws what the request is refused with
  */
-export function requestGate(readiness: Readiness, { prefix, bodyLimitBytes, hasCallers, givesFiles }: RequestLimits) {
+export function requestGate(
+  readiness: Readiness,
+  { prefix, bodyLimitBytes, hasCallers, givesFiles, isClosedToStrangers, locate, introduceTo }: RequestLimits,
+) {
   const refusesOthers = (path: string) => path.startsWith(prefix) && !givesFiles?.(path)
   const nextId = requestIds()
   function readInChunks(this: Request) {
     return readCounted(this, bodyLimitBytes)
   }
   /** @param queryAt where the `?` stands in the URL, or -1 */
-  return (request: TrackedRequest, own: Record<string, unknown>, queryAt: number): void => {
-    request.startedMs = performance.now()
+  return (request: TrackedRequest, own: OwnHeaders, queryAt: number): void => {
+    request.startedMs ??= performance.now()
     const { headers, method } = request
     request.requestId = nextId(headers)
+    if (locate) request.locate = locate
     if (hasCallers) introduce(request.requestId, headers)
+    introduceTo?.(headers, own)
     if (readiness.state === 'draining') own['connection'] = 'close'
     if (headers.get('x-forwarded-proto') === 'https') own['strict-transport-security'] = transportSecurity
+    if (request.unrecognized !== undefined) throw request.unrecognized
     if (!acceptsJson(headers) && refusesOthers(pathOf(request.url))) throw routeErrors.Accept()
     if (queryAt !== -1) checkQuery(request.url.slice(queryAt + 1))
     if (method === 'GET' || method === 'HEAD') return
+    if (request.identity?.kind === 'anonymous' && isClosedToStrangers?.(method, pathOf(request.url)))
+      throw denied(request, accessErrors.Credentials())
     const hasLength = checkBodyHeaders(headers, bodyLimitBytes)
     // Elysia's `parse: 'json'` calls it. Its own hook for parsers first opens the body as a stream, which costs a microsecond.
     ;(request as { json: () => Promise<unknown> }).json = hasLength ? readWhole : readInChunks
@@ -78,7 +97,8 @@ function requestIds() {
   let count = 0
   return (headers: Headers): string => {
     const given = headers.get('x-request-id')
-    if (given !== null && /^[\w.-]{1,64}$/.test(given)) return given
+    // Nor one of our credentials, pasted into the wrong header: it would be in every log line.
+    if (given !== null && /^(?!b[kr]_)[\w.-]{1,64}$/.test(given)) return given
     return `${process}-${(count++).toString(36)}`
   }
 }

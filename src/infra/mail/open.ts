@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path'
+import { currentCaller } from '@/core/caller'
 import type { Config } from '@/core/config/settings'
 import type { Mailer } from '@/core/mailer'
 import { sqlitePath } from '../database/open'
@@ -19,6 +20,7 @@ export function openMailer({ mail, database }: Pick<Config, 'mail' | 'database'>
   return {
     async send(message) {
       checkMail(message)
+      await currentCaller()?.once?.beforeOutside()
       const mailer = url === undefined ? files : await toServer(url)
       await mailer.send(message)
     },

@@ -108,6 +108,8 @@ export function createQueue({ driver, outbox, db, tasks, queues, rules = {}, clo
   /** @param isLetIn whether there is room for it, however full the queue is */
   async function hand(queue: string, made: NewTask[], tx: Database | undefined, isLetIn = false): Promise<EnqueueReply[]> {
     if (!tx) db?.refuseInsideTx(forgottenTx)
+    // In a database of its own it cannot be undone.
+    if (!tx && outbox) await currentCaller()?.once?.beforeOutside()
     if (!tx || !outbox) return driver.enqueue(queue, made, ruleOf(queue, tx, isLetIn))
     // Whether the queue is full is seen when it is handed over, and then it waits in the outbox.
     await outbox.add(tx, queue, made)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { dayMs } from '@/core/clock'
 import { TaskAborted } from '@/core/queue/task'
+import type { Tokens } from '@/core/tokens'
 import type { Upkeep } from '@/core/upkeep'
 import { createUpkeep } from '@/infra/upkeep'
 import { userExportStore } from '@/modules/user-export/store'
@@ -17,7 +18,8 @@ function newAttempt(signal = new AbortController().signal) {
 }
 
 const none = async () => 0
-const nothing: Upkeep = { removeGivenUp: none, removeUndeclared: none, cutHistory: none }
+const tokens = { rotate: async () => {} } as Tokens
+const nothing: Upkeep = { removeGivenUp: none, removeUndeclared: none, cutHistory: none, removeAnswers: none, forgetGuesses: none }
 
 describe('sweeps', () => {
   /** A place where so much is left, of which each batch takes so long. */
@@ -31,7 +33,18 @@ describe('sweeps', () => {
       left -= some
       return some
     }
-    return { biz: housekeepingBiz({ clock, upkeep: nothing, userExports: { removeLeft } }), asked }
+    return {
+      biz: housekeepingBiz({
+        clock,
+        upkeep: nothing,
+        tokens,
+        sessions: { removeEnded: none },
+        userCodes: { removeExpired: none },
+        apiKeys: { removeExpired: none },
+        userExports: { removeLeft },
+      }),
+      asked,
+    }
   }
 
   test('go on for as long as there is more, say how far they are, and then what they have done', async () => {
@@ -84,7 +97,15 @@ onEachBacking('sweeps of a house', open => {
     const [kept, gone] = [await ask(), await ask()]
     for (const { payload } of [kept, gone]) await userExports.make(payload, exporting())
     await userExportStore(used.db).delete(gone.id)
-    const biz = housekeepingBiz({ clock, upkeep: createUpkeep(used.db, { log: fakeLog(), clock }), userExports })
+    const biz = housekeepingBiz({
+      clock,
+      upkeep: createUpkeep(used.db, { log: fakeLog(), clock }),
+      tokens,
+      sessions: { removeEnded: none },
+      userCodes: { removeExpired: none },
+      apiKeys: { removeExpired: none },
+      userExports,
+    })
     for (const left of [1, 1]) {
       for (const sweep of Object.values(biz)) expect(await sweep(newAttempt().attempt)).toBeUndefined()
       expect([await chunkCount(), (await userExports.get(kept.id)).state]).toEqual([left, 'done'])

@@ -1,5 +1,8 @@
 import type { Ports } from '@/core/ports'
 import { snooze, type TaskContext, type TaskResult } from '@/core/queue/task'
+import type { ApiKeyBiz } from '@/modules/api-key'
+import type { SessionBiz } from '@/modules/session'
+import type { UserCodeBiz } from '@/modules/user-code'
 import type { UserExportBiz } from '@/modules/user-export'
 
 export type HousekeepingBiz = ReturnType<typeof housekeepingBiz>
@@ -22,8 +25,17 @@ const batchesMax = 1000
 export function housekeepingBiz({
   clock,
   upkeep,
+  tokens,
   userExports,
-}: Pick<Ports, 'clock' | 'upkeep'> & { userExports: Pick<UserExportBiz, 'removeLeft'> }) {
+  sessions,
+  userCodes,
+  apiKeys,
+}: Pick<Ports, 'clock' | 'upkeep' | 'tokens'> & {
+  userExports: Pick<UserExportBiz, 'removeLeft'>
+  sessions: Pick<SessionBiz, 'removeEnded'>
+  userCodes: Pick<UserCodeBiz, 'removeExpired'>
+  apiKeys: Pick<ApiKeyBiz, 'removeExpired'>
+}) {
   const sweep =
     (what: string, removeSome: RemoveSome, countMax = batchMax) =>
     async ({ signal, log, progress }: Attempt): Promise<TaskResult | undefined> => {
@@ -45,6 +57,12 @@ export function housekeepingBiz({
     sweepExports: sweep('exports of users', countMax => userExports.removeLeft(countMax), exportsMax),
     sweepOutbox: sweep('tasks that were given up', countMax => upkeep.removeGivenUp(countMax)),
     sweepSchedules: sweep('schedules that are in no code any more', countMax => upkeep.removeUndeclared(countMax)),
+    sweepAnswers: sweep('answers to requests with an Idempotency-Key', countMax => upkeep.removeAnswers(countMax)),
+    sweepGuesses: sweep('guesses at passwords and codes', countMax => upkeep.forgetGuesses(countMax)),
     sweepHistory: sweep('history of schedules that nobody fires', countMax => upkeep.cutHistory(countMax)),
+    sweepCodes: sweep('codes that have expired', countMax => userCodes.removeExpired(countMax)),
+    sweepApiKeys: sweep('API keys that have expired', countMax => apiKeys.removeExpired(countMax)),
+    sweepSessions: sweep('sessions that have ended', countMax => sessions.removeEnded(countMax)),
+    rotateKeys: () => tokens.rotate(),
   }
 }

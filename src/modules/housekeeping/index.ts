@@ -1,17 +1,43 @@
 import { defineModule } from '@/core/module'
+import { apiKey } from '@/modules/api-key'
+import { session } from '@/modules/session'
+import { userCode } from '@/modules/user-code'
 import { userExport } from '@/modules/user-export'
 import { housekeepingBiz } from './biz'
-import { nightlySweeps, sweepExports, sweepHistory, sweepOutbox, sweepSchedules } from './schema'
+import {
+  nightlySweeps,
+  rotateKeys,
+  sweepAnswers,
+  sweepApiKeys,
+  sweepCodes,
+  sweepExports,
+  sweepGuesses,
+  sweepHistory,
+  sweepOutbox,
+  sweepSchedules,
+  sweepSessions,
+} from './schema'
 import { housekeepingTasks } from './tasks'
 
-/** Removes what is of no use any more and nobody else removes. What does so by itself, such as the queue with its dead letters, is not here. */
+/** Removes what is of no use any more and nobody else removes, and makes keys in time. What does so by itself, such as the queue with its dead letters, is not here. */
 export const housekeeping = defineModule({
   name: 'housekeeping',
-  needs: ['clock', 'upkeep'],
-  uses: { userExport },
-  tasks: [sweepExports, sweepOutbox, sweepSchedules, sweepHistory],
-  create(ports, { userExport: userExports }) {
-    const biz = housekeepingBiz({ ...ports, userExports })
+  needs: ['clock', 'upkeep', 'tokens'],
+  uses: { userExport, session, userCode, apiKey },
+  tasks: [
+    sweepExports,
+    sweepOutbox,
+    sweepSchedules,
+    sweepHistory,
+    sweepSessions,
+    sweepAnswers,
+    sweepGuesses,
+    sweepCodes,
+    sweepApiKeys,
+    rotateKeys,
+  ],
+  create(ports, { userExport: userExports, session: sessions, userCode: userCodes, apiKey: apiKeys }) {
+    const biz = housekeepingBiz({ ...ports, userExports, sessions, userCodes, apiKeys })
     return { biz, faces: { tasks: housekeepingTasks(biz), schedules: nightlySweeps } }
   },
 })

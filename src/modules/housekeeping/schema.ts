@@ -10,13 +10,26 @@ export const sweepExports = defineTask('housekeeping.sweepExports', Nothing, rul
 export const sweepOutbox = defineTask('housekeeping.sweepOutbox', Nothing, rules)
 export const sweepSchedules = defineTask('housekeeping.sweepSchedules', Nothing, rules)
 export const sweepHistory = defineTask('housekeeping.sweepHistory', Nothing, rules)
+export const sweepAnswers = defineTask('housekeeping.sweepAnswers', Nothing, rules)
+export const sweepGuesses = defineTask('housekeeping.sweepGuesses', Nothing, rules)
+
+export const sweepSessions = defineTask('housekeeping.sweepSessions', Nothing, rules)
+export const sweepCodes = defineTask('housekeeping.sweepCodes', Nothing, rules)
+export const sweepApiKeys = defineTask('housekeeping.sweepApiKeys', Nothing, rules)
+export const rotateKeys = defineTask('housekeeping.rotateKeys', Nothing, { ...rules, timeoutMs: 60_000 })
 
 /** At night where most of those live who use UTC, one after another, and each of them once however many processes fire. */
-const nightly = (minute: number) => ({ cron: `${minute} 3 * * *`, jitterMs: 60_000 })
+const nightly = (minute: number, hour = 3) => ({ cron: `${minute} ${hour} * * *`, jitterMs: 60_000 })
 
 export const nightlySweeps = [
+  defineSchedule('housekeeping.keys', rotateKeys, {}, nightly(7)),
   defineSchedule('housekeeping.exports', sweepExports, {}, nightly(17)),
   defineSchedule('housekeeping.outbox', sweepOutbox, {}, nightly(27)),
   defineSchedule('housekeeping.schedules', sweepSchedules, {}, nightly(37)),
   defineSchedule('housekeeping.history', sweepHistory, {}, nightly(47)),
+  defineSchedule('housekeeping.sessions', sweepSessions, {}, nightly(57)),
+  defineSchedule('housekeeping.answers', sweepAnswers, {}, nightly(7, 4)),
+  defineSchedule('housekeeping.codes', sweepCodes, {}, nightly(17, 4)),
+  defineSchedule('housekeeping.guesses', sweepGuesses, {}, nightly(27, 4)),
+  defineSchedule('housekeeping.api-keys', sweepApiKeys, {}, nightly(37, 4)),
 ]

@@ -5,6 +5,7 @@ import { createHealth } from '@/infra/http/health'
 import { openBacking, type Backing } from '@/testing/backings'
 import { type FakeLog, fakeLog, fakeMetrics } from '@/testing/fakes'
 import type { Problem } from '@/testing/http-client'
+import { adminCalled, recognizing } from '@/testing/identities'
 import { badFields, newDefinition, report, useSchedules } from '@/testing/schedules'
 import { scheduleBiz } from './biz'
 import { scheduleController } from './controller'
@@ -16,7 +17,9 @@ let log: FakeLog
 beforeAll(() => {
   log = fakeLog()
   const readiness = new Readiness()
-  const tools = { log: fakeLog(), metrics: fakeMetrics(), readiness, health: createHealth(readiness, [], log), bodyLimitBytes: 1024 * 1024 }
+  const health = createHealth(readiness, [], log)
+  const recognizer = recognizing({ operator: adminCalled('operator', ['schedules:read', 'schedules:write']) })
+  const tools = { log: fakeLog(), metrics: fakeMetrics(), readiness, health, recognizer, bodyLimitBytes: 1024 * 1024 }
   app = httpApp('admin', '/admin/v1', [scheduleController(scheduleBiz({ schedules: scene.admin, log }))], tools)
 })
 
@@ -24,7 +27,7 @@ async function send<T = Schedule>(method: string, path: string, body?: unknown, 
   const response = await app.handle(
     new Request(`http://localhost/admin/v1/schedules${path}`, {
       method,
-      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      headers: { authorization: 'Bearer operator', ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     }),
   )

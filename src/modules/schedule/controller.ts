@@ -1,16 +1,11 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
-import { controller } from '@/core/controller'
+import { controller, pageQuery } from '@/core/controller'
 import { etag, expectedBy } from '@/core/etag'
 import type { ScheduleBiz } from './biz'
 import { NewSchedule, NextTicks, Run, Schedule, SchedulePage, SchedulePatch, TickPage } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id or name of the schedule.' }) })
-const page = {
-  pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-  pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
-}
-const query = t.Object(page, { additionalProperties: false })
 const previewQuery = t.Object(
   { count: t.Optional(t.Integer({ description: 'How many ticks, 1–1000; 5 by default.' })) },
   { additionalProperties: false },
@@ -26,7 +21,7 @@ const takesEffect = 'All processes know within two seconds.'
 export const scheduleController = (biz: ScheduleBiz) =>
   controller({ prefix: '/schedules', tags: ['Schedules'] })
     .get('', ({ query }) => biz.list(query), {
-      query,
+      query: pageQuery,
       response: { 200: SchedulePage },
       access: read,
       detail: { operationId: 'listSchedules', summary: 'List schedules, in the order of their names' },
@@ -155,7 +150,7 @@ export const scheduleController = (biz: ScheduleBiz) =>
     )
     .get('/:id/ticks', ({ params, query }) => biz.ticks(params.id, query), {
       params,
-      query,
+      query: pageQuery,
       response: { 200: TickPage },
       access: read,
       fails: ['NotFound'],

@@ -1,6 +1,6 @@
 import { yearMs } from '@/core/clock'
 import { catchUpMax, overlaps, scheduleDefaults } from '@/core/schedule/schedule'
-import { Id, Input, type Of, OneOf, Timestamp, type TSchema, Type } from '@/core/schema'
+import { Id, Input, type Of, OneOf, Timestamp, type TSchema, Type, Page } from '@/core/schema'
 
 /** What of schedules is on the wire. What a cron expression, a zone, a task and a payload may be is checked where schedules are kept. */
 
@@ -136,10 +136,9 @@ export const Tick = Type.Object(
 )
 export type Tick = Of<typeof Tick>
 
-const NextPageToken = Type.String({ description: 'Empty on the last page.' })
-export const SchedulePage = Type.Object({ items: Type.Array(Schedule), nextPageToken: NextPageToken }, { additionalProperties: false })
+export const SchedulePage = Page(Schedule)
 export type SchedulePage = Of<typeof SchedulePage>
-export const TickPage = Type.Object({ items: Type.Array(Tick), nextPageToken: NextPageToken }, { additionalProperties: false })
+export const TickPage = Page(Tick)
 export type TickPage = Of<typeof TickPage>
 
 export const NextTicks = Type.Object(

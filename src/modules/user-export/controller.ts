@@ -1,18 +1,11 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
-import { controller } from '@/core/controller'
+import { controller, pageQuery } from '@/core/controller'
 import { downloadOf } from '@/core/download'
 import type { UserExportBiz } from './biz'
 import { NewUserExport, UserExport, UserExportPage } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the export.' }) })
-const query = t.Object(
-  {
-    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
-  },
-  { additionalProperties: false },
-)
 const access = [admin('users:export')]
 
 export const userExportController = (biz: UserExportBiz) =>
@@ -64,7 +57,7 @@ export const userExportController = (biz: UserExportBiz) =>
       },
     )
     .get('', ({ query }) => biz.list(query), {
-      query,
+      query: pageQuery,
       response: { 200: UserExportPage },
       access,
       detail: { operationId: 'listUserExports', summary: 'List exports, the newest first' },

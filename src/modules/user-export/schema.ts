@@ -1,7 +1,7 @@
 import { dayMs } from '@/core/clock'
 import { defineErrors } from '@/core/error'
 import { defineTask } from '@/core/queue/task'
-import { Bytes, Id, Input, type Of, OneOf, Timestamp, Type } from '@/core/schema'
+import { Bytes, Id, Input, type Of, OneOf, Timestamp, Type, Page } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
 export const exportErrors = defineErrors({
@@ -79,10 +79,7 @@ export const UserExport = Type.Object(
 )
 export type UserExport = Of<typeof UserExport>
 
-export const UserExportPage = Type.Object(
-  { items: Type.Array(UserExport), nextPageToken: Type.String({ description: 'Empty on the last page.' }) },
-  { additionalProperties: false },
-)
+export const UserExportPage = Page(UserExport)
 export type UserExportPage = Of<typeof UserExportPage>
 
 export const NewUserExport = Input({ format: Format, status: Type.Optional(Status) }, { description: 'What to export, and how.' })

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type { Asking } from '@/core/asking'
 import { mailErrors } from '@/core/mailer'
 import type { Store } from '@/core/store'
 import { migrateUp } from '@/infra/database/migrate'
@@ -6,11 +7,12 @@ import type { OpenDatabase } from '@/infra/database/driver'
 import { createPasswords } from '@/infra/passwords'
 import { migrations } from '@/migrations'
 import { type Backing, onEachBacking } from '@/testing/backings'
+import { accountsOn, settingsOf } from '@/testing/accounts'
 import { openAgain } from '@/testing/conformance/fixture'
-import { fakeDatabase, fakeMailer, fakeMetrics, fakePasswords, fakeQueue } from '@/testing/fakes'
+import { fakeDatabase, fakeLog, fakeMailer, fakeMetrics, fakePasswords, fakeQueue, fakeThrottle, testCipher } from '@/testing/fakes'
 import { userBiz } from './biz'
-import { type UserRow, type UserTable, userErrors } from './schema'
-import { userStore } from './store'
+import { type Message, type UserRow, userErrors, type userMessages } from './schema'
+import { type UserStore, userStore } from './store'
 
 const ada = { username: ' Ada ', email: ' Ada@Example.com', password: 'correct horse battery' }
 const row: UserRow = {
@@ -25,20 +27,34 @@ const row: UserRow = {
 }
 
 /** A store of which only what a test gives can be called; whatever else biz calls fails the test. */
-function withStore(fake: Partial<Store<UserTable>>) {
+function withStore(fake: Partial<UserStore>, options: Parameters<typeof settingsOf>[0] = {}) {
   const hashed: string[] = []
   const passwords = fakePasswords()
   const queue = fakeQueue()
   const mailer = fakeMailer()
+  const throttle = fakeThrottle()
   const db = fakeDatabase()
+  const minted: unknown[] = []
   const biz = userBiz({
     db,
-    users: () => fake as Store<UserTable>,
+    users: () => fake as UserStore,
+    clock: { nowMs: () => Date.parse(row.createdAt) },
+    codes: {
+      async mint(holder) {
+        minted.push(holder)
+        return { code: `code-${minted.length}`, expiresAt: '2026-01-31T10:00:00.000Z' }
+      },
+    },
+    sent: () => ({ find: async () => undefined, create: async () => ({}) }) as unknown as Store<typeof userMessages>,
     queue,
     mailer,
+    throttle,
+    log: fakeLog(),
+    cipher: testCipher,
+    settings: settingsOf(options),
     passwords: { ...passwords, hash: async password => passwords.hash(password).finally(() => hashed.push(password)) },
   })
-  return { biz, hashed, db, queue, mailer }
+  return { biz, hashed, db, queue, mailer, throttle, minted }
 }
 
 describe('the rules of accounts', () => {
@@ -87,37 +103,117 @@ describe('the rules of accounts', () => {
     await expect(biz.signUp(ada)).rejects.toMatchObject({ code: 'Conflict.EmailTaken' })
     expect(queue.enqueued).toEqual([])
   })
+  test('where nobody may sign up nobody can', async () => {
+    const { biz, hashed } = withStore({}, { signUp: 'closed' })
+    await expect(biz.signUp(ada)).rejects.toMatchObject({ code: 'PermissionDenied.SignUpClosed' })
+    expect(hashed).toEqual([])
+  })
   test('a message goes to the address that the user has by then, and never to one who is gone', async () => {
     const { biz, mailer } = withStore({ get: async id => (id === row.id ? { ...row, email: 'new@example.com' } : undefined) as never })
-    expect(await biz.sendMessage(row.id, 'welcome', 'task-1')).toBeUndefined()
-    expect(await biz.sendMessage('another', 'welcome', 'task-2')).toBeUndefined()
-    expect(mailer.sent).toEqual([{ to: 'new@example.com', subject: 'Welcome', text: expect.stringContaining('Hello ada,'), key: 'task-1' }])
+    const message = { userId: row.id, purpose: 'passwordChanged' } as const
+    expect(await biz.sendMessage(message, { id: 'task-1', attempt: 1 })).toBeUndefined()
+    expect(await biz.sendMessage({ ...message, userId: 'another' }, { id: 'task-2', attempt: 1 })).toBeUndefined()
+    expect(mailer.sent).toEqual([
+      { to: 'new@example.com', subject: 'Your password was changed', text: expect.stringContaining('Hello ada,'), key: 'task-1' },
+    ])
+  })
+  test('each attempt at a message with a code brings another code, under a name of its own, since the one before is void', async () => {
+    const { biz, mailer, minted } = withStore({ get: async () => row as never }, { publicUrl: 'https://shop.example/' })
+    const message = { userId: row.id, purpose: 'resetPassword' } as const
+    for (const attempt of [1, 2]) await biz.sendMessage(message, { id: 'task-1', attempt })
+    expect(mailer.sent.map(({ key }) => key)).toEqual(['task-1/1', 'task-1/2'])
+    expect(mailer.sent[1]?.text).toContain('https://shop.example/reset-password#code-2\n')
+    const holder = { userId: row.id, purpose: 'resetPassword', email: row.email }
+    expect(minted).toEqual([holder, holder])
   })
   test('a message that the server refuses is given up, and one that it may take later is tried again', async () => {
     const { biz, mailer } = withStore({ get: async () => row as never })
+    const sending = () => biz.sendMessage({ userId: row.id, purpose: 'welcome' }, { id: 'k', attempt: 1 })
     mailer.send = () => Promise.reject(mailErrors.MailRefused())
-    expect(await biz.sendMessage(row.id, 'welcome', 'k')).toMatchObject({ is: 'giveUp' })
+    expect(await sending()).toMatchObject({ is: 'giveUp' })
     mailer.send = () => Promise.reject(mailErrors.MailUnavailable())
-    await expect(biz.sendMessage(row.id, 'welcome', 'k')).rejects.toMatchObject({ code: 'Unavailable.MailUnavailable' })
+    await expect(sending()).rejects.toMatchObject({ code: 'Unavailable.MailUnavailable' })
     mailer.send = () => Promise.reject(new TypeError('a fault of ours'))
-    await expect(biz.sendMessage(row.id, 'welcome', 'k')).rejects.toThrow('a fault of ours')
+    await expect(sending()).rejects.toThrow('a fault of ours')
   })
   test('a user who is not there is an error of ours', async () => {
-    const { biz } = withStore({ get: async () => undefined, update: async () => undefined, delete: async () => false })
-    for (const work of [() => biz.get('x'), () => biz.change('x', {}, {}), () => biz.remove('x', {})]) {
+    const { biz, db } = withStore({ get: async () => undefined, update: async () => undefined, locked: async () => undefined })
+    const changes = [{}, { email: 'new@example.com' }].map(patch => () => biz.change('x', patch, {}, asking))
+    for (const work of [() => biz.get('x'), ...changes, () => biz.remove(db, 'x', {}), () => biz.setStatus(db, 'x', 'active')]) {
       await expect(work()).rejects.toMatchObject({ code: 'NotFound.UserNotFound' })
     }
   })
-  test('a change carries the versions that the caller has seen, and the address as it is kept', async () => {
-    const calls: unknown[][] = []
-    const { biz } = withStore({
+})
+
+/** The user, at home. */
+const asking: Asking = { identity: { kind: 'user', id: row.id, sessionId: 's' }, address: '192.0.2.1' }
+const withKey = (userId?: string): Asking => ({
+  identity: { kind: 'apiKey', id: 'k', userId, scopes: new Set(['users:write']), requestsPerMinute: undefined },
+  address: '192.0.2.1',
+})
+
+describe('a change of the address', () => {
+  function setUp() {
+    const updates: unknown[][] = []
+    const kept = { ...row, passwordHash: 'hash of correct horse battery', emailVerifiedAt: row.createdAt }
+    const set = withStore({
+      get: async () => kept as never,
+      locked: async () => ({ ...kept, isVerified: true }),
       update: async (...args) => {
-        calls.push(args)
-        return row
+        updates.push(args)
+        return { ...kept, email: 'new@example.com' }
       },
     })
-    await biz.change('x', { email: ' New@Example.com ', nickname: null }, { versions: [3] })
-    expect(calls).toEqual([['x', { email: 'new@example.com', nickname: null }, { versions: [3] }]])
+    return { ...set, updates }
+  }
+  const patch = { email: ' New@Example.com ', nickname: null }
+
+  test('needs the password, of the user and of the keys of the user, and guesses are counted', async () => {
+    const { biz, updates, throttle, queue } = setUp()
+    for (const by of [asking, withKey(row.id)]) {
+      for (const currentPassword of [undefined, 'wrong']) {
+        const given = currentPassword === undefined ? patch : { ...patch, currentPassword }
+        const code = `Unprocessable.${currentPassword === undefined ? 'PasswordNeeded' : 'PasswordWrong'}`
+        await expect(biz.change(row.id, given, {}, by)).rejects.toMatchObject({ code })
+      }
+    }
+    const guess = { purpose: 'password', account: row.id, address: '192.0.2.1', isRight: false }
+    expect([updates, queue.enqueued, throttle.guesses]).toEqual([[], [], [guess, guess]])
+  })
+  test('makes it unverified, has it verified, and tells the one before, whose name is in no payload', async () => {
+    const { biz, db, updates, queue } = setUp()
+    const right = { ...patch, currentPassword: 'correct horse battery' }
+    await expect(biz.change(row.id, right, { versions: [3] }, asking)).rejects.toMatchObject({ kind: 'FailedPrecondition' })
+    await biz.change(row.id, right, { versions: [1, 3] }, asking)
+    expect(updates).toEqual([[row.id, { email: 'new@example.com', nickname: null, emailVerifiedAt: null }]])
+    expect(queue.enqueued).toMatchObject([
+      { payload: { userId: row.id, purpose: 'emailChanged', sealedTo: expect.any(String) }, options: { tx: db } },
+      { payload: { userId: row.id, purpose: 'verifyEmail' }, options: { tx: db } },
+    ])
+    expect(JSON.stringify(queue.enqueued.map(({ payload }) => payload))).not.toContain('example')
+  })
+  test('is told at the address before, and at no other that somebody writes into a payload', async () => {
+    const { biz, queue, mailer } = setUp()
+    await biz.change(row.id, { ...patch, currentPassword: 'correct horse battery' }, {}, asking)
+    const payload = queue.enqueued[0]?.payload as Message
+    expect(await biz.sendMessage(payload, { id: 'k', attempt: 1 })).toBeUndefined()
+    expect(mailer.sent).toMatchObject([{ to: 'ada@example.com', subject: 'Your e-mail address was changed' }])
+    expect(await biz.sendMessage({ ...payload, userId: crypto.randomUUID() }, { id: 'k', attempt: 1 })).toMatchObject({ is: 'giveUp' })
+    expect(await biz.sendMessage({ ...payload, sealedTo: 'eve@example.com' }, { id: 'k', attempt: 1 })).toMatchObject({ is: 'giveUp' })
+    expect(mailer.sent).toHaveLength(1)
+  })
+  test('is none that the key of a service may make, which could take every account so', async () => {
+    const { biz, updates, queue } = setUp()
+    const given = { ...patch, currentPassword: 'correct horse battery' }
+    await expect(biz.change(row.id, given, {}, withKey())).rejects.toMatchObject({ code: 'PermissionDenied.EmailNotYours' })
+    expect([updates, queue.enqueued]).toEqual([[], []])
+    await biz.change(row.id, { nickname: 'Ada' }, {}, withKey())
+    expect(updates).toHaveLength(1)
+  })
+  test('is none when it is the same address in another spelling', async () => {
+    const { biz, updates, queue } = setUp()
+    await biz.change(row.id, { email: ' ADA@example.com', nickname: 'Ada' }, {}, asking)
+    expect([updates, queue.enqueued]).toEqual([[[row.id, { email: 'ada@example.com', nickname: 'Ada' }, {}]], []])
   })
 })
 
@@ -128,7 +224,7 @@ onEachBacking('accounts', open => {
     backing = await open()
     db = await openAgain(backing)
     await migrateUp(db, migrations)
-  })
+  }, 30_000)
   afterAll(async () => {
     await db.close()
     await backing.dispose()
@@ -136,17 +232,17 @@ onEachBacking('accounts', open => {
 
   test('a life of an account', async () => {
     const passwords = createPasswords({ concurrency: 1, queueLimit: 10 }, fakeMetrics())
-    const biz = userBiz({ db, users: userStore, passwords, queue: fakeQueue(), mailer: fakeMailer() })
+    const { users: biz } = accountsOn(db, { passwords })
     const made = await biz.signUp(ada)
     const kept = await userStore(db).get(made.id)
     expect(kept?.passwordHash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
     expect(await passwords.verify(ada.password, kept?.passwordHash ?? '')).toBe(true)
     expect(await passwords.verify('another', kept?.passwordHash ?? '')).toBe(false)
     await expect(biz.signUp(ada)).rejects.toMatchObject({ code: 'Conflict.UsernameTaken' })
-    const renamed = await biz.change(made.id, { nickname: 'Ada' }, { versions: [1] })
+    const renamed = await biz.change(made.id, { nickname: 'Ada' }, { versions: [1] }, asking)
     expect(renamed).toMatchObject({ nickname: 'Ada', version: 2 })
     expect(await biz.list({})).toEqual({ items: [renamed], nextPageToken: '' })
-    await biz.remove(made.id, { versions: [2] })
+    await biz.remove(db, made.id, { versions: [2] })
     await expect(biz.get(made.id)).rejects.toMatchObject({ code: 'NotFound.UserNotFound' })
   })
 })

@@ -1,27 +1,56 @@
+import { toTimestamp } from '@/core/clock'
+import type { Database } from '@/core/database'
+import { askedBy, type Asking } from '@/core/asking'
 import { AppError } from '@/core/error'
+import { type Identity, subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
-import { giveUp, type TaskResult } from '@/core/queue/task'
-import type { Expected, ListOptions, Patch } from '@/core/store'
-import { messages } from './messages'
-import { weakness } from './password-rules'
-import { sendEmail, type SignUp, type User, userErrors, type UserPage, type UserPatch, type UserRow, type UserTable } from './schema'
-import type { userStore } from './store'
+import { type Expected, type ListOptions, storeErrors } from '@/core/store'
+import { codeErrors, type UserCodeBiz } from '@/modules/user-code'
+import { weakness } from '@/core/password-rules'
+import { userMail } from './mail.biz'
+import {
+  type Account,
+  sendEmail,
+  type SignUp,
+  type User,
+  userErrors,
+  type UserPage,
+  type UserPatch,
+  type UserRow,
+  type UserTable,
+} from './schema'
+import type { userMessageStore, UserStore } from './store'
 
 export type UserBiz = ReturnType<typeof userBiz>
 
-/** Accounts: signing up, looking at them, changing and removing them. */
+type Needed = 'db' | 'clock' | 'log' | 'passwords' | 'queue' | 'mailer' | 'cipher' | 'throttle' | 'settings'
+
+/**
+ * Accounts: signing up, looking at them, changing and removing them. What takes a `tx` is part of a larger change, which ends sessions
+ * and keys, too: see the module account.
+ */
 export function userBiz({
   db,
+  clock,
+  log,
   users,
+  sent,
+  codes,
   passwords,
   queue,
   mailer,
-}: Pick<Ports, 'db' | 'passwords' | 'queue' | 'mailer'> & { users: typeof userStore }) {
+  cipher,
+  throttle,
+  settings,
+}: Pick<Ports, Needed> & { users: (db: Database) => UserStore; sent: typeof userMessageStore; codes: Pick<UserCodeBiz, 'mint'> }) {
+  const primary = { from: 'primary' } as const
+  const mail = userMail({ db, clock, queue, mailer, cipher, settings, users, sent, codes })
+
   async function signUp(input: SignUp): Promise<User> {
+    if (settings.account.signUp === 'closed') throw userErrors.SignUpClosed()
     const username = canonical(input.username)
     const email = canonical(input.email)
-    const weak = weakness(input.password, { username, email })
-    if (weak) throw userErrors.PasswordWeak({ problems: [{ pointer: '/password', detail: weak }] })
+    refuseWeak(input.password, { username, email })
     // A name that is taken is refused before the costly part.
     await users(db).refuseTaken({ username, email })
     // Hashed before any transaction: it takes long, and would hold the only writer of SQLite.
@@ -35,8 +64,45 @@ export function userBiz({
     return view(row)
   }
 
+  /**
+   * Whose password it is, suspended or not: what that means says the caller. It takes as long for an account that there is not, and counts
+   * nothing: guesses are slowed down by whoever takes them.
+   * @param login a username or an e-mail address
+   * @throws Unavailable when too many passwords are being checked
+   */
+  async function verifyPassword(login: string, password: string): Promise<User | undefined> {
+    const name = canonical(login)
+    // From the primary, where a new password holds at once. No username has an @.
+    const row = await users(db).find(name.includes('@') ? { email: name } : { username: name }, { from: 'primary' })
+    const isRight = await passwords.verify(password, row?.passwordHash)
+    if (!row || !isRight) return undefined
+    if (passwords.isOutdated(row.passwordHash)) await rehash(row, password)
+    return view(row)
+  }
+
+  /** Now that the password is at hand. The next time will do as well, so nothing fails for it, and a newer password stays. */
+  async function rehash({ id, version }: UserRow, password: string): Promise<void> {
+    try {
+      await users(db).update(id, { passwordHash: await passwords.hash(password) }, { versions: [version] })
+    } catch (thrown) {
+      if (!(thrown instanceof AppError)) throw thrown
+    }
+  }
+
   async function get(id: string): Promise<User> {
     return view(found(await users(db).get(id)))
+  }
+
+  /** As the account is at this moment, whatever copies and replicas say; undefined when it is gone. */
+  async function current(id: string): Promise<Account | undefined> {
+    const row = await users(db).get(id, primary)
+    return row && accountView(row)
+  }
+
+  /** The newest first. */
+  async function listAccounts({ status, ...page }: Pick<ListOptions<UserTable>, 'pageSize' | 'pageToken'> & { status?: User['status'] }) {
+    const { items, nextPageToken } = await users(db).list({ ...page, ...(status && { where: { status } }), orderBy: 'createdAt desc' })
+    return { items: items.map(accountView), nextPageToken }
   }
 
   async function list(options: ListOptions<UserTable>): Promise<UserPage> {
@@ -60,35 +126,141 @@ export function userBiz({
 
   const count = ({ status }: { status?: User['status'] }): Promise<number> => users(db).count(status ? { status } : {})
 
-  /** @param expected the versions that the caller has seen */
-  async function change(id: string, input: UserPatch, expected: Expected): Promise<User> {
-    const patch: Patch<UserRow> = input.email === undefined ? input : { ...input, email: canonical(input.email) }
-    return view(found(await users(db).update(id, patch, expected)))
+  /** With what only the user and administrators see. */
+  async function getAccount(id: string): Promise<Account> {
+    return accountView(found(await users(db).get(id)))
   }
 
-  async function remove(id: string, expected: Expected): Promise<void> {
-    if (!(await users(db).delete(id, expected))) throw userErrors.UserNotFound()
+  /** Whom an address belongs to, as the primary says it. */
+  async function findByEmail(email: string): Promise<Account | undefined> {
+    const row = await users(db).find({ email: canonical(email) }, primary)
+    return row && accountView(row)
   }
 
   /**
-   * Sends a user a message; one who is gone meanwhile gets none.
-   * @param key the same for each attempt at the same message
+   * Another e-mail address is not verified, and the one before is told, if that was; it takes the password, so that a stolen token does not
+   * become an account (OWASP ASVS 5.0, 7.5.1), and the key of a service cannot do it at all: with the address goes the account.
+   * @param expected the versions that the caller has seen
+   * @throws PasswordWrong, EmailNotYours, EmailChangedOften, VersionMismatch, Contended when it has changed since the password was checked
    */
-  async function sendMessage(id: string, purpose: keyof typeof messages, key: string): Promise<TaskResult | undefined> {
-    const row = await users(db).get(id, { from: 'primary' })
-    if (!row) return undefined
-    try {
-      await mailer.send({ to: row.email, ...messages[purpose](row), key })
-      return undefined
-    } catch (thrown) {
-      // The server will not take it tomorrow either, and what is no message will be none.
-      const isFinal = thrown instanceof AppError && thrown.kind !== 'Unavailable'
-      if (isFinal) return giveUp(thrown.message)
-      throw thrown
+  async function change(id: string, { currentPassword, ...input }: UserPatch, expected: Expected, asking: Asking): Promise<User> {
+    const row = input.email === undefined ? undefined : found(await users(db).get(id, primary))
+    const email = input.email === undefined ? undefined : canonical(input.email)
+    if (!row || !email || row.email === email) {
+      const patch = { ...input, ...(email !== undefined && { email }) }
+      return view(found(await users(db).update(id, patch, expected)))
     }
+    if (isService(asking.identity)) throw userErrors.EmailNotYours()
+    const confirmed = await confirmPassword(id, currentPassword, asking.address)
+    if (expected.versions && !expected.versions.includes(confirmed.version)) throw storeErrors.VersionMismatch()
+    const changed = await db.tx(async tx => {
+      const before = await hold(tx, confirmed)
+      const waitMs = await mail.count(tx, id, 'emailChanged')
+      if (waitMs > 0) throw userErrors.EmailChangedOften({ retryAfterSeconds: Math.ceil(waitMs / 1000) })
+      const row = found(await users(tx).update(id, { ...input, email, emailVerifiedAt: null }))
+      // What is not verified may be anybody's.
+      if (before.isVerified) await mail.notifyAt(tx, before.email, id, 'emailChanged')
+      await queue.enqueue(sendEmail, { userId: id, purpose: 'verifyEmail' }, { tx })
+      return row
+    })
+    log.info('a user has changed their e-mail address', { ...askedBy(asking), object: subjectOf('user', id) })
+    return view(changed)
   }
 
-  return { signUp, get, list, listById, count, change, remove, sendMessage }
+  /**
+   * Checks the password of somebody who is logged in, who may guess at it only so often.
+   * @returns the version of the account that it was right for, for `hold`
+   * @throws PasswordNeeded when none is given, PasswordWrong, ResourceExhausted
+   */
+  async function confirmPassword(id: string, password: string | undefined, address: string): Promise<Confirmed> {
+    const problems = (detail: string) => ({ problems: [{ pointer: '/currentPassword', detail }] })
+    if (password === undefined) throw userErrors.PasswordNeeded(problems('is needed for this change'))
+    const row = await throttle.guess({ purpose: 'password', account: id, address }, async () => {
+      const kept = await users(db).get(id, primary)
+      return (await passwords.verify(password, kept?.passwordHash)) ? kept : undefined
+    })
+    if (!row) throw userErrors.PasswordWrong(problems('is not the current password'))
+    return { id, version: row.version }
+  }
+
+  /**
+   * Keeps an account as it is until the end of a transaction, for what was allowed by a password that must still be the one.
+   * @throws Contended when it has changed since
+   */
+  async function hold(tx: Database, { id, version }: Confirmed) {
+    const row = await users(tx).locked(id)
+    if (!row) throw userErrors.UserNotFound()
+    if (row.version !== version) throw storeErrors.Contended()
+    return { id, ...row }
+  }
+
+  /** Takes long, so not inside a transaction. @throws PasswordWeak, UserNotFound */
+  async function hashPassword(id: string, password: string): Promise<string> {
+    refuseWeak(password, found(await users(db).get(id, primary)))
+    return passwords.hash(password)
+  }
+
+  /** @throws Contended when it has changed since the password before was checked */
+  async function setPassword(tx: Database, confirmed: Confirmed, passwordHash: string): Promise<void> {
+    const held = await hold(tx, confirmed)
+    await users(tx).update(held.id, { passwordHash })
+    await mail.notify(tx, held, 'passwordChanged')
+  }
+
+  /**
+   * For somebody who has shown to read the mail of an address, which must be the user's.
+   * @throws CodeInvalid when it is another by now, or the account may not be used
+   */
+  async function resetPassword(tx: Database, proven: Proven, passwordHash: string): Promise<void> {
+    await changeProven(tx, proven, { passwordHash })
+    await queue.enqueue(sendEmail, { userId: proven.userId, purpose: 'passwordReset' }, { tx })
+  }
+
+  /** Throws like `resetPassword`. */
+  const verifyEmail = (tx: Database, proven: Proven): Promise<void> => changeProven(tx, proven, {})
+
+  async function changeProven(tx: Database, { userId, email }: Proven, patch: { passwordHash?: string }): Promise<void> {
+    const row = await users(tx).locked(userId)
+    if (row?.email !== email || row.status !== 'active') throw codeErrors.CodeInvalid()
+    await users(tx).update(userId, { ...patch, ...(!row.isVerified && { emailVerifiedAt: toTimestamp(clock.nowMs()) }) })
+  }
+
+  /** Part of a change that also tells who remembers the user, like `remove`. */
+  async function setStatus(tx: Database, id: string, status: User['status']): Promise<Account> {
+    return accountView(found(await users(tx).update(id, { status })))
+  }
+
+  /** The address is told, which nobody could be by the id any more. */
+  async function remove(tx: Database, id: string, expected: Expected): Promise<void> {
+    const row = await users(tx).locked(id)
+    if (!row || !(await users(tx).delete(id, expected))) throw userErrors.UserNotFound()
+    await mail.forgetAll(tx, id)
+    await mail.notifyAt(tx, row.email, id, 'accountDeleted')
+  }
+
+  const reading = { get, getAccount, current, findByEmail, list, listAccounts, listById, count }
+  const ofPasswords = { verifyPassword, confirmPassword, hold, hashPassword, setPassword, resetPassword }
+  const ofMail = { sendMessage: mail.send, askMessage: mail.ask, notify: mail.notify }
+  return { signUp, ...reading, change, ...ofPasswords, verifyEmail, setStatus, remove, ...ofMail }
+}
+
+/** What a code has proven: that somebody reads the mail of this address. */
+export interface Proven {
+  userId: string
+  email: string
+}
+/** An account whose password was right at this version. */
+export interface Confirmed {
+  id: string
+  version: number
+}
+
+/** An administrator has made its key, and knows no password of anybody. */
+const isService = (identity: Identity) => identity.kind === 'apiKey' && identity.userId === undefined
+
+function refuseWeak(password: string, account: { username: string; email: string }): void {
+  const detail = weakness(password, account)
+  if (detail) throw userErrors.PasswordWeak({ problems: [{ pointer: '/password', detail }] })
 }
 
 /** One spelling for one account. Both are ASCII by their schemas, so lower case means the same everywhere. */
@@ -105,4 +277,9 @@ const shown = ['id', 'username', 'email', 'nickname', 'status', 'createdAt', 'up
 function view({ id, username, email, nickname, status, createdAt, updatedAt, version }: Pick<UserRow, (typeof shown)[number]>): User {
   const shown = { id, username, email, status, createdAt, updatedAt, version }
   return nickname === undefined ? shown : { ...shown, nickname }
+}
+
+const accountView = (row: UserRow): Account => {
+  const { emailVerifiedAt } = row
+  return emailVerifiedAt === undefined ? view(row) : { ...view(row), emailVerifiedAt }
 }

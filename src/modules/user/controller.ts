@@ -1,5 +1,6 @@
 import { t } from 'elysia'
 import { apiKey, everyone, owner } from '@/core/access'
+import { askingOf } from '@/core/asking'
 import { controller } from '@/core/controller'
 import { etag, expectedBy } from '@/core/etag'
 import type { UserBiz } from './biz'
@@ -34,8 +35,9 @@ export const userController = (biz: UserBiz) =>
         body: SignUp,
         parse: 'json',
         response: { 201: User },
+        limit: 'credentials',
         access: [everyone()],
-        fails: ['Conflict'],
+        fails: ['Conflict', 'PermissionDenied'],
         detail: { operationId: 'signUp', summary: 'Sign up' },
       },
     )
@@ -56,8 +58,8 @@ export const userController = (biz: UserBiz) =>
     )
     .patch(
       '/:id',
-      async ({ params, body, headers, set }) => {
-        const user = await biz.change(params.id, body, expectedBy(headers['if-match']))
+      async ({ params, body, headers, request, set }) => {
+        const user = await biz.change(params.id, body, expectedBy(headers['if-match']), askingOf(request))
         set.headers['etag'] = etag(user.version)
         return user
       },
@@ -68,23 +70,9 @@ export const userController = (biz: UserBiz) =>
         parse: 'json',
         response: { 200: User },
         access: [owner(), apiKey('users:write')],
-        fails: ['NotFound', 'Conflict', 'Aborted', 'FailedPrecondition'],
+        limit: 'credentials',
+        fails: ['NotFound', 'Conflict', 'Aborted', 'FailedPrecondition', 'PermissionDenied', 'ResourceExhausted'],
         detail: { operationId: 'changeUser', summary: 'Change a user' },
-      },
-    )
-    .delete(
-      '/:id',
-      async ({ params, headers, set }) => {
-        await biz.remove(params.id, expectedBy(headers['if-match']))
-        set.status = 204
-      },
-      {
-        params,
-        headers,
-        response: { 204: t.Void() },
-        access: [owner(), apiKey('users:write')],
-        fails: ['NotFound', 'FailedPrecondition'],
-        detail: { operationId: 'deleteUser', summary: 'Delete a user' },
       },
     )
     .get('', ({ query: { status, ...page } }) => biz.list({ ...page, ...(status && { where: { status } }) }), {

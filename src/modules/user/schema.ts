@@ -1,6 +1,6 @@
 import { defineErrors } from '@/core/error'
 import { defineTask } from '@/core/queue/task'
-import { Input, type Of, OneOf, secret, Type } from '@/core/schema'
+import { Id, Input, type Of, OneOf, secret, Timestamp, Type } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
 export const userErrors = defineErrors({
@@ -8,6 +8,12 @@ export const userErrors = defineErrors({
   UsernameTaken: ['Conflict', 'This username is taken.'],
   EmailTaken: ['Conflict', 'This e-mail address is already registered.'],
   PasswordWeak: ['Unprocessable', 'This password is too easy to guess.'],
+  PasswordNeeded: ['Unprocessable', 'This change needs the current password.'],
+  PasswordWrong: ['Unprocessable', 'This is not the current password.'],
+  EmailNotYours: ['PermissionDenied', 'The key of a service cannot change e-mail addresses: the user does so, who knows the password.'],
+  EmailChangedOften: ['ResourceExhausted', 'The e-mail address has just been changed. Try again later.'],
+  MessageTaken: ['Aborted', 'Another message was sent at the same time. Try again.'],
+  SignUpClosed: ['PermissionDenied', 'Nobody can sign up here at the moment.'],
 })
 
 const Nickname = Type.String({
@@ -27,6 +33,7 @@ export const users = defineTable(
     nickname: Type.Optional(Nickname),
     passwordHash: secret(Type.String({ maxLength: 255 })),
     status: Status,
+    emailVerifiedAt: Type.Optional(Timestamp('When they have shown that they read the mail of the address; absent until then.')),
   },
   {
     unique: [
@@ -47,13 +54,20 @@ export const User = Type.Pick(users.schema, ['id', 'username', 'email', 'nicknam
 })
 export type User = Of<typeof User>
 
+/** What users and administrators see, and other programs need not know. */
+export const Account = Type.Object(
+  { ...User.properties, ...Type.Pick(users.schema, ['emailVerifiedAt']).properties },
+  { additionalProperties: false },
+)
+export type Account = Of<typeof Account>
+
 /** Before trimming and lower-casing, which biz does for every face. */
 const UsernameInput = Type.String({
   pattern: '^\\s{0,16}[A-Za-z0-9_.-]{3,32}\\s{0,16}$',
   description: '3–32 of a–z, 0–9, _ . -; trimmed and lower-cased.',
   examples: ['ada'],
 })
-const EmailInput = Type.String({
+export const EmailInput = Type.String({
   // One @, a local part of 64 (RFC 5321 §4.5.3.1.1) and a domain with a dot. Whether it exists only a message can tell.
   pattern: "^\\s{0,16}[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\\.[A-Za-z0-9-]{1,63})+\\s{0,16}$",
   maxLength: 254,
@@ -61,16 +75,20 @@ const EmailInput = Type.String({
   examples: ['ada@example.com'],
 })
 
+export const NewPassword = Type.String({
+  minLength: 8,
+  maxLength: 128,
+  description: '8–128 characters, any; none of the 3,000 most common passwords.',
+  examples: ['correct horse battery staple'],
+})
+/** One that is checked, whatever the rules were when it was chosen. */
+export const CurrentPassword = Type.String({ minLength: 1, maxLength: 128, description: 'The current password.' })
+
 export const SignUp = Input(
   {
     username: UsernameInput,
     email: EmailInput,
-    password: Type.String({
-      minLength: 8,
-      maxLength: 128,
-      description: '8–128 characters, any; none of the 3,000 most common passwords.',
-      examples: ['correct horse battery staple'],
-    }),
+    password: NewPassword,
     nickname: Type.Optional(Nickname),
   },
   { description: 'A new account.' },
@@ -81,19 +99,47 @@ export const UserPatch = Input(
   {
     email: Type.Optional(EmailInput),
     nickname: Type.Optional(Type.Union([Nickname, Type.Null()], { description: 'A name of 1–64 characters; null removes it.' })),
+    currentPassword: Type.Optional({
+      ...CurrentPassword,
+      description: 'The current password, which a change of the e-mail address needs.',
+    }),
   },
   { description: 'What to change, as a JSON Merge Patch (RFC 7396).' },
 )
 export type UserPatch = Of<typeof UserPatch>
 
 /** Why a user is written to. */
-export const Purpose = OneOf(['welcome'], { description: 'Why a message is sent.' })
+export const Purpose = OneOf(
+  ['welcome', 'verifyEmail', 'resetPassword', 'passwordChanged', 'passwordReset', 'emailChanged', 'apiKeyMade', 'accountDeleted'],
+  { description: 'Why a message is sent.' },
+)
+export type Purpose = Of<typeof Purpose>
 
-/** Whom to write to, and why; whatever the message says is looked up when it is sent, since payloads are kept where many can read. */
-export const sendEmail = defineTask('email.send', Input({ userId: users.schema.properties.id, purpose: Purpose }), {
-  queue: 'mail',
-  timeoutMs: 120_000,
+/** When users were last written to, by purpose: the next message has to wait, the longer the more of them there were. */
+export const userMessages = defineTable(
+  'userMessage',
+  {
+    userId: Id(),
+    purpose: Purpose,
+    times: Type.Integer({ minimum: 1, description: 'How many, one soon after another.' }),
+    lastAt: Timestamp('When the last was asked for.'),
+  },
+  { unique: [{ columns: ['userId', 'purpose'], taken: userErrors.MessageTaken }] },
+)
+
+const Message = Input({
+  userId: users.schema.properties.id,
+  purpose: Purpose,
+  /** Where it goes when that is not the address that the user has by then; encrypted. */
+  sealedTo: Type.Optional(Type.String({ maxLength: 1024 })),
 })
+export type Message = Of<typeof Message>
+
+/**
+ * Whom to write to, and why; whatever the message says is looked up when it is sent, since payloads are kept where many can read. Codes
+ * are made then, too, with each attempt another.
+ */
+export const sendEmail = defineTask('email.send', Message, { queue: 'mail', timeoutMs: 120_000 })
 
 export const UserPage = Type.Object(
   {

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { settings } from '@/core/config/settings'
 import { type RunningBingo, startTimeoutMs, temporaryFolder } from '../bingo'
+import { type Client as Caller, newServiceKey } from '../clients'
 import { freePort } from '../servers'
 import { built, testWith } from './common'
 import { drainMs, type Gateway, nginx, startApi, startGateway } from './gateway'
@@ -12,7 +13,7 @@ const gatewayNeeds = { ...built, nginx: nginx !== null }
 describe('the gateway', () => {
   testWith(gatewayNeeds, 'loses no request while both API processes are restarted, one after the other', async () => {
     await using site = await startSite()
-    const load = startLoad(site.gateway.url)
+    const load = startLoad(site)
     await until('some users have signed up', () => load.signedUp.size >= 3)
 
     for (const which of [0, 1] as const) {
@@ -25,14 +26,14 @@ describe('the gateway', () => {
 
     expect(load.failures).toEqual([])
     for (const [id, username] of load.signedUp) {
-      const response = await fetch(`${site.gateway.url}/api/v1/users/${id}`)
+      const response = await fetch(`${site.gateway.url}/api/v1/users/${id}`, { headers: site.service.headers })
       expect(await response.json()).toMatchObject({ id, username })
     }
   })
 
   testWith(gatewayNeeds, 'answers every read although an API process is killed', async () => {
     await using site = await startSite()
-    const load = startLoad(site.gateway.url, 'reads')
+    const load = startLoad(site, 'reads')
     await until('some have been answered', () => load.answered() > 100)
     await site.apis[0].stop('SIGKILL')
     const answered = load.answered()
@@ -88,6 +89,7 @@ describe('the gateway', () => {
 
 interface Site extends AsyncDisposable {
   gateway: Gateway
+  service: Caller
   apis: [RunningBingo, RunningBingo]
   /** Starts one that has stopped, on the port it had, and waits until the gateway sends it requests again. */
   startAgain(which: 0 | 1): Promise<void>
@@ -104,6 +106,7 @@ async function startSite(): Promise<Site> {
   const gateway = await startGateway(folder.path, ports)
   return {
     gateway,
+    service: await newServiceKey({ url: `sqlite:${join(data, 'bingo.db')}` }),
     apis,
     async startAgain(which) {
       apis[which] = await start(which)
@@ -133,14 +136,17 @@ async function until(what: string, isSo: () => boolean | Promise<boolean>): Prom
 type Client = () => Promise<void>
 
 /** Clients that ask one request after the other on connections that are kept alive, and note each answer that should not be. */
-function startLoad(url: string, what: 'reads' | 'everything' = 'everything') {
+function startLoad({ gateway: { url }, service }: Site, what: 'reads' | 'everything' = 'everything') {
   const failures: string[] = []
   const signedUp = new Map<string, string>()
   let answered = 0
   let isStopped = false
 
   async function ask(path: string, wanted: number, body?: unknown): Promise<Record<string, unknown>> {
-    const init = body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    const init =
+      body === undefined
+        ? { headers: service.headers }
+        : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
     try {
       const response = await fetch(`${url}${path}`, init)
       const text = await response.text()

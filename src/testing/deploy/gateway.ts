@@ -77,9 +77,12 @@ const answers = (url: string) =>
     () => false,
   )
 
+/** A load is from one address, and of one service. */
+const unlimited = Object.fromEntries(['READ', 'WRITE', 'CREDENTIALS', 'ANONYMOUS'].map(each => [`BINGO_LIMIT_${each}_PER_MINUTE`, '0']))
+
 /** An API process on a port of the caller's choice, so that it can come back where it was; ready when this resolves. */
 export const startApi = (port: number, database: string): Promise<RunningBingo> =>
   startBingo({
     args: [`--http.port=${port}`],
-    env: { BINGO_DATABASE_URL: `sqlite:${database}`, BINGO_SHUTDOWN_DRAIN_MS: String(drainMs) },
+    env: { BINGO_DATABASE_URL: `sqlite:${database}`, BINGO_SHUTDOWN_DRAIN_MS: String(drainMs), ...unlimited },
   })

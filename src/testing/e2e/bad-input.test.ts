@@ -2,10 +2,12 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { openBacking } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
 import { injections } from '../injections'
+import { type Client, newServiceKey } from '../clients'
 import { newSignUp, type Problem, send, sendRaw } from '../http-client'
 
 let bingo: RunningBingo
 let users: string
+let service: Client
 let dispose: () => Promise<void>
 beforeAll(async () => {
   const backing = await openBacking('sqlite')
@@ -13,6 +15,7 @@ beforeAll(async () => {
   dispose = backing.dispose
   bingo = await startBingo(backing.options)
   users = `${bingo.url}/api/v1/users`
+  service = await newServiceKey(backing)
 })
 afterAll(async () => {
   await bingo.stop()
@@ -46,7 +49,7 @@ const bodies: [string, string | Uint8Array, { type?: string; chunked?: boolean }
   ['JSON and more', `${person} x`, {}, 400, 'InvalidArgument.Json'],
   ['single quotes', "{'username':'a'}", {}, 400, 'InvalidArgument.Json'],
   ['nothing', '', {}, 400, 'InvalidArgument.Json'],
-  ['bytes that are not UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0x22]), {}, 400, 'InvalidArgument.Json'],
+  ['bytes that are not UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0x22]), {}, 400, 'InvalidArgument.Encoding'],
   ['a text', '"text"', {}, 422, 'Unprocessable.Fields'],
   ['null', 'null', {}, 422, 'Unprocessable.Fields'],
   ['a list', '[]', {}, 422, 'Unprocessable.Fields'],
@@ -55,6 +58,7 @@ const bodies: [string, string | Uint8Array, { type?: string; chunked?: boolean }
   ['unknown fields', `${person.slice(0, -1)},"isAdmin":true}`, {}, 422, 'Unprocessable.Fields'],
   ['__proto__', `${person.slice(0, -1)},"__proto__":{"isAdmin":true}}`, {}, 422, 'Unprocessable.Fields'],
   ['constructor', `${person.slice(0, -1)},"constructor":{"prototype":{}}}`, {}, 422, 'Unprocessable.Fields'],
+  ['names of functions', '{"username":{"toString":1,"valueOf":1}}', {}, 422, 'Unprocessable.Fields'],
   ['duplicate keys', `${person.slice(0, -1)},"username":"eve"}`, {}, 400, 'InvalidArgument.DuplicateKey'],
   ['duplicate keys in disguise', `${person.slice(0, -1)},"\\u0075sername":"eve"}`, {}, 400, 'InvalidArgument.DuplicateKey'],
   ['duplicate keys inside', '{"nickname":{"a":1,"a":2}}', {}, 400, 'InvalidArgument.DuplicateKey'],
@@ -127,8 +131,8 @@ test('a path of nobody is answered 404, whatever the method', async () => {
 test('whoever takes no JSON is told that there is nothing else', async () => {
   const { status, body } = await send<Problem>('GET', users, undefined, { accept: 'text/html' })
   expect([status, body.code]).toEqual([406, 'NotAcceptable.Accept'])
-  expect((await send('GET', users, undefined, { accept: 'text/html, */*;q=0.1' })).status).toBe(200)
-  expect((await send('GET', users, undefined, { accept: 'application/*' })).status).toBe(200)
+  expect((await service.send('GET', users, undefined, { accept: 'text/html, */*;q=0.1' })).status).toBe(200)
+  expect((await service.send('GET', users, undefined, { accept: 'application/*' })).status).toBe(200)
 })
 
 test('answers carry security headers, an id, and nothing of who made them', async () => {
@@ -171,7 +175,7 @@ test('two lengths, or a length and chunks, are refused: two readers would see tw
 })
 
 test('what breaks queries elsewhere is refused in every parameter of a list, and as an id is one that does not exist', async () => {
-  const known = ((await send('GET', users)).body['items'] as unknown[]).length
+  const known = ((await service.send('GET', users)).body['items'] as unknown[]).length
   for (const text of injections) {
     const encoded = encodeURIComponent(text)
     for (const query of [
@@ -181,11 +185,12 @@ test('what breaks queries elsewhere is refused in every parameter of a list, and
       `status=${encoded}`,
       `pageSize=${encoded}x`,
     ])
-      expect([query, (await send('GET', `${users}?${query}`)).status]).toEqual([query, 400])
-    expect([text, (await send('GET', `${users}/${encoded}`)).status]).toEqual([text, 404])
+      expect([query, (await service.send('GET', `${users}?${query}`)).status]).toEqual([query, 400])
+    expect([text, (await service.send('GET', `${users}/${encoded}`)).status]).toEqual([text, 404])
   }
-  expect(((await send('GET', users)).body['items'] as unknown[]).length).toBe(known)
+  expect(((await service.send('GET', users)).body['items'] as unknown[]).length).toBe(known)
 })
+
 test('none of all that was an error of ours, and no secret reached the log', async () => {
   const metrics = await (await fetch(`${bingo.ops}/metrics`)).text()
   expect(metrics).not.toMatch(/status="5\d\d"/)

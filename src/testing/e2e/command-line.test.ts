@@ -85,7 +85,7 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     }
     const flag = (value: string) => runBingo(['config', 'check', `--database.replicaUrls=${value}`], { env: url })
     expectRemedy(await flag('mysql://u@h/d,mysql://u:hunter2@i/d'), 78, 'database.replicaUrls: is a secret')
-    expect((await flag('mysql://u@h/d,mysql://u@i/d')).code).toBe(0)
+    expect((await flag('mysql://u@127.0.0.1/d,mysql://u@localhost/d')).code).toBe(0)
   })
   test('a Redis URL that cannot be read: 78, and the password is not shown', async () => {
     for (const url of [
@@ -95,12 +95,12 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       'redis://u:hunter2@h/name',
       'redis://',
     ]) {
-      const failed = await runBingo(['config', 'check'], { env: { BINGO_REDIS_URL: url, BINGO_DATABASE_URL: 'mysql://u@h/d' } })
+      const failed = await runBingo(['config', 'check'], { env: { BINGO_REDIS_URL: url, BINGO_DATABASE_URL: 'mysql://u@localhost/d' } })
       expectRemedy(failed, 78, 'redis.url', 'percent-encoded')
       expect(failed.stderr + failed.stdout).not.toContain('hun')
     }
     const shown = await runBingo(['config', 'show'], {
-      env: { BINGO_REDIS_URL: 'rediss://u:hunter2@h:6379/1', BINGO_DATABASE_URL: 'mysql://u@h/d' },
+      env: { BINGO_REDIS_URL: 'rediss://u:hunter2@h:6379/1', BINGO_DATABASE_URL: 'mysql://u@localhost/d' },
     })
     expect(shown.stdout).toContain('rediss://u:••••@h:6379/1')
     expect(shown.stdout).not.toContain('hunter2')
@@ -298,7 +298,7 @@ describe('commands', () => {
     expect((await runBingo(['--version'])).stdout).toBe(`${version}\n`)
   })
   test('roles are listed with what they serve', async () => {
-    expect((await runBingo(['roles'])).stdout).toContain('api        Serves the public HTTP API. Modules: user.')
+    expect((await runBingo(['roles'])).stdout).toContain('api        Serves the public HTTP API. Modules: user, ')
     expect(JSON.parse((await runBingo(['roles', '--json'])).stdout)).toHaveLength(4)
   })
   test('the OpenAPI document is the one that the server shows', async () => {

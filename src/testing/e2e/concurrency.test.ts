@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'bun:test'
-import { onEachBacking } from '../backings'
-import { startBingo } from '../bingo'
+import { type Backing, onEachBacking } from '../backings'
+import { type BingoOptions, startBingo } from '../bingo'
+import { newServiceKey } from '../clients'
 import { newSignUp, send, type UserView } from '../http-client'
 
 const testTimeoutMs = 60_000
+/** More than one address may sign up in a minute. */
+const unlimited = ({ options }: Backing): BingoOptions => ({ ...options, env: { ...options.env, BINGO_LIMIT_CREDENTIALS_PER_MINUTE: '0' } })
 
 onEachBacking('under load', open => {
   describe('signing up', () => {
@@ -11,7 +14,7 @@ onEachBacking('under load', open => {
       'of 1,000 at once with one e-mail address one succeeds, the others are told, and there is one row',
       async () => {
         const backing = await open()
-        const bingo = await startBingo(backing.options)
+        const bingo = await startBingo(unlimited(backing))
         const users = `${bingo.url}/api/v1/users`
         const { email } = newSignUp()
         const answers = await Promise.all(Array.from({ length: 1000 }, () => send('POST', users, newSignUp({ email }))))
@@ -20,7 +23,8 @@ onEachBacking('under load', open => {
         expect(count(409) + count(503)).toBe(999)
         expect(count(409)).toBeGreaterThan(0)
         for (const { status, headers } of answers) if (status === 503) expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
-        const { body } = await send<{ items: UserView[] }>('GET', `${users}?pageSize=100`)
+        const service = await newServiceKey(backing)
+        const { body } = await service.send<{ items: UserView[] }>('GET', `${users}?pageSize=100`)
         expect(body.items.map(user => user.email)).toEqual([email])
         expect(await bingo.stop()).toBe(0)
         await backing.dispose()
@@ -32,7 +36,7 @@ onEachBacking('under load', open => {
       'every 201 that a client received is in the database after kill -9',
       async () => {
         const backing = await open()
-        const bingo = await startBingo(backing.options)
+        const bingo = await startBingo(unlimited(backing))
         const made: string[] = []
         const halfWay = Promise.withResolvers<void>()
         const one = async () => {
@@ -46,7 +50,8 @@ onEachBacking('under load', open => {
         await all
         expect(made.length).toBeGreaterThanOrEqual(40)
         const again = await startBingo(backing.options)
-        const found = await Promise.all(made.map(id => send<UserView>('GET', `${again.url}/api/v1/users/${id}`)))
+        const service = await newServiceKey(backing)
+        const found = await Promise.all(made.map(id => service.send<UserView>('GET', `${again.url}/api/v1/users/${id}`)))
         expect(found.map(({ status }) => status)).toEqual(made.map(() => 200))
         expect(await again.stop()).toBe(0)
         await backing.dispose()

@@ -1,6 +1,7 @@
 import { expect } from 'bun:test'
 import { besideMysql, testOn } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
+import { type Client, newServiceKey } from '../clients'
 import { newSignUp, send } from '../http-client'
 import { createTestDatabase, freePort, type Server, sharedServer } from '../servers'
 
@@ -62,7 +63,7 @@ function startRelay(serverUrl: string): Relay {
 
 const queryTimeoutMs = 1500
 
-async function startBehindRelay(): Promise<{ bingo: RunningBingo; relay: Relay; drop(): Promise<void> }> {
+async function startBehindRelay(): Promise<{ bingo: RunningBingo; relay: Relay; service: Client; drop(): Promise<void> }> {
   const server = (await sharedServer('mariadb')) as Server
   const relay = startRelay(server.url)
   const database = await createTestDatabase(server)
@@ -75,7 +76,7 @@ async function startBehindRelay(): Promise<{ bingo: RunningBingo; relay: Relay; 
     BINGO_SHUTDOWN_DEADLINE_MS: '3000',
   }
   const bingo = await startBingo({ env, args: ['--migrate'] })
-  return { bingo, relay, drop: database.drop }
+  return { bingo, relay, service: await newServiceKey(database), drop: database.drop }
 }
 
 async function untilReadyIs(bingo: RunningBingo, status: number): Promise<void> {
@@ -86,10 +87,10 @@ testOn(
   ['mariadb', 'redis'],
   'while the database is away, answers are 503 and it is not ready; afterwards all is well by itself',
   async () => {
-    const { bingo, relay, drop } = await startBehindRelay()
+    const { bingo, relay, service, drop } = await startBehindRelay()
     expect((await send('POST', `${bingo.url}/api/v1/users`, newSignUp())).status).toBe(201)
     relay.cut()
-    const down = await send('GET', `${bingo.url}/api/v1/users`)
+    const down = await service.send('GET', `${bingo.url}/api/v1/users`)
     expect([down.status, down.body['code'], down.headers.get('retry-after')]).toEqual([503, 'Unavailable.Unreachable', '1'])
     expect(JSON.stringify(down.body)).not.toContain('ECONN')
     await untilReadyIs(bingo, 503)
@@ -97,7 +98,7 @@ testOn(
     expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
     relay.open()
     await untilReadyIs(bingo, 200)
-    expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
+    expect((await service.send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
     expect(await bingo.stop()).toBe(0)
     // Whoever looks for the reason finds it in the log.
     const warnings = bingo.log.filter(({ level }) => level === 'warn')
@@ -109,19 +110,19 @@ testOn(
 )
 
 testOn(['mariadb', 'redis'], 'while the database hangs, answers are 504 in time, and the process still stops when told to', async () => {
-  const { bingo, relay, drop } = await startBehindRelay()
-  expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
+  const { bingo, relay, service, drop } = await startBehindRelay()
+  expect((await service.send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
   relay.freeze()
   const started = performance.now()
   // More of them than there are connections, known statements and new ones.
   const answers = await Promise.all(
-    Array.from({ length: 40 }, (_, i) => send('GET', `${bingo.url}/api/v1/users${i % 2 ? '' : '?orderBy=username'}`)),
+    Array.from({ length: 40 }, (_, i) => service.send('GET', `${bingo.url}/api/v1/users${i % 2 ? '' : '?orderBy=username'}`)),
   )
   for (const { status } of answers) expect([503, 504]).toContain(status)
   expect(answers.map(({ status }) => status)).toContain(504)
   expect(performance.now() - started).toBeLessThan(6 * queryTimeoutMs)
   // It may not even be accepted any more.
-  const late = send('GET', `${bingo.url}/api/v1/users`).catch(() => {})
+  const late = service.send('GET', `${bingo.url}/api/v1/users`).catch(() => {})
   const stopping = performance.now()
   expect([0, 1]).toContain(await bingo.stop())
   expect(performance.now() - stopping).toBeLessThan(8000)

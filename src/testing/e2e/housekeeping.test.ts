@@ -35,6 +35,8 @@ onEachBacking('housekeeping by the executable', open => {
     for (const exportId of [id, Bun.randomUUIDv7()])
       await userExportChunkStore(db).create({ exportId, number: 1, rows: 1, content: new Uint8Array(1) })
 
+    // The process that fires them writes them once it is ready.
+    await until(async () => (await schedule('list')).length === names.length, 20_000)
     const listed = await schedule('list')
     expect(listed.map(each => [each['name'], each['origin'], each['timeZone']])).toEqual(
       names.toSorted().map(name => [name, 'code', 'UTC']),

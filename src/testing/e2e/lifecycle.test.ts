@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
 import { executable, startBingo, temporaryFolder } from '../bingo'
+import { backingIn, newServiceKey } from '../clients'
 import { newSignUp, send, type UserView } from '../http-client'
 
 const inFolder = (path: string) => ({ BINGO_DATABASE_URL: `sqlite:${path}/bingo.db` })
@@ -29,6 +30,7 @@ test('SIGTERM with 200 slow sign-ups in flight: all are answered, and the proces
 test('while draining, it is not ready, still answers, and asks its clients to leave', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DRAIN_MS: '1000' } })
+  const service = await newServiceKey(backingIn(folder.path))
   expect((await fetch(`${bingo.ops}/readyz`)).status).toBe(200)
   const exited = bingo.stop()
   let ready = await fetch(`${bingo.ops}/readyz`)
@@ -36,7 +38,7 @@ test('while draining, it is not ready, still answers, and asks its clients to le
   expect([ready.status, await ready.text()]).toEqual([503, 'draining\n'])
   expect((await fetch(`${bingo.url}/readyz`)).status).toBe(503)
   expect((await fetch(`${bingo.ops}/livez`)).status).toBe(200)
-  const answer = await send('GET', `${bingo.url}/api/v1/users`)
+  const answer = await service.send('GET', `${bingo.url}/api/v1/users`)
   expect([answer.status, answer.headers.get('connection')]).toEqual([200, 'close'])
   expect(await exited).toBe(0)
 })
@@ -89,7 +91,8 @@ test('when whoever read its log goes away, it goes on, and still stops when told
   while (!log.includes('"msg":"ready"')) log += decoder.decode((await reader.read()).value)
   await reader.cancel()
   const url = /api serves (http:[^"]+)/.exec(log)?.[1]
-  for (let i = 0; i < 50; i++) expect((await send('GET', `${url}/api/v1/users`)).status).toBe(200)
+  const service = await newServiceKey(backingIn(folder.path))
+  for (let i = 0; i < 50; i++) expect((await service.send('GET', `${url}/api/v1/users`)).status).toBe(200)
   child.kill('SIGTERM')
   expect(await child.exited).toBe(0)
 })
@@ -117,8 +120,9 @@ test('all roles run in one process, and one ops server speaks for them', async (
   using folder = temporaryFolder()
   const bingo = await startBingo({ roles: 'all', env: inFolder(folder.path) })
   expect(Object.keys(bingo.urls)).toEqual(['api', 'admin', 'bot'])
-  await send('GET', `${bingo.urls['api']}/api/v1/users`)
-  await send('GET', `${bingo.urls['api']}/api/v1/users/x`)
+  const service = await newServiceKey(backingIn(folder.path))
+  await service.send('GET', `${bingo.urls['api']}/api/v1/users`)
+  await service.send('GET', `${bingo.urls['api']}/api/v1/users/x`)
   await send('GET', `${bingo.urls['admin']}/nothing`)
   const metrics = await (await fetch(`${bingo.ops}/metrics`)).text()
   expect(metrics).toContain('http_server_request_duration_seconds_count{server="api",method="GET",route="/api/v1/users",status="200"} 1')
@@ -142,7 +146,7 @@ test('the first start on SQLite says in one line what it has migrated, and to pe
   expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail, bulk$/m)
 })
 
-test('the admin server listens on loopback whatever the configuration says', async () => {
+test('the admin server listens on loopback unless its own setting says otherwise', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ roles: 'admin,api', env: inFolder(folder.path), args: ['--http.host=0.0.0.0'] })
   expect(bingo.urls['admin']).toStartWith('http://127.0.0.1:')
@@ -153,4 +157,8 @@ test('the admin server listens on loopback whatever the configuration says', asy
     .find(address => address?.family === 'IPv4' && !address.internal)
   if (outside) await expect(fetch(`http://${outside.address}:${port}/livez`)).rejects.toThrow()
   expect(await bingo.stop()).toBe(0)
+  const wide = await startBingo({ roles: 'admin', env: inFolder(folder.path), args: ['--admin.host=0.0.0.0'] })
+  expect(wide.urls['admin']).toStartWith('http://0.0.0.0:')
+  if (outside) expect((await fetch(`http://${outside.address}:${new URL(wide.urls['admin'] as string).port}/livez`)).status).toBe(200)
+  expect(await wide.stop()).toBe(0)
 })

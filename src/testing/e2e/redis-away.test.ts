@@ -2,6 +2,7 @@ import { expect } from 'bun:test'
 import { openBacking, testOn } from '../backings'
 import { startBingo } from '../bingo'
 import { until } from '../conformance/cache-fixture'
+import { newServiceKey } from '../clients'
 import { newSignUp, send } from '../http-client'
 import { startOwn } from '../servers'
 
@@ -27,7 +28,7 @@ testOn(
     await redis.start()
     await until(() => says('Redis is back'))
     redis.pause()
-    expect((await send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
+    expect((await (await newServiceKey(backing)).send('GET', `${bingo.url}/api/v1/users`)).status).toBe(200)
     expect((await fetch(`${bingo.ops}/readyz`)).status).toBe(200)
 
     const beganMs = performance.now()

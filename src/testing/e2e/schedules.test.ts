@@ -6,7 +6,8 @@ import { type Backing, onEachBacking } from '../backings'
 import { type RunningBingo, runBingo, startBingo, temporaryFolder } from '../bingo'
 import { until } from '../conformance/cache-fixture'
 import { openAgain } from '../conformance/fixture'
-import { type Problem, send } from '../http-client'
+import type { Problem } from '../http-client'
+import { type Client, newAdministrator } from '../clients'
 import { badFields } from '../schedules'
 
 /** What a change may take to be known everywhere. */
@@ -25,6 +26,8 @@ onEachBacking('schedules of the executable, the API in one process and the sched
   let scheduler: RunningBingo
   let db: OpenDatabase
   let url: string
+  let operator: Client
+  const send: Client['send'] = (method, to, body, headers) => operator.send(method, to, body, headers)
   const folder = temporaryFolder()
   beforeAll(async () => {
     backing = await open()
@@ -32,6 +35,7 @@ onEachBacking('schedules of the executable, the API in one process and the sched
     admin = await startBingo({ ...options, roles: 'admin' })
     scheduler = await startBingo({ ...options, roles: 'scheduler' })
     url = `${admin.urls['admin']}/admin/v1/schedules`
+    operator = await newAdministrator(admin.urls['admin'] ?? '', backing.options.env)
     db = await openAgain(backing)
   }, 60_000)
   afterAll(async () => {

@@ -5,7 +5,8 @@ import { onEachBacking } from '../backings'
 import { type RunningBingo, runBingo, startBingo, temporaryFolder } from '../bingo'
 import { until } from '../conformance/cache-fixture'
 import { openAgain } from '../conformance/fixture'
-import { newSignUp, type Problem, send } from '../http-client'
+import { type Client, newAdministrator, newServiceKey } from '../clients'
+import { newSignUp, type Problem, send as anonymously } from '../http-client'
 import { addUsers, namesIn } from '../user-exports'
 
 interface ExportView extends Record<string, unknown> {
@@ -17,13 +18,17 @@ interface ExportView extends Record<string, unknown> {
 }
 
 const exportsOf = ({ urls }: RunningBingo) => `${urls['admin']}/admin/v1/user-exports`
+/** Whoever administers the server of the test that runs. */
+let operator: Client
+const send: Client['send'] = (method, url, body, headers) => operator.send(method, url, body, headers)
 const ended = (url: string, state = 'done') => until(async () => (await send<ExportView>('GET', url)).body.state === state, 30_000)
 
 test('an administrator asks for an export, looks how far it is, fetches it and removes it', async () => {
   using folder = temporaryFolder()
   const bingo = await startBingo({ roles: 'all', env: { BINGO_DATABASE_URL: `sqlite:${folder.path}/bingo.db` } })
+  operator = await newAdministrator(bingo.urls['admin'] ?? '', { BINGO_DATABASE_URL: `sqlite:${folder.path}/bingo.db` })
   const [ada, eve] = [newSignUp({ nickname: 'Ada "the first", Lovelace' }), newSignUp({ email: '=1+1@example.com', nickname: '@SUM(A1)' })]
-  for (const signUp of [ada, eve]) expect((await send('POST', `${bingo.urls['api']}/api/v1/users`, signUp)).status).toBe(201)
+  for (const signUp of [ada, eve]) expect((await anonymously('POST', `${bingo.urls['api']}/api/v1/users`, signUp)).status).toBe(201)
 
   const made = await send<ExportView>('POST', exportsOf(bingo), { format: 'csv' })
   expect([made.status, made.headers.get('location')]).toEqual([202, `/admin/v1/user-exports/${made.body.id}`])
@@ -33,7 +38,7 @@ test('an administrator asks for an export, looks how far it is, fetches it and r
   expect(done).toMatchObject({ format: 'csv', rows: 2, total: 2, progress: 1 })
   expect(Date.parse(done['expiresAt'] as string) - Date.parse(done['endedAt'] as string)).toBe(86_400_000)
   for (const accept of ['text/csv', '*/*']) {
-    const answer = await fetch(`${url}/content`, { headers: { accept } })
+    const answer = await fetch(`${url}/content`, { headers: { accept, ...operator.headers } })
     expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/csv; charset=utf-8; header=present'])
     expect(answer.headers.get('content-disposition')).toMatch(/^attachment; filename="users-\d{4}-\d\d-\d\d\.csv"$/)
     const text = await answer.text()
@@ -45,8 +50,11 @@ test('an administrator asks for an export, looks how far it is, fetches it and r
 
   const other = await send<ExportView>('POST', exportsOf(bingo), { format: 'ndjson', status: 'active' })
   await ended(`${exportsOf(bingo)}/${other.body.id}`)
-  const lines = (await (await fetch(`${exportsOf(bingo)}/${other.body.id}/content`)).text()).trim().split('\n')
-  const shown = (await send<{ items: object[] }>('GET', `${bingo.urls['api']}/api/v1/users?orderBy=createdAt`)).body.items
+  const lines = (await (await fetch(`${exportsOf(bingo)}/${other.body.id}/content`, { headers: operator.headers })).text())
+    .trim()
+    .split('\n')
+  const service = await newServiceKey({ url: `sqlite:${folder.path}/bingo.db` })
+  const shown = (await service.send<{ items: object[] }>('GET', `${bingo.urls['api']}/api/v1/users?orderBy=createdAt`)).body.items
   expect(lines.map(line => JSON.parse(line))).toEqual(shown)
   const listed = await send<{ items: ExportView[]; nextPageToken: string }>('GET', `${exportsOf(bingo)}?pageSize=1`)
   expect(listed.body.items.map(({ id }) => id)).toEqual([other.body.id])
@@ -66,6 +74,7 @@ test('what is not done has no content, what waits is cancelled, and one can be m
   using folder = temporaryFolder()
   const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/bingo.db` }
   const admin = await startBingo({ roles: 'admin', env })
+  operator = await newAdministrator(admin.urls['admin'] ?? '', env)
   const { body: made } = await send<ExportView>('POST', exportsOf(admin), { format: 'csv' })
   const url = `${exportsOf(admin)}/${made.id}`
   expect((await send<Problem>('GET', `${url}/content`)).body).toMatchObject({ status: 412, code: 'FailedPrecondition.ExportNotDone' })
@@ -92,6 +101,7 @@ onEachBacking('an export of 20,000 users', open => {
     const env = { ...backing.options.env, BINGO_QUEUE_LEASE_MS: '1000', BINGO_QUEUE_TIMEOUT_MS: '300', BINGO_SHUTDOWN_DRAIN_MS: '0' }
     const options = { ...backing.options, env, cwd: folder.path }
     const admin = await startBingo({ ...options, roles: 'admin' })
+    operator = await newAdministrator(admin.urls['admin'] ?? '', env)
     const db = await openAgain(backing)
     const added = await addUsers(db, usersCount)
     const start = () => startBingo({ ...options, roles: 'scheduler' })
@@ -112,7 +122,7 @@ onEachBacking('an export of 20,000 users', open => {
     expect((await send<ExportView>('GET', `${exportsOf(admin)}/${killed}`)).body.state).toBe('running')
     const scheduler = await start()
     await ended(`${exportsOf(admin)}/${killed}`)
-    const names = namesIn(await (await fetch(`${exportsOf(admin)}/${killed}/content`)).text())
+    const names = namesIn(await (await fetch(`${exportsOf(admin)}/${killed}/content`, { headers: operator.headers })).text())
     expect(names.length).toBe(usersCount)
     expect(names.toSorted()).toEqual(added.map(({ username }) => username).toSorted())
 
@@ -149,6 +159,7 @@ test('a download of 300 MiB takes no more memory than a few pieces of it, howeve
   using folder = temporaryFolder()
   const url = `sqlite:${folder.path}/bingo.db`
   const bingo = await startBingo({ roles: 'admin', env: { BINGO_DATABASE_URL: url } })
+  operator = await newAdministrator(bingo.urls['admin'] ?? '', { BINGO_DATABASE_URL: url })
   const db = await openAgain({ url })
   const count = 300
   const state = { state: 'done', format: 'csv', taskId: 'x', chunks: count, rows: count, bytes: count * megabyte } as const
@@ -162,7 +173,7 @@ test('a download of 300 MiB takes no more memory than a few pieces of it, howeve
   for (let i = 0; i < 20; i++) expect((await send('GET', exportsOf(bingo))).status).toBe(200)
   const beforeBytes = residentBytes(bingo.pid)
   let [read, mostBytes, sinceBytes] = [0, 0, 0]
-  const answer = await fetch(path)
+  const answer = await fetch(path, { headers: operator.headers })
   for await (const piece of answer.body as ReadableStream<Uint8Array>) {
     read += piece.length
     sinceBytes += piece.length

@@ -1,21 +1,25 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Backing, onEachBacking } from '../backings'
 import { type RunningBingo, startBingo } from '../bingo'
-import { newSignUp, type Problem, send, type UserView } from '../http-client'
+import { type Client, newServiceKey, newUser } from '../clients'
+import { newSignUp, type Problem, type UserView } from '../http-client'
 
 onEachBacking('users', open => {
   let backing: Backing
   let bingo: RunningBingo
   let users: string
+  let service: Client
   beforeAll(async () => {
     backing = await open()
     bingo = await startBingo(backing.options)
     users = `${bingo.url}/api/v1/users`
+    service = await newServiceKey(backing)
   })
   afterAll(async () => {
     await bingo.stop()
     await backing.dispose()
   })
+  const send: Client['send'] = (method, url, body, headers) => service.send(method, url, body, headers)
   const signUp = async (over?: Record<string, unknown>) => (await send<UserView>('POST', users, newSignUp(over))).body
 
   describe('signing up', () => {
@@ -83,15 +87,15 @@ onEachBacking('users', open => {
         }
       }
     })
-    test('a user is read with its tag', async () => {
-      const user = await signUp()
+    test('a user is read by itself, with its tag', async () => {
+      const { user, send } = await newUser(bingo.url)
       const { status, headers, body } = await send<UserView>('GET', `${users}/${user.id}`)
       expect([status, headers.get('etag')]).toEqual([200, '"1"'])
       expect(body).toEqual(user)
     })
     test('HEAD tells what GET would', async () => {
       const user = await signUp()
-      const response = await fetch(`${users}/${user.id}`, { method: 'HEAD' })
+      const response = await fetch(`${users}/${user.id}`, { method: 'HEAD', headers: service.headers })
       expect([response.status, response.headers.get('etag'), await response.text()]).toEqual([200, '"1"', ''])
     })
   })
@@ -124,12 +128,13 @@ onEachBacking('users', open => {
       expect((await send('GET', url)).body).toEqual(user)
     })
     test('an address that another user has is refused', async () => {
-      const [one, other] = [await signUp(), await signUp()]
-      const { status, body } = await send<Problem>('PATCH', `${users}/${other.id}`, { email: one.email })
+      const [one, other] = [await signUp(), await newUser(bingo.url)]
+      const patch = { email: one.email, currentPassword: other.password }
+      const { status, body } = await other.send<Problem>('PATCH', `${users}/${other.user.id}`, patch)
       expect([status, body.code]).toEqual([409, 'Conflict.EmailTaken'])
     })
     test('a merge patch sets, removes and leaves alone', async () => {
-      const user = await signUp({ nickname: 'Old' })
+      const { user, password: currentPassword, send } = await newUser(bingo.url, { nickname: 'Old' })
       const url = `${users}/${user.id}`
       const set = await send<UserView>('PATCH', url, '{"nickname":"New"}', {
         'content-type': 'application/merge-patch+json',
@@ -139,7 +144,7 @@ onEachBacking('users', open => {
       const removed = await send<UserView>('PATCH', url, { nickname: null }, { 'if-match': '*' })
       expect(removed.body).not.toHaveProperty('nickname')
       expect([removed.body.version, removed.body.email]).toEqual([3, user.email])
-      const moved = await send<UserView>('PATCH', url, { email: ` NEW-${user.email}` })
+      const moved = await send<UserView>('PATCH', url, { email: ` NEW-${user.email}`, currentPassword })
       expect(moved.body.email).toBe(`new-${user.email}`)
       expect((await send('GET', url)).body).toEqual(moved.body)
     })

@@ -69,6 +69,8 @@ function recordingWords(types: Map<string, string>): ColumnWords {
       return changeColumn(table, column, { from: nullability(from), to: nullability(to) })
     },
     tableOptions: '',
+    keyedTableOptions: '',
+    undeclared: () => [],
     // What only one kind of database has is no table that a module declares.
     onlyOn: () => [],
   }

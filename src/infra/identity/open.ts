@@ -1,0 +1,24 @@
+import type { Clock } from '@/core/clock'
+import type { Database } from '@/core/database'
+import type { Identifier } from '@/core/identity'
+import type { Log } from '@/core/log'
+import type { Revocations } from '@/core/revocations'
+import type { Service } from '@/core/service'
+import { createMemory, type Recognizer } from './cache'
+import { createEpoch } from './epoch'
+
+/** Whom this process knows, and how it learns that it does not any more. */
+export interface OpenIdentities {
+  revocations: Revocations
+  /** For one server. */
+  recognizer(identifiers: readonly Identifier[]): Recognizer
+  /** Learns what other processes revoke, for as long as it runs. For processes that recognize somebody. */
+  watch: Service
+}
+
+/** Asks nothing of the database before it is used. */
+export function openIdentities(db: Database, tools: { clock: Clock; log: Log }): OpenIdentities {
+  const memory = createMemory(tools.clock)
+  const epoch = createEpoch(db, memory, tools)
+  return { revocations: epoch.revocations, recognizer: identifiers => memory.recognizer(identifiers, epoch), watch: epoch }
+}

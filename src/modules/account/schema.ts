@@ -1,0 +1,42 @@
+import { defineTask } from '@/core/queue/task'
+import { Input, type Of, Type } from '@/core/schema'
+import { Account, CurrentPassword, EmailInput, NewPassword } from '@/modules/user'
+import { Code } from '@/modules/user-code'
+
+export const PasswordChange = Input(
+  {
+    currentPassword: CurrentPassword,
+    password: NewPassword,
+    keepOtherSessions: Type.Optional(Type.Boolean({ description: 'Other sessions end unless this is true. This one and API keys go on.' })),
+  },
+  { description: 'Another password.' },
+)
+export type PasswordChange = Of<typeof PasswordChange>
+
+export const CodeInput = Input({ code: Code }, { description: 'The code that was sent to your address.' })
+export type CodeInput = Of<typeof CodeInput>
+
+export const ResetRequest = Input({ email: EmailInput }, { description: 'Whose password is to be reset.' })
+export type ResetRequest = Of<typeof ResetRequest>
+
+export const Reset = Input({ code: Code, password: NewPassword }, { description: 'The code that was sent, and another password.' })
+export type Reset = Of<typeof Reset>
+
+/** What was asked for will be done, or there is nothing to do; which of them is not said. */
+export const Accepted = Type.Object({ message: Type.String({ description: 'For people.' }) }, { additionalProperties: false })
+export type Accepted = Of<typeof Accepted>
+
+export const AccountPage = Type.Object(
+  { items: Type.Array(Account), nextPageToken: Type.String({ description: 'Empty on the last page.' }) },
+  { additionalProperties: false },
+)
+export type AccountPage = Of<typeof AccountPage>
+
+const StartReset = Input({ sealedEmail: Type.String({ maxLength: 1024, description: 'The address as it was given; encrypted.' }) })
+export type StartReset = Of<typeof StartReset>
+
+/**
+ * Somebody wants to reset the password of whoever has this address. Whether anybody has is found out by the task: the request takes as
+ * long either way.
+ */
+export const startReset = defineTask('account.startReset', StartReset, { queue: 'mail', timeoutMs: 30_000, maxRetries: 8 })

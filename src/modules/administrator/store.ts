@@ -1,0 +1,6 @@
+import type { Database } from '@/core/database'
+import { createStore, type Store } from '@/core/store'
+import { administrators } from './schema'
+
+/** CRUD comes from the table; what CRUD cannot say would stand here. */
+export const administratorStore = (db: Database): Store<typeof administrators> => createStore(db, administrators)

@@ -1,0 +1,72 @@
+import { t } from 'elysia'
+import { admin } from '@/core/access'
+import { askingOf } from '@/core/asking'
+import { controller } from '@/core/controller'
+import { revocationMaxMs } from '@/core/revocations'
+import type { ApiKeyBiz } from './biz'
+import { ApiKey, ApiKeyPage, MadeApiKey, NewServiceKey } from './schema'
+
+const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the key.' }) })
+const query = t.Object(
+  {
+    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
+    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+  },
+  { additionalProperties: false },
+)
+
+/** Keys of services, which are nobody. */
+export const serviceKeyController = (biz: ApiKeyBiz) =>
+  controller({ prefix: '/api-keys', tags: ['API keys'] })
+    .post(
+      '',
+      async ({ body, request, set, route }) => {
+        const made = await biz.createForService(body, askingOf(request))
+        set.status = 201
+        set.headers['location'] = `${route}/${made.id}`
+        return made
+      },
+      {
+        body: NewServiceKey,
+        parse: 'json',
+        response: { 201: MadeApiKey },
+        givesSecrets: true,
+        access: [admin('api-keys:write')],
+        fails: ['Conflict', 'Aborted', 'PermissionDenied'],
+        detail: {
+          operationId: 'createServiceKey',
+          summary: 'Make an API key for a service, which is shown once',
+          description: 'For each scope of it you need the permission of the same name.',
+        },
+      },
+    )
+    .get('', ({ query }) => biz.list(undefined, query), {
+      query,
+      response: { 200: ApiKeyPage },
+      access: [admin('api-keys:read')],
+      detail: { operationId: 'listServiceKeys', summary: 'List the API keys of services, the newest first' },
+    })
+    .get('/:id', ({ params }) => biz.get(undefined, params.id), {
+      params,
+      response: { 200: ApiKey },
+      access: [admin('api-keys:read')],
+      fails: ['NotFound'],
+      detail: { operationId: 'getServiceKey', summary: 'Get the API key of a service' },
+    })
+    .delete(
+      '/:id',
+      async ({ params, request, set }) => {
+        await biz.remove(undefined, params.id, askingOf(request))
+        set.status = 204
+      },
+      {
+        params,
+        response: { 204: t.Void() },
+        access: [admin('api-keys:write')],
+        fails: ['NotFound'],
+        detail: {
+          operationId: 'deleteServiceKey',
+          summary: `Delete the API key of a service, which ends it within ${revocationMaxMs / 1000} seconds`,
+        },
+      },
+    )

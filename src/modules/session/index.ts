@@ -1,0 +1,16 @@
+import { defineModule } from '@/core/module'
+import { sessionBiz } from './biz'
+import { sessions } from './schema'
+import { sessionStore } from './store'
+
+/** What a log-in becomes, for the accounts of any module: it knows none of them, and is reached through those that do. */
+export const session = defineModule({
+  name: 'session',
+  needs: ['db', 'clock', 'log', 'tokens', 'revocations', 'settings'],
+  tables: [sessions],
+  create(ports) {
+    return { biz: sessionBiz({ ...ports, sessions: sessionStore }), faces: {} }
+  },
+})
+export type { Device, Opened, PageOf, SessionBiz, Verified } from './biz'
+export { RefreshToken, sessionErrors, SessionPage, SessionTokens } from './schema'
