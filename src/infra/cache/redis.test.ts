@@ -13,7 +13,7 @@ import { openSharedCache } from './open'
 const rootKey = Uint8Array.from({ length: 32 }, (_, i) => i)
 const timeoutMs = 50
 /** What a loaded machine may add to a limit. */
-const slackMs = 60
+const slackMs = 300
 
 /** One process with a cache on a server; ready when Redis is used. */
 async function processOn(redis: OwnServer, { memoryBytes = 10_000_000, info = 'test' } = {}) {
@@ -91,7 +91,7 @@ describeOnRedis('a cache whose Redis fails', () => {
         // A thousand at a time: they wait once, not each.
         const manyMs = performance.now()
         await Promise.all(Array.from({ length: 1000 }, (_, i) => versionOf(cache, `many:${i}`, i + 1)))
-        expect(performance.now() - manyMs).toBeLessThan(timeoutMs + 10 * slackMs)
+        expect(performance.now() - manyMs).toBeLessThan(timeoutMs + 2 * slackMs)
         expect(metrics.count('bingo_cache_breaker_opened_total')).toBeGreaterThan(0)
         expect(metrics.gaugeOf('bingo_cache_suspects')).toBe(2)
 
