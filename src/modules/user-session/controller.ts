@@ -45,7 +45,7 @@ export const userSessionController = (biz: UserSessionBiz) =>
         operationId: 'refreshSession',
         summary: 'Get new tokens',
         description:
-          'A refresh token is good for one refresh. Used again within ten seconds it gives the same next one, so an answer that was lost costs nothing; used again later it ends the session.',
+          'A refresh token is good for one refresh. Used again soon after (the setting session.graceMs) it gives the same next one, so an answer that was lost costs nothing; used again later it ends the session.',
       },
     })
     .get(
