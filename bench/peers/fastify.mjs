@@ -44,7 +44,8 @@ app.post('/api/v1/users', { schema: { body: SignUp, response: { 201: User } } },
   return reply.code(201).send({ id, username, email, nickname, status: 'active', createdAt: now, updatedAt: now, version: 1 })
 })
 
-const instant = stored => `${stored.slice(0, 10)}T${stored.slice(11)}Z`
+// The driver leaves out milliseconds of zero.
+const instant = stored => `${stored.slice(0, 10)}T${stored.slice(11).padEnd(12, '.000')}Z`
 
 await app.listen({ host: '127.0.0.1', port: Number(process.env.BENCH_PORT) })
 process.on('SIGTERM', () => process.exit(0))

@@ -90,12 +90,15 @@ async function ofOwner(id: string, owners: readonly OwnerOf[], params: Params): 
 }
 
 function ofKey({ scopes, userId }: Known<'apiKey'>, rules: readonly Access[], params: Params) {
-  const wanted = rules.flatMap(rule => (rule.rule === 'apiKey' ? [rule.scope] : []))
-  if (wanted.length === 0) return notFor(rules)
-  if (!wanted.some(scope => scopes.has(scope))) return accessErrors.Scope({ ...lacking('scope', wanted), scopes: wanted })
+  if (!rules.some(rule => rule.rule === 'apiKey' && scopes.has(rule.scope))) return withoutScope(rules)
   if (userId !== undefined) return ofUser(userId, rules, params)
   // Nothing is the own of a service, which is nobody.
   return rules.some(({ rule }) => rule === 'user') ? notFor(rules) : undefined
+}
+
+function withoutScope(rules: readonly Access[]): AppError {
+  const wanted = rules.flatMap(rule => (rule.rule === 'apiKey' ? [rule.scope] : []))
+  return wanted.length === 0 ? notFor(rules) : accessErrors.Scope({ ...lacking('scope', wanted), scopes: wanted })
 }
 
 function ofAdmin({ permissions }: Known<'admin'>, rules: readonly Access[]): AppError | undefined {

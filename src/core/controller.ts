@@ -53,6 +53,11 @@ export const pageQuery = t.Object(
   { additionalProperties: false },
 )
 
+/** The headers of a route that changes what has a version: see `expectedBy`. */
+export const ifMatch = t.Object({
+  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
+})
+
 interface Hook {
   givesSecrets?: true
   beforeHandle?: unknown

@@ -7,8 +7,11 @@ const etagErrors = defineErrors({
 /** Each number of tags is a statement of its own for the database. */
 const tagsMax = 8
 
-/** The entity tag of a version (RFC 9110 §8.8.3): strong, since one version is one representation. */
-export const etag = (version: number): string => `"${version}"`
+/** Answers with what has a version, as its entity tag (RFC 9110 §8.8.3): strong, since one version is one representation. */
+export function tagged<T extends { version: number }>(answer: T, set: { headers: Record<string, unknown> }): T {
+  set.headers['etag'] = `"${answer.version}"`
+  return answer
+}
 
 /**
  * What an `If-Match` header asks of a row (RFC 9110 §13.1.1): one of the versions it lists, or any when there is no header or

@@ -1,4 +1,9 @@
 import commonPasswords from './common-passwords.txt' with { type: 'text' }
+import { defineErrors } from './error'
+
+const ruleErrors = defineErrors({
+  PasswordWeak: ['Unprocessable', 'This password is too easy to guess.'],
+})
 
 /**
  * The 3,000 most common passwords of at least eight characters, in lower case, most common first (OWASP ASVS 5.0, 6.2.4). From
@@ -32,4 +37,13 @@ export function strictWeakness(password: string, account: { username: string }):
     for (let end = Math.max(last, start) + 1; end <= lower.length; end++)
       if (weakness(lower.slice(start, end), account)) return 'is easy to guess with digits or signs around it'
   return undefined
+}
+
+/**
+ * Refuses one that is about to be chosen.
+ * @param detail what `weakness` or `strictWeakness` says of it
+ * @throws PasswordWeak
+ */
+export function refuseWeak(detail: string | undefined): void {
+  if (detail) throw ruleErrors.PasswordWeak({ problems: [{ pointer: '/password', detail }] })
 }

@@ -1,13 +1,10 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { dayMs, monthMs, systemClock } from '@/core/clock'
 import { scheduleDefaults } from '@/core/schedule/schedule'
 import { ticksKeptMax } from '@/core/schedule/admin'
-import { migrateUp } from './database/migrate'
-import type { OpenDatabase } from './database/driver'
-import { migrations } from '@/migrations'
-import { type Backing, onEachBacking } from '@/testing/backings'
-import { openAgain } from '@/testing/conformance/fixture'
+import { onEachBacking } from '@/testing/backings'
 import { fakeLog } from '@/testing/fakes'
+import { useMigrated } from '@/testing/migrated'
 import { createOutboxRows } from './queue/outbox/rows'
 import { createHistory } from './schedule/history'
 import { createScheduleRows, type NewSchedule } from './schedule/rows'
@@ -20,29 +17,19 @@ const schedule = (name: string, over: Partial<NewSchedule> = {}): NewSchedule =>
 })
 
 onEachBacking('the upkeep of the house', (open, name) => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  })
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
+  const scene = useMigrated(open)
 
   test('what the outbox gave up 30 days ago is removed and named, and nothing else of it', async () => {
     const log = fakeLog()
-    const upkeep = createUpkeep(db, { log, clock: systemClock })
+    const upkeep = createUpkeep(scene.db, { log, clock: systemClock })
     if (name === 'sqlite') {
       expect(await upkeep.removeGivenUp(100)).toBe(0)
       return
     }
-    const outbox = createOutboxRows(db, () => {})
+    const outbox = createOutboxRows(scene.db, () => {})
     const ids = ['waits', 'new', 'awaited', 'old-1', 'old-2', 'old-3']
     const tasks = ids.map(id => ({ id, isIdKept: false, priority: 5, delayMs: 0, envelope: '["a.task",1,{}]' }))
-    await db.tx(tx =>
+    await scene.db.tx(tx =>
       outbox.add(
         tx,
         'mail',
@@ -50,14 +37,18 @@ onEachBacking('the upkeep of the house', (open, name) => {
       ),
     )
     const giveUp = (id: string, ago: string) =>
-      db.run(`update "outbox" set "claimedAt" = "madeAt", "gaveUpAt" = utc_timestamp(3) - interval ${ago} where "taskId" = ?`, [id])
+      scene.db.run(`update "outbox" set "claimedAt" = "madeAt", "gaveUpAt" = utc_timestamp(3) - interval ${ago} where "taskId" = ?`, [id])
     await giveUp('new', '30 day + interval 1 minute')
     for (const id of ids.slice(2)) await giveUp(id, '30 day - interval 1 minute')
 
     expect(await upkeep.removeGivenUp(2)).toBe(2)
     expect(await upkeep.removeGivenUp(2)).toBe(1)
     expect(await upkeep.removeGivenUp(2)).toBe(0)
-    expect((await db.all('select "taskId" from "outbox" order by "seq"')).map(({ taskId }) => taskId)).toEqual(['waits', 'new', 'awaited'])
+    expect((await scene.db.all('select "taskId" from "outbox" order by "seq"')).map(({ taskId }) => taskId)).toEqual([
+      'waits',
+      'new',
+      'awaited',
+    ])
     expect(log.lines.map(({ level, fields }) => [level, fields])).toEqual([
       ['warn', { ids: ['old-1', 'old-2'] }],
       ['warn', { ids: ['old-3'] }],
@@ -66,8 +57,8 @@ onEachBacking('the upkeep of the house', (open, name) => {
 
   test('schedules that no code has declared for 30 days are removed with their history, and no others', async () => {
     const log = fakeLog()
-    const upkeep = createUpkeep(db, { log, clock: systemClock })
-    const [rows, history, nowMs] = [createScheduleRows(db), createHistory(db), Date.now()]
+    const upkeep = createUpkeep(scene.db, { log, clock: systemClock })
+    const [rows, history, nowMs] = [createScheduleRows(scene.db), createHistory(scene.db), Date.now()]
     const ago = (ms: number) => ({ origin: 'code', declaredAtMs: nowMs - ms }) as const
     const old = [
       schedule('old.1', ago(monthMs + dayMs)),
@@ -77,11 +68,11 @@ onEachBacking('the upkeep of the house', (open, name) => {
     const others = [schedule('code', ago(monthMs - dayMs)), schedule('database'), schedule('now', ago(0))]
     for (const each of [...old, ...others]) {
       const scheduleId = await rows.insert(each, nowMs)
-      await db.tx(tx => history.addManual(tx, { scheduleId, atMs: nowMs, taskId: 'a-task' }))
+      await scene.db.tx(tx => history.addManual(tx, { scheduleId, atMs: nowMs, taskId: 'a-task' }))
     }
     expect([await upkeep.removeUndeclared(2), await upkeep.removeUndeclared(2), await upkeep.removeUndeclared(2)]).toEqual([2, 1, 0])
     expect((await rows.list(10)).map(({ name }) => name)).toEqual(['code', 'database', 'now'])
-    expect(await db.all('select 1 from "scheduleTick"')).toHaveLength(3)
+    expect(await scene.db.all('select 1 from "scheduleTick"')).toHaveLength(3)
     expect(log.lines).toMatchObject([
       { level: 'info', fields: { names: ['old.1', 'old.2'] } },
       { level: 'info', fields: { names: ['old.3'] } },
@@ -91,8 +82,8 @@ onEachBacking('the upkeep of the house', (open, name) => {
   })
 
   test('the history of schedules that nobody fires is cut to the last ticks, and nothing is left of that of those that are gone', async () => {
-    const upkeep = createUpkeep(db, { log: fakeLog(), clock: systemClock })
-    const [rows, history] = [createScheduleRows(db), createHistory(db)]
+    const upkeep = createUpkeep(scene.db, { log: fakeLog(), clock: systemClock })
+    const [rows, history] = [createScheduleRows(scene.db), createHistory(scene.db)]
     const idle = await rows.insert(schedule('idle', { isPaused: true }), 0)
     const over = await rows.insert(schedule('over', { nextAtMs: null }), 0)
     const fired = await rows.insert(schedule('fired'), 0)
@@ -104,8 +95,8 @@ onEachBacking('the upkeep of the house', (open, name) => {
         ...{ taskId: null, outcome: null },
       }))
     for (const id of [idle, over, fired, gone]) {
-      await db.tx(tx => history.add(tx, ticks(id)))
-      await db.run('update "schedule" set "untrimmed" = ? where "id" = ?', [surplus, id])
+      await scene.db.tx(tx => history.add(tx, ticks(id)))
+      await scene.db.run('update "schedule" set "untrimmed" = ? where "id" = ?', [surplus, id])
     }
     const kept = async (id: string) => (await history.list(id, 1000)).map(({ tickMs }) => tickMs / 1000)
     const all = ticks(fired).map(({ tickMs }) => tickMs / 1000)

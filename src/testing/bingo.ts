@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 /** The executable that ships. End-to-end tests run it, never the source. */
 export const executable = resolve(import.meta.dir, '../../dist/bingo')
 
-export const startTimeoutMs = 15_000
+/** With the migrations of an empty database, on a machine that does much else. */
+export const startTimeoutMs = 45_000
 
 export interface LogLine extends Record<string, unknown> {
   level: string

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, renameSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Glob } from 'bun'
 
@@ -56,6 +56,22 @@ export function copyOfSources(folder: string): void {
   }
   mkdirSync(join(folder, 'bench'))
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+}
+
+/** Checks the types in a copy of the sources. What was found out about the sources in one copy is known in the next, so that only what differs is checked. */
+export async function checkTypes(folder: string) {
+  const known = join(root, 'dist/guides.tsbuildinfo')
+  const own = join(folder, 'types.tsbuildinfo')
+  if (existsSync(known)) cpSync(known, own)
+  const checked = await shell('bunx tsc --noEmit --incremental --tsBuildInfoFile types.tsbuildinfo', folder)
+  if (checked.code === 0) {
+    // As a whole, since others may read it at the same time.
+    const whole = `${known}.${process.pid}`
+    mkdirSync(join(root, 'dist'), { recursive: true })
+    cpSync(own, whole)
+    renameSync(whole, known)
+  }
+  return checked
 }
 
 export async function shell(command: string, cwd: string, env: Record<string, string> = {}) {

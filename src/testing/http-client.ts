@@ -39,7 +39,8 @@ let count = 0
 /** A sign-up that collides with no other. */
 export function newSignUp(over: Record<string, unknown> = {}) {
   count++
-  const name = `u${process.pid}-${count}`
+  // At least eight characters, so that the name as a password is refused for being the name, not for being short.
+  const name = `user-${process.pid}-${count}`
   return { username: name, email: `${name}@example.com`, password: 'correct horse battery', ...over }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Glob } from 'bun'
 import { onEachBacking } from './backings'
 import { temporaryFolder } from './bingo'
-import { type Block, blocksOf, copyOfSources, root, shell } from './guides'
+import { type Block, blocksOf, checkTypes, copyOfSources, root, shell } from './guides'
 
 const guide = 'docs/queue.md'
 
@@ -49,7 +49,7 @@ onEachBacking('the guide to the queue', (open, name) => {
     const backing = await open()
     const [types, run] = await Promise.all([
       // The same on every database.
-      name === 'sqlite' ? shell('bunx tsc --noEmit', folder.path) : { code: 0, stdout: '' },
+      name === 'sqlite' ? checkTypes(folder.path) : { code: 0, stdout: '' },
       shell('bun test --timeout 30000 src/guide.test.ts', folder.path, backing.options.env ?? {}),
     ])
     expect([types.code, types.stdout]).toEqual([0, ''])
@@ -67,7 +67,7 @@ test('the tests that the guide shows pass', async () => {
   const tests = files.filter(({ title }) => title.endsWith('.test.ts'))
   expect(tests.length).toBeGreaterThan(1)
   for (const { title, text } of files) writeFileSync(join(module, title), text)
-  const [types, run] = await Promise.all([shell('bunx tsc --noEmit', folder.path), shell('bun test src/modules/order', folder.path)])
+  const [types, run] = await Promise.all([checkTypes(folder.path), shell('bun test src/modules/order', folder.path)])
   expect([types.code, types.stdout]).toEqual([0, ''])
   expect([run.code, run.stderr]).toEqual([0, expect.stringContaining(`across ${tests.length} files`)])
 }, 60_000)

@@ -1,5 +1,8 @@
+import { availableParallelism } from 'node:os'
+import { batchesOf } from './batches'
+import { memoryFolder } from './memory-folder'
 import { provision } from './provision'
-import { serverVariables, sharedServer, startedFirst } from './servers'
+import { type ServerName, serverVariables, sharedServer } from './servers'
 
 /**
  * The test command: provides what is missing, checks, builds the executable and runs every test against it. Words after it
@@ -12,51 +15,77 @@ interface Counts {
 }
 
 async function main(filters: readonly string[]): Promise<number> {
-  const started = performance.now()
+  const startedAtMs = performance.now()
   const missing = await provision()
   if (missing.length > 0) {
     console.error(`\n*** SKIPPED, since it is not on this machine: ${missing.join('; ')} ***\n`)
     if (process.env['CI'] === 'true') return close({ passed: 0, failed: 1, skipped: 0 })
   }
-  const provisioned = performance.now()
+  const provisionedAtMs = performance.now()
+  using folder = memoryFolder()
+  if (folder) process.env['TMPDIR'] = folder.path
+  // They start while the sources are checked.
+  const starting = Promise.all(startedFirst.map(async name => [name, await sharedServer(name)] as const))
+  starting.catch(() => {})
   for (const script of ['check', 'build']) {
     if ((await run(['bun', 'run', script])).code !== 0) return close({ passed: 0, failed: 1, skipped: 0 })
   }
-  const servers = await Promise.all(startedFirst.map(async name => [name, await sharedServer(name)] as const))
+  const servers = await starting
   const urls = servers.flatMap(([name, server]) => (server ? [[serverVariables[name], server.url]] : []))
   // The client of the tests may have 1,000 requests under way.
   const env = { ...process.env, ...Object.fromEntries(urls), BUN_CONFIG_MAX_HTTP_REQUESTS: '2000' }
-  const { code, output } = await runTests(filters, env)
+  const testsFromMs = performance.now()
+  const counts = await runTests(filters, env)
   await Promise.all(servers.map(([, server]) => server?.stop()))
-  const counts = countsIn(output)
-  // A runner that fails without a failed test, or runs none, has not passed.
-  if ((code !== 0 && counts.failed === 0) || counts.passed === 0) counts.failed++
-  console.error(`test: ${seconds(provisioned - started)} for what was missing, ${seconds(performance.now() - provisioned)} for the rest`)
+  const spans = [provisionedAtMs - startedAtMs, testsFromMs - provisionedAtMs, performance.now() - testsFromMs].map(seconds)
+  console.error(`test: ${spans[0]} for what was missing, ${spans[1]} to check and build, ${spans[2]} for the tests`)
+  if (counts.passed === 0) counts.failed++
   return close(counts)
 }
 
-/** What mostly waits, for leases, servers and slow clients, runs beside the others. */
-const besides = [
-  /^src\/testing\/e2e\/slow-clients\.test\.ts$/,
-  /^src\/(testing\/faults|infra\/(queue|schedule|cache|database\/replicas))\//,
-]
+/** What many suites need is started before them, once for all. */
+const startedFirst: readonly ServerName[] = ['mariadb', 'mysql', 'redis', 'redis8', 'valkey', 'redisCluster']
 
-/** Of a test that says none: long, since the groups are in each other's way. */
+/** Of a test that says none: long, since batches are in each other's way. */
 const timeoutMs = 30_000
 const testing = ['bun', 'test', `--timeout=${timeoutMs}`]
+/** Batches that run at the same time. Tests wait as much as they work, so two for each processor; more would make each too slow. */
+const atOnce = Math.min(2 * availableParallelism(), 6)
 
-/** All tests: those of one group one after another, the groups at the same time. */
-async function runTests(filters: readonly string[], env: typeof process.env): Promise<Outcome> {
-  if (filters.length > 0) return run([...testing, ...filters], env)
-  const all = [...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')].toSorted()
-  const groups = Map.groupBy(all, path => besides.findIndex(beside => beside.test(path)))
-  const outcomes = await Promise.all([...groups.values()].map(paths => run([...testing, ...paths], env)))
-  return { code: Math.max(...outcomes.map(({ code }) => code)), output: outcomes.map(({ output }) => output).join('\n') }
+/** All tests, batch by batch, each in a process of its own. What a batch says is shown when it has ended. */
+async function runTests(filters: readonly string[], env: typeof process.env): Promise<Counts> {
+  if (filters.length > 0) return judged(await run([...testing, ...filters], env))
+  const waiting = batchesOf([...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')])
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+  async function work(): Promise<void> {
+    for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
+      const fromMs = performance.now()
+      const outcome = await run([...testing, ...batch.paths], env, false)
+      const { passed, failed, skipped } = judged(outcome)
+      process.stderr.write(outcome.output)
+      const took = [performance.now() - fromMs, outcome.cpuMs].map(seconds)
+      console.error(`test: ${batch.name}: ${took[0]}, ${took[1]} of processors, exit code ${outcome.code}\n`)
+      counts.passed += passed
+      counts.failed += failed
+      counts.skipped += skipped
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
+  return counts
+}
+
+/** A runner that fails without a failed test, or has none to run, has not passed. */
+function judged({ code, output }: Outcome): Counts {
+  const counts = countsIn(output)
+  if ((code !== 0 && counts.failed === 0) || counts.passed + counts.skipped === 0) counts.failed++
+  return counts
 }
 
 interface Outcome {
   code: number
   output: string
+  /** Of processors, for it and the processes that it has started and seen end; not for shared servers. */
+  cpuMs: number
 }
 
 const seconds = (ms: number) => `${Math.round(ms / 1000)} s`
@@ -72,16 +101,20 @@ function countsIn(output: string): Counts {
   return { passed: count('pass'), failed: count('fail'), skipped: count('skip') }
 }
 
-/** Shows what a command says while it runs, and keeps what it says on stderr. */
-async function run(command: string[], env = process.env): Promise<Outcome> {
-  const child = Bun.spawn(command, { env, stdout: 'inherit', stderr: 'pipe' })
+/** Runs a command, and keeps what it says on stderr. @param isShown while it runs; otherwise what it says on stdout is kept, too */
+async function run(command: string[], env = process.env, isShown = true): Promise<Outcome> {
+  const child = Bun.spawn(command, { env, stdout: isShown ? 'inherit' : 'pipe', stderr: 'pipe' })
   let output = ''
-  const decoder = new TextDecoder()
-  for await (const chunk of child.stderr) {
-    process.stderr.write(chunk)
-    output += decoder.decode(chunk, { stream: true })
+  async function keep(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder()
+    for await (const chunk of stream) {
+      if (isShown) process.stderr.write(chunk)
+      output += decoder.decode(chunk, { stream: true })
+    }
   }
-  return { code: await child.exited, output }
+  await Promise.all([child.stderr, child.stdout].map(stream => stream && keep(stream)))
+  const code = await child.exited
+  return { code, output, cpuMs: Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1000 }
 }
 
 process.exit(await main(process.argv.slice(2)))

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
-import { installations, type SingleName } from './installations'
+import { installations, removeFolder, type SingleName } from './installations'
 import { startCluster } from './redis-cluster'
 
 /**
@@ -30,8 +30,6 @@ export const serverVariables: Record<ServerName, string> = {
   valkey: 'BINGO_TEST_VALKEY_URL',
   redisCluster: 'BINGO_TEST_REDIS_CLUSTER_URL',
 }
-/** What most suites need is started before them; the others are when a suite asks for them. */
-export const startedFirst: readonly ServerName[] = ['mariadb', 'mysql', 'redis']
 /** All that speak Redis. */
 export const redisNames = ['redis', 'redis8', 'valkey', 'redisCluster'] as const
 
@@ -91,7 +89,7 @@ export async function filledFolder(name: SingleName): Promise<string> {
     await installations[name].fill(folder)
     return folder
   } catch (thrown) {
-    rmSync(folder, { recursive: true, force: true })
+    Bun.spawnSync(['sh', '-c', removeFolder, 'remover', folder])
     throw thrown
   }
 }
@@ -109,7 +107,7 @@ export async function startIn(
   const command = [...installation.command(folder, port), ...options]
   const process = join(folder, 'process')
   // However this process ends, its end of the pipe closes, and the watcher stops the server and removes its data.
-  const watcher = Bun.spawn(['sh', '-c', 'cat >/dev/null; kill -9 "$(cat "$1/process")" 2>/dev/null; rm -rf "$1"', 'watcher', folder], {
+  const watcher = Bun.spawn(['sh', '-c', `cat >/dev/null; kill -9 "$(cat "$1/process")" 2>/dev/null; ${removeFolder}`, 'watcher', folder], {
     stdin: 'pipe',
     stdout: 'ignore',
     stderr: 'ignore',

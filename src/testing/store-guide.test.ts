@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { onEachBacking } from './backings'
 import { temporaryFolder } from './bingo'
-import { blocksOf, copyOfSources, shell } from './guides'
+import { blocksOf, checkTypes, copyOfSources, shell } from './guides'
 
 /** The guide to the store as a program: its declarations, then its other snippets one after another. */
 async function programOf(path: string): Promise<string> {
@@ -32,7 +32,7 @@ onEachBacking('the guide to the store', (open, name) => {
     const env = { GUIDE_DATABASE_URL: backing.url }
     const [types, run] = await Promise.all([
       // The same on every database.
-      name === 'sqlite' ? shell('bunx tsc --noEmit', folder.path) : { code: 0, stdout: '' },
+      name === 'sqlite' ? checkTypes(folder.path) : { code: 0, stdout: '' },
       shell('bun test --timeout 20000 src/guide.test.ts', folder.path, env),
     ])
     expect([types.code, types.stdout]).toEqual([0, ''])

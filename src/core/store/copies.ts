@@ -13,7 +13,7 @@ import type { readsOf } from './read'
 export interface Copies {
   /** Whether this table and this process keep any. */
   readonly areKept: boolean
-  /** Whether a read may be answered by a copy: none may in a transaction. */
+  /** Whether the read that is asked for now may be answered by a copy: none may in a transaction. */
   readonly mayAnswer: boolean
   get(id: string): Promise<Row | undefined>
   /** What a unique key leads to, or nothing when `where` is not exactly one. */
@@ -79,7 +79,9 @@ export function copiesOf(db: Database, table: AnyTable, reads: ReturnType<typeof
   return {
     areKept: true,
     // What the caller has just written may be held back until its answer is known.
-    mayAnswer: !db.inTransaction && currentCaller()?.once?.isHolding !== true,
+    get mayAnswer() {
+      return !db.inTransaction && currentCaller()?.once?.isHolding !== true
+    },
     async get(id) {
       db.refuseInsideTx()
       if (!isUuid(id)) return undefined

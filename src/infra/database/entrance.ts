@@ -18,7 +18,7 @@ export function createEntrance<T = never>(
   const { places, waitingMax, acquireTimeoutMs } = options
   const busy = () => databaseErrors.Busy({ retryAfterSeconds: 1 })
   const onWaited = (waitedMs: number) => meters.acquireWaitSeconds.observe(waitedMs / 1000)
-  const line = createLine<T>({ places, waitingMax, full: busy, onWaited })
+  const line = createLine<T>({ places, waitingMax, usualLimitMs: acquireTimeoutMs, full: busy, onWaited })
   const late = () => {
     meters.acquireTimeouts.add()
     return busy()

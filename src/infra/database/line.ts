@@ -1,3 +1,5 @@
+import { createWaits, type Wait, type Waits } from '../waits'
+
 /**
  * Callers that wait, in the order of asking, for one of a few places: the connections of a pool, the one writer of a file, the one
  * statement of a transaction.
@@ -20,6 +22,8 @@ export interface Line<T = never> {
 export interface LineOptions {
   places: number
   waitingMax: number
+  /** How long those wait who have a limit, or less. */
+  usualLimitMs?: number
   /** What a caller gets when too many wait already. */
   full: () => Error
   /** Told of everyone who had to wait and got a place. */
@@ -36,10 +40,18 @@ export interface Entered<T> {
 interface Waiter<T> {
   resolve(entered: Entered<T>): void
   sinceMs: number
-  timer: Timer | undefined
+  wait: Wait | undefined
 }
 
-export function createLine<T = never>({ places, waitingMax, full, onWaited }: LineOptions): Line<T> {
+export function createLine<T = never>({
+  places,
+  waitingMax,
+  usualLimitMs = Number.POSITIVE_INFINITY,
+  full,
+  onWaited,
+}: LineOptions): Line<T> {
+  // Of a transaction there is a line, too, where nobody has a limit.
+  let waits: Waits | undefined
   const waiters = new Set<Waiter<T>>()
   let inUse = 0
   let onIdle: PromiseWithResolvers<void> | undefined
@@ -58,10 +70,11 @@ export function createLine<T = never>({ places, waitingMax, full, onWaited }: Li
       }
       if (waiters.size >= waitingMax) return Promise.reject(full())
       return new Promise<Entered<T>>((resolve, reject) => {
-        const waiter: Waiter<T> = { resolve, sinceMs: performance.now(), timer: undefined }
+        const waiter: Waiter<T> = { resolve, sinceMs: performance.now(), wait: undefined }
         waiters.add(waiter)
         if (limitMs === undefined) return
-        waiter.timer = setTimeout(() => {
+        waits ??= createWaits(usualLimitMs)
+        waiter.wait = waits.begin(() => {
           waiters.delete(waiter)
           reject(late())
         }, limitMs)
@@ -70,7 +83,7 @@ export function createLine<T = never>({ places, waitingMax, full, onWaited }: Li
     leave(handed) {
       for (const waiter of waiters) {
         waiters.delete(waiter)
-        clearTimeout(waiter.timer)
+        if (waiter.wait) waits?.end(waiter.wait)
         const waitedMs = performance.now() - waiter.sinceMs
         onWaited?.(waitedMs)
         waiter.resolve({ waitedMs, handed })

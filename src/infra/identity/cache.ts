@@ -19,7 +19,7 @@ export interface Memory extends Rememberer {
   recognizer(identifiers: readonly Identifier[], epoch: Pick<Epoch, 'isFresh' | 'refresh'>): Recognizer
 }
 
-/** Of each server: the least recently used makes room. */
+/** Of each server: one that has not been used for long makes room. */
 const entriesMax = 10_000
 const usedEveryMs = 60_000
 /** Then they are asked for anew: should a change ever be missed, it is missed for no longer. */
@@ -32,6 +32,8 @@ interface Entry {
   readonly identified: Identified
   readonly expiresAtMs: number
   usedAtMs: number
+  /** Since it last had to make room. */
+  isUsed: boolean
 }
 
 /** A question that is under way. */
@@ -62,7 +64,8 @@ function createBook(
   epoch: Pick<Epoch, 'isFresh' | 'refresh'>,
   clock: Clock,
 ): Recognizer & { book: Rememberer } {
-  // A map keeps the order of insertion, and what is used is inserted again: the first is the least recently used.
+  // A map keeps the order of insertion. What is used is not inserted again at once, which would cost each request a microsecond, but
+  // when it would have to make room: a second chance (Corbató, A Paging Experiment with the Multics System, 1968).
   const entries = new Map<string, Entry>()
   const bySubject = new Map<Subject, Set<Entry>>()
   const flights = new Set<Flight>()
@@ -80,7 +83,7 @@ function createBook(
 
   function keep(credential: string, identified: Identified, nowMs: number): Entry {
     const expiresAtMs = Math.min(identified.expiresAtMs, nowMs + rememberedMaxMs)
-    const entry = { credential, identified, expiresAtMs, usedAtMs: Number.NEGATIVE_INFINITY }
+    const entry = { credential, identified, expiresAtMs, usedAtMs: Number.NEGATIVE_INFINITY, isUsed: false }
     const former = entries.get(credential)
     if (former) remove(former)
     entries.set(credential, entry)
@@ -91,7 +94,13 @@ function createBook(
     }
     for (const oldest of entries.values()) {
       if (entries.size <= entriesMax) break
-      remove(oldest)
+      if (!oldest.isUsed) {
+        remove(oldest)
+        continue
+      }
+      oldest.isUsed = false
+      entries.delete(oldest.credential)
+      entries.set(oldest.credential, oldest)
     }
     return entry
   }
@@ -137,8 +146,7 @@ function createBook(
       remove(entry)
       return undefined
     }
-    entries.delete(credential)
-    entries.set(credential, entry)
+    entry.isUsed = true
     return used(entry, nowMs)
   }
 

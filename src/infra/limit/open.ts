@@ -16,12 +16,13 @@ export interface RateLimitSurroundings {
   metrics: Metrics
   /** For tests, which do not wait for minutes. */
   span?: Span
+  /** A request waits no longer for Redis than this. For tests, which are on machines that do much else. */
+  timeoutMs?: number
 }
 
 /** Callers that a process remembers at a time; each costs some hundred bytes. */
 const keysMax = 10_000
-/** A request waits no longer for Redis than this. */
-const timeoutMs = 100
+const timeoutDefaultMs = 100
 const failuresMax = 2
 const pauseMs = 2000
 
@@ -31,7 +32,7 @@ const pauseMs = 2000
  */
 export async function openRateLimits(
   { limit, redis: { prefix } }: Pick<Config, 'limit' | 'redis'>,
-  { redis, log, metrics, span = minute }: RateLimitSurroundings,
+  { redis, log, metrics, span = minute, timeoutMs = timeoutDefaultMs }: RateLimitSurroundings,
 ): Promise<RateLimits> {
   const nowMs = () => performance.now()
   const own = memoryLedger(span, nowMs, keysMax)

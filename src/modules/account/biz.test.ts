@@ -1,13 +1,10 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import type { Asking } from '@/core/asking'
 import { dayMs } from '@/core/clock'
-import type { OpenDatabase } from '@/infra/database/driver'
-import { migrateUp } from '@/infra/database/migrate'
-import { migrations } from '@/migrations'
 import type { Message } from '@/modules/user/schema'
 import { accountsOn, noting } from '@/testing/accounts'
-import { type Backing, onEachBacking } from '@/testing/backings'
-import { openAgain } from '@/testing/conformance/fixture'
+import { onEachBacking } from '@/testing/backings'
+import { useMigrated } from '@/testing/migrated'
 import type { StartReset } from './schema'
 
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
@@ -16,28 +13,14 @@ const invalid = { code: 'Unprocessable.CodeInvalid' }
 const address = '192.0.2.1'
 const byAdmin: Asking = { identity: { kind: 'admin', id: 'root', sessionId: 's', permissions: new Set(['*']) }, address }
 const wantedKey = { name: 'report', scopes: ['users:read' as const] }
-const setUpTimeoutMs = 30_000
 
 onEachBacking('an account', open => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  }, setUpTimeoutMs)
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
-  beforeEach(async () => {
-    for (const table of ['user', 'userCode', 'userMessage', 'apiKey']) await db.run(`delete from "${table}"`)
-  })
+  const scene = useMigrated(open, ['user', 'userCode', 'userMessage', 'apiKey'])
 
   /** Ada has signed up, and nothing is enqueued or sent. */
   async function setUp() {
     const clock = { ms: startMs, nowMs: () => clock.ms }
-    const all = accountsOn(db, { clock })
+    const all = accountsOn(scene.db, { clock })
     const { id } = await all.users.signUp(ada)
     all.queue.enqueued.length = 0
     const me = { kind: 'user', id, sessionId: 'session-1' } as const
@@ -59,7 +42,7 @@ onEachBacking('an account', open => {
 
   test('a request to reset a password asks the database nothing, and says nothing of the address', async () => {
     const { accounts, queue } = await setUp()
-    const { db: noted, statements } = noting(db)
+    const { db: noted, statements } = noting(scene.db)
     const counting = accountsOn(noted)
     for (const email of ['ada@example.com', 'nobody@example.com']) {
       await accounts.requestReset({ email })
@@ -297,7 +280,9 @@ onEachBacking('an account', open => {
     expect([ended.length, revocations.forgotten]).toEqual([1, [`user:${id}`]])
     await expect(accounts.remove(id, { versions: [1] }, byAdmin)).rejects.toMatchObject({ kind: 'FailedPrecondition' })
     const left = async () =>
-      Promise.all(['user', 'userCode', 'userMessage', 'apiKey'].map(async table => (await db.all(`select "id" from "${table}"`)).length))
+      Promise.all(
+        ['user', 'userCode', 'userMessage', 'apiKey'].map(async table => (await scene.db.all(`select "id" from "${table}"`)).length),
+      )
     expect(await left()).toEqual([1, 1, 1, 2])
     await accounts.remove(id, { versions: [2] }, byAdmin)
     expect([await left(), await users.current(id), revocations.forgotten]).toEqual([[0, 0, 0, 1], undefined, Array(2).fill(`user:${id}`)])

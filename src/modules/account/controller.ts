@@ -2,33 +2,22 @@ import { t } from 'elysia'
 import { apiKey, everyone, owner, user } from '@/core/access'
 import { addressOf } from '@/core/address'
 import { askingOf } from '@/core/asking'
-import { controller, userIdOf, userOf } from '@/core/controller'
-import { etag, expectedBy } from '@/core/etag'
+import { controller, ifMatch, userIdOf, userOf } from '@/core/controller'
+import { expectedBy, tagged } from '@/core/etag'
 import { Account } from '@/modules/user'
 import type { AccountBiz } from './biz'
 import { Accepted, CodeInput, PasswordChange, Reset, ResetRequest } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the user.' }) })
-const headers = t.Object({
-  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
-})
 
 export const accountController = (biz: AccountBiz) =>
   controller({ prefix: '', tags: ['Account'] })
-    .get(
-      '/me',
-      async ({ request, set }) => {
-        const account = await biz.get(userIdOf(request))
-        set.headers['etag'] = etag(account.version)
-        return account
-      },
-      {
-        response: { 200: Account },
-        access: [user(), apiKey('users:read')],
-        fails: ['NotFound'],
-        detail: { operationId: 'getMe', summary: 'Get your account' },
-      },
-    )
+    .get('/me', async ({ request, set }) => tagged(await biz.get(userIdOf(request)), set), {
+      response: { 200: Account },
+      access: [user(), apiKey('users:read')],
+      fails: ['NotFound'],
+      detail: { operationId: 'getMe', summary: 'Get your account' },
+    })
     .post(
       '/me/password',
       async ({ body, request, set }) => {
@@ -112,7 +101,7 @@ export const accountController = (biz: AccountBiz) =>
       },
       {
         params,
-        headers,
+        headers: ifMatch,
         response: { 204: t.Void() },
         access: [owner(), apiKey('users:delete')],
         fails: ['NotFound', 'FailedPrecondition'],

@@ -1,5 +1,5 @@
 import { defineTask } from '@/core/queue/task'
-import { Input, type Of, Type } from '@/core/schema'
+import { Input, type Of, Page, Type } from '@/core/schema'
 import { Account, CurrentPassword, EmailInput, NewPassword } from '@/modules/user'
 import { Code } from '@/modules/user-code'
 
@@ -26,10 +26,7 @@ export type Reset = Of<typeof Reset>
 export const Accepted = Type.Object({ message: Type.String({ description: 'For people.' }) }, { additionalProperties: false })
 export type Accepted = Of<typeof Accepted>
 
-export const AccountPage = Type.Object(
-  { items: Type.Array(Account), nextPageToken: Type.String({ description: 'Empty on the last page.' }) },
-  { additionalProperties: false },
-)
+export const AccountPage = Page(Account)
 export type AccountPage = Of<typeof AccountPage>
 
 const StartReset = Input({ sealedEmail: Type.String({ maxLength: 1024, description: 'The address as it was given; encrypted.' }) })

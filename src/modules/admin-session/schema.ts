@@ -1,11 +1,9 @@
 import { defineErrors } from '@/core/error'
 import { Input, type Of, Type } from '@/core/schema'
 import { Administrator } from '@/modules/administrator'
-import { RefreshToken, SessionTokens } from '@/modules/session'
+import { SessionTokens } from '@/modules/session'
 
 export const adminSessionErrors = defineErrors({
-  // The same words for both: whether there is an administrator of a name is nobody's business.
-  LogInRefused: ['Unauthenticated', 'The username or password is wrong.'],
   AdministratorSuspended: ['PermissionDenied', 'This administrator is suspended.'],
 })
 
@@ -17,8 +15,6 @@ export const LogIn = Input(
   { description: 'Who wants to log in.' },
 )
 export type LogIn = Of<typeof LogIn>
-
-export const Refresh = Input({ refreshToken: RefreshToken }, { description: 'What the session is refreshed with.' })
 
 export const LoggedIn = Type.Object({ ...SessionTokens.properties, administrator: Administrator }, { additionalProperties: false })
 export type LoggedIn = Of<typeof LoggedIn>

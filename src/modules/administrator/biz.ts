@@ -1,7 +1,8 @@
+import { canonicalName } from '@/core/account-name'
 import type { Database } from '@/core/database'
-import { AppError } from '@/core/error'
 import { subjectOf } from '@/core/identity'
-import { strictWeakness } from '@/core/password-rules'
+import { refuseWeak, strictWeakness } from '@/core/password-rules'
+import { renewHash } from '@/core/passwords'
 import type { Ports } from '@/core/ports'
 import { faultsOf } from '@/core/schema'
 import type { Patch } from '@/core/store'
@@ -33,9 +34,9 @@ export function administratorBiz({
   sessions,
 }: Pick<Ports, 'db' | 'passwords' | 'revocations'> & { administrators: typeof administratorStore; sessions: Pick<SessionBiz, 'endAll'> }) {
   async function create(input: NewAdministrator): Promise<Administrator> {
-    const username = canonical(input.username)
+    const username = canonicalName(input.username)
     refuseFaults(faultsOf(NewAdministrator, { ...input, username }))
-    refuseWeak(input.password, username)
+    refuseWeak(strictWeakness(input.password, { username }))
     await administrators(db).refuseTaken({ username })
     const passwordHash = await passwords.hash(input.password)
     return view(await administrators(db).create({ username, passwordHash, status: 'active', permissions: input.permissions }))
@@ -57,7 +58,7 @@ export function administratorBiz({
 
   /** @throws AdministratorNotFound */
   async function named(username: string): Promise<Administrator> {
-    return view(found(await administrators(db).find({ username: canonical(username) }, primary)))
+    return view(found(await administrators(db).find({ username: canonicalName(username) }, primary)))
   }
 
   /**
@@ -65,20 +66,11 @@ export function administratorBiz({
    * @throws Unavailable when too many passwords are being checked
    */
   async function verifyPassword(username: string, password: string): Promise<Administrator | undefined> {
-    const row = await administrators(db).find({ username: canonical(username) }, primary)
+    const row = await administrators(db).find({ username: canonicalName(username) }, primary)
     const isRight = await passwords.verify(password, row?.passwordHash)
     if (!row || !isRight) return undefined
-    if (passwords.isOutdated(row.passwordHash)) await rehash(row, password)
+    await renewHash(passwords, administrators(db), row, password)
     return view(row)
-  }
-
-  /** Now that the password is at hand. The next time will do as well, so nothing fails for it, and a newer password stays. */
-  async function rehash({ id, version }: AdministratorRow, password: string): Promise<void> {
-    try {
-      await administrators(db).update(id, { passwordHash: await passwords.hash(password) }, { versions: [version] })
-    } catch (thrown) {
-      if (!(thrown instanceof AppError)) throw thrown
-    }
   }
 
   /** What a session could do before, it cannot after. @throws AdministratorNotFound, LastAdministrator */
@@ -91,7 +83,7 @@ export function administratorBiz({
   /** For whoever has forgotten it, by somebody on the command line. All sessions end. @throws AdministratorNotFound */
   async function setPassword(id: string, password: string): Promise<Administrator> {
     refuseFaults(faultsOf(Password, password).map(fault => ({ ...fault, pointer: '/password' })))
-    refuseWeak(password, found(await administrators(db).get(id, primary)).username)
+    refuseWeak(strictWeakness(password, found(await administrators(db).get(id, primary))))
     const passwordHash = await passwords.hash(password)
     return change(id, { passwordHash }, { endsSessions: true })
   }
@@ -119,17 +111,10 @@ export function administratorBiz({
   return { create, list, isAnyThere, current, named, verifyPassword, setPermissions, setStatus, setPassword }
 }
 
-const canonical = (name: string) => name.trim().toLowerCase()
-
 const mayAll = ({ status, permissions }: AdministratorRow): boolean => status === 'active' && permissions.includes(everything)
 
 function refuseFaults(problems: ReturnType<typeof faultsOf>): void {
   if (problems.length > 0) throw administratorErrors.Invalid({ problems })
-}
-
-function refuseWeak(password: string, username: string): void {
-  const detail = strictWeakness(password, { username })
-  if (detail) throw administratorErrors.PasswordWeak({ problems: [{ pointer: '/password', detail }] })
 }
 
 function found(row: AdministratorRow | undefined): AdministratorRow {

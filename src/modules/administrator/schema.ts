@@ -6,7 +6,6 @@ export const administratorErrors = defineErrors({
   AdministratorNotFound: ['NotFound', 'There is no such administrator.'],
   UsernameTaken: ['Conflict', 'There is an administrator of this name.'],
   Invalid: ['InvalidArgument', 'Some fields are not valid.'],
-  PasswordWeak: ['Unprocessable', 'This password is too easy to guess.'],
   // Somebody has to be left who can let others in.
   LastAdministrator: ['Unprocessable', 'This is the last active administrator with every permission. Make another one first.'],
 })

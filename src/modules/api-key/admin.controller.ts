@@ -1,19 +1,12 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
 import { askingOf } from '@/core/asking'
-import { controller } from '@/core/controller'
+import { controller, pageQuery } from '@/core/controller'
 import { revocationMaxMs } from '@/core/revocations'
 import type { ApiKeyBiz } from './biz'
 import { ApiKey, ApiKeyPage, MadeApiKey, NewServiceKey } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the key.' }) })
-const query = t.Object(
-  {
-    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
-  },
-  { additionalProperties: false },
-)
 
 /** Keys of services, which are nobody. */
 export const serviceKeyController = (biz: ApiKeyBiz) =>
@@ -41,7 +34,7 @@ export const serviceKeyController = (biz: ApiKeyBiz) =>
       },
     )
     .get('', ({ query }) => biz.list(undefined, query), {
-      query,
+      query: pageQuery,
       response: { 200: ApiKeyPage },
       access: [admin('api-keys:read')],
       detail: { operationId: 'listServiceKeys', summary: 'List the API keys of services, the newest first' },

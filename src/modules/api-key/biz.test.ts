@@ -1,12 +1,9 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import type { Asking } from '@/core/asking'
 import { dayMs } from '@/core/clock'
-import type { OpenDatabase } from '@/infra/database/driver'
-import { migrateUp } from '@/infra/database/migrate'
-import { migrations } from '@/migrations'
 import { accountsOn, noting } from '@/testing/accounts'
-import { type Backing, onEachBacking } from '@/testing/backings'
-import { openAgain } from '@/testing/conformance/fixture'
+import { onEachBacking } from '@/testing/backings'
+import { useMigrated } from '@/testing/migrated'
 import { keysMax, type NewServiceKey } from './schema'
 
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
@@ -15,27 +12,13 @@ const address = '192.0.2.1'
 const byAdmin: Asking = { identity: { kind: 'admin', id: 'root', sessionId: 's', permissions: new Set(['*']) }, address }
 const byUser = (id: string): Asking => ({ identity: { kind: 'user', id, sessionId: 's' }, address })
 const password = 'correct horse battery'
-const setUpTimeoutMs = 30_000
 
 onEachBacking('API keys', open => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  }, setUpTimeoutMs)
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
-  beforeEach(async () => {
-    for (const table of ['user', 'userMessage', 'apiKey']) await db.run(`delete from "${table}"`)
-  })
+  const scene = useMigrated(open, ['user', 'userMessage', 'apiKey'])
 
   async function setUp() {
     const clock = { ms: startMs, nowMs: () => clock.ms }
-    const { db: noted, statements } = noting(db)
+    const { db: noted, statements } = noting(scene.db)
     const all = accountsOn(noted, { clock })
     const signUp = (username: string) => all.users.signUp({ username, email: `${username}@example.com`, password })
     const create = (userId: string, over: { expiresInDays?: number } = {}) =>
@@ -47,7 +30,7 @@ onEachBacking('API keys', open => {
     const { create, keys, queue, signUp, identify } = await setUp()
     const { id: userId } = await signUp('ada')
     const { key, ...shown } = await create(userId)
-    expect(JSON.stringify(await db.all('select * from "apiKey"'))).not.toContain(key.slice(9))
+    expect(JSON.stringify(await scene.db.all('select * from "apiKey"'))).not.toContain(key.slice(9))
     expect(shown).toMatchObject({ ...wanted, start: key.slice(0, 9), expiresAt: '2026-05-01T09:05:00.000Z' })
     expect((await keys.list(userId, {})).items).toEqual([shown])
     const identity = { kind: 'apiKey', id: shown.id, userId, scopes: new Set(['users:read']), requestsPerMinute: undefined }
@@ -77,7 +60,7 @@ onEachBacking('API keys', open => {
         code: 'PermissionDenied.ScopeNotHeld',
         problems: expect.arrayContaining([{ pointer: '/scopes', detail: 'needs the permission users:write' }]),
       })
-    expect(await db.all('select "id" from "apiKey"')).toEqual([])
+    expect(await scene.db.all('select "id" from "apiKey"')).toEqual([])
     for (const permissions of [['*'], ['users:read', 'users:write']])
       expect(await keys.createForService(both, administrator(...permissions))).toMatchObject({ scopes: both.scopes })
   })
@@ -89,7 +72,7 @@ onEachBacking('API keys', open => {
     const typo = key.slice(0, 20) + (key[20] === 'a' ? 'b' : 'a') + key.slice(21)
     for (const wrong of [typo, 'bk_', 'bk_short', `${key}x`, key.toLowerCase()]) expect(await identify(wrong)).toBeUndefined()
     expect(statements).toEqual([])
-    await db.run('delete from "apiKey"')
+    await scene.db.run('delete from "apiKey"')
     expect(await identify(key)).toBeUndefined()
     expect(statements).toHaveLength(1)
   })
@@ -158,14 +141,14 @@ onEachBacking('API keys', open => {
       return found
     }
     await expect(make(password)).rejects.toMatchObject({ kind: 'Aborted' })
-    expect(await db.all('select "id" from "apiKey"')).toEqual([])
+    expect(await scene.db.all('select "id" from "apiKey"')).toEqual([])
   })
 
   test('its use is noted, once a minute however many processes note it', async () => {
     const { keys, clock } = await setUp()
     const { id } = await keys.createForService(wanted, byAdmin)
     const noted = async () => {
-      const [row] = await db.all('select "version" from "apiKey"')
+      const [row] = await scene.db.all('select "version" from "apiKey"')
       return [Number(row?.['version']), (await keys.list(undefined, {})).items[0]?.lastUsedAt]
     }
     expect(await noted()).toEqual([1, undefined])

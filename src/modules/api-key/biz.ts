@@ -3,6 +3,7 @@ import { dayMs, toTimestamp } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { type Identified, type Identifier, subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
+import type { PageQuery } from '@/core/schema'
 import type { Where } from '@/core/store'
 import type { UserBiz } from '@/modules/user'
 import { hashOf, isWellFormed, looksLikeKey, makeKey } from './key'
@@ -99,7 +100,7 @@ export function apiKeyBiz({
     return view(row)
   }
 
-  async function list(owner: KeyOwner, page: { pageSize?: number; pageToken?: string }): Promise<ApiKeyPage> {
+  async function list(owner: KeyOwner, page: PageQuery): Promise<ApiKeyPage> {
     const { items, nextPageToken } = await keys(db).list({ ...page, where: of(owner), orderBy: 'createdAt desc' })
     return { items: items.map(view), nextPageToken }
   }

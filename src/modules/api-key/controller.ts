@@ -1,19 +1,12 @@
 import { t } from 'elysia'
 import { user } from '@/core/access'
 import { askingOf } from '@/core/asking'
-import { controller, userOf } from '@/core/controller'
+import { controller, pageQuery, userOf } from '@/core/controller'
 import { revocationMaxMs } from '@/core/revocations'
 import type { ApiKeyBiz } from './biz'
 import { ApiKey, ApiKeyPage, MadeApiKey, NewApiKey } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the key.' }) })
-const query = t.Object(
-  {
-    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
-  },
-  { additionalProperties: false },
-)
 // Not keys: one that could make others would never expire.
 const access = [user()]
 
@@ -40,7 +33,7 @@ export const apiKeyController = (biz: ApiKeyBiz) =>
       },
     )
     .get('', ({ query, request }) => biz.list(userOf(request).id, query), {
-      query,
+      query: pageQuery,
       response: { 200: ApiKeyPage },
       access,
       detail: { operationId: 'listApiKeys', summary: 'List your API keys, the newest first' },

@@ -1,5 +1,5 @@
 import { defineErrors } from '@/core/error'
-import { Id, Input, Json, type Of, secret, Timestamp, Type } from '@/core/schema'
+import { Id, Input, Json, type Of, Page, secret, Timestamp, Type } from '@/core/schema'
 import { Scope, scopes, UserScope, userScopes } from '@/core/scopes'
 import { defineTable, type RowOf } from '@/core/table'
 import { CurrentPassword } from '@/modules/user'
@@ -66,10 +66,7 @@ export const MadeApiKey = Type.Object(
 )
 export type MadeApiKey = Of<typeof MadeApiKey>
 
-export const ApiKeyPage = Type.Object(
-  { items: Type.Array(ApiKey), nextPageToken: Type.String({ description: 'Empty on the last page.' }) },
-  { additionalProperties: false },
-)
+export const ApiKeyPage = Page(ApiKey)
 export type ApiKeyPage = Of<typeof ApiKeyPage>
 
 const wanted = {

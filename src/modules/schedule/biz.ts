@@ -1,6 +1,7 @@
 import type { Ports } from '@/core/ports'
 import { type ScheduleDefinition, scheduleErrors, type ScheduleView } from '@/core/schedule/admin'
 import { scheduleDefaults } from '@/core/schedule/schedule'
+import type { PageQuery } from '@/core/schema'
 import { type Expected, storeErrors } from '@/core/store'
 import { AppError } from '@/core/error'
 import { mergePatch } from './merge-patch'
@@ -14,14 +15,9 @@ const pageSizeDefault = 20
 /** How often a change is tried again when others change the same schedule at the same time. */
 const attemptsMax = 5
 
-interface PageAsked {
-  pageSize?: number
-  pageToken?: string
-}
-
 /** What administrators do with schedules. The port decides what may be; here a request becomes what it takes, and what was done is logged. */
 export function scheduleBiz({ schedules, log }: Pick<Ports, 'schedules' | 'log'>) {
-  async function list(page: PageAsked): Promise<SchedulePage> {
+  async function list(page: PageQuery): Promise<SchedulePage> {
     const { items, nextPageToken = '' } = await schedules.list(sized(page))
     return { items, nextPageToken }
   }
@@ -64,7 +60,7 @@ export function scheduleBiz({ schedules, log }: Pick<Ports, 'schedules' | 'log'>
     return { taskId }
   }
 
-  async function ticks(which: string, page: PageAsked): Promise<TickPage> {
+  async function ticks(which: string, page: PageQuery): Promise<TickPage> {
     const { items, nextPageToken = '' } = await schedules.history(which, sized(page))
     return { items, nextPageToken }
   }
@@ -83,7 +79,7 @@ export function scheduleBiz({ schedules, log }: Pick<Ports, 'schedules' | 'log'>
   return { list, get, preview, create, change, remove, pause, resume, run, ticks }
 }
 
-const sized = ({ pageSize, pageToken }: PageAsked) => ({
+const sized = ({ pageSize, pageToken }: PageQuery) => ({
   pageSize: pageSize === undefined || pageSize === 0 ? pageSizeDefault : Math.min(pageSize, pageSizeMax),
   ...(pageToken && { pageToken }),
 })

@@ -1,7 +1,7 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
-import { controller, pageQuery } from '@/core/controller'
-import { etag, expectedBy } from '@/core/etag'
+import { controller, ifMatch, pageQuery } from '@/core/controller'
+import { expectedBy, tagged } from '@/core/etag'
 import type { ScheduleBiz } from './biz'
 import { NewSchedule, NextTicks, Run, Schedule, SchedulePage, SchedulePatch, TickPage } from './schema'
 
@@ -10,9 +10,6 @@ const previewQuery = t.Object(
   { count: t.Optional(t.Integer({ description: 'How many ticks, 1–1000; 5 by default.' })) },
   { additionalProperties: false },
 )
-const headers = t.Object({
-  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
-})
 const read = [admin('schedules:read')]
 const write = [admin('schedules:write')]
 
@@ -32,8 +29,7 @@ export const scheduleController = (biz: ScheduleBiz) =>
         const made = await biz.create(body)
         set.status = 201
         set.headers['location'] = `${route}/${made.id}`
-        set.headers['etag'] = etag(made.version)
-        return made
+        return tagged(made, set)
       },
       {
         body: NewSchedule,
@@ -52,31 +48,19 @@ export const scheduleController = (biz: ScheduleBiz) =>
       access: read,
       detail: { operationId: 'previewSchedule', summary: 'Check a schedule and see its next ticks; nothing is saved' },
     })
-    .get(
-      '/:id',
-      async ({ params, set }) => {
-        const schedule = await biz.get(params.id)
-        set.headers['etag'] = etag(schedule.version)
-        return schedule
-      },
-      {
-        params,
-        response: { 200: Schedule },
-        access: read,
-        fails: ['NotFound'],
-        detail: { operationId: 'getSchedule', summary: 'Get a schedule' },
-      },
-    )
+    .get('/:id', async ({ params, set }) => tagged(await biz.get(params.id), set), {
+      params,
+      response: { 200: Schedule },
+      access: read,
+      fails: ['NotFound'],
+      detail: { operationId: 'getSchedule', summary: 'Get a schedule' },
+    })
     .patch(
       '/:id',
-      async ({ params, body, headers, set }) => {
-        const schedule = await biz.change(params.id, body, expectedBy(headers['if-match']))
-        set.headers['etag'] = etag(schedule.version)
-        return schedule
-      },
+      async ({ params, body, headers, set }) => tagged(await biz.change(params.id, body, expectedBy(headers['if-match'])), set),
       {
         params,
-        headers,
+        headers: ifMatch,
         body: SchedulePatch,
         parse: 'json',
         response: { 200: Schedule },
@@ -93,7 +77,7 @@ export const scheduleController = (biz: ScheduleBiz) =>
       },
       {
         params,
-        headers,
+        headers: ifMatch,
         response: { 204: t.Void() },
         access: write,
         fails: ['NotFound', 'Aborted', 'FailedPrecondition'],
@@ -104,36 +88,20 @@ export const scheduleController = (biz: ScheduleBiz) =>
         },
       },
     )
-    .post(
-      '/:id/pause',
-      async ({ params, set }) => {
-        const schedule = await biz.pause(params.id)
-        set.headers['etag'] = etag(schedule.version)
-        return schedule
-      },
-      {
-        params,
-        response: { 200: Schedule },
-        access: write,
-        fails: ['NotFound'],
-        detail: { operationId: 'pauseSchedule', summary: 'Let its ticks pass by until it is resumed', description: takesEffect },
-      },
-    )
-    .post(
-      '/:id/resume',
-      async ({ params, set }) => {
-        const schedule = await biz.resume(params.id)
-        set.headers['etag'] = etag(schedule.version)
-        return schedule
-      },
-      {
-        params,
-        response: { 200: Schedule },
-        access: write,
-        fails: ['NotFound'],
-        detail: { operationId: 'resumeSchedule', summary: 'Fire its ticks again, from now on', description: takesEffect },
-      },
-    )
+    .post('/:id/pause', async ({ params, set }) => tagged(await biz.pause(params.id), set), {
+      params,
+      response: { 200: Schedule },
+      access: write,
+      fails: ['NotFound'],
+      detail: { operationId: 'pauseSchedule', summary: 'Let its ticks pass by until it is resumed', description: takesEffect },
+    })
+    .post('/:id/resume', async ({ params, set }) => tagged(await biz.resume(params.id), set), {
+      params,
+      response: { 200: Schedule },
+      access: write,
+      fails: ['NotFound'],
+      detail: { operationId: 'resumeSchedule', summary: 'Fire its ticks again, from now on', description: takesEffect },
+    })
     .post(
       '/:id/run',
       ({ params, set }) => {

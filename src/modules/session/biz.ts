@@ -63,12 +63,10 @@ export interface SessionBiz {
    */
   endAll(tx: Database, realm: Realm, accountId: string, options?: { except?: string }): Promise<number>
   /** Those that go on, newest first. @param current the one that asks */
-  list(realm: Realm, accountId: string, current: string | undefined, page?: PageOf): Promise<SessionPage>
+  list(realm: Realm, accountId: string, current: string | undefined, page?: PageQuery): Promise<SessionPage>
   /** Removes up to so many rows of sessions that have ended by themselves. @returns how many */
   removeEnded(countMax: number): Promise<number>
 }
-
-export type PageOf = PageQuery
 
 type Needs = Pick<Ports, 'db' | 'clock' | 'log' | 'tokens' | 'revocations'> & {
   settings: Pick<Ports['settings'], 'session'>
@@ -186,7 +184,7 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
     return removed
   }
 
-  async function list(realm: Realm, accountId: string, current: string | undefined, page: PageOf = {}): Promise<SessionPage> {
+  async function list(realm: Realm, accountId: string, current: string | undefined, page: PageQuery = {}): Promise<SessionPage> {
     const { items, nextPageToken } = await sessions(db).list({
       ...page,
       where: { realm, accountId },

@@ -12,5 +12,7 @@ export const session = defineModule({
     return { biz: sessionBiz({ ...ports, sessions: sessionStore }), faces: {} }
   },
 })
-export type { Device, Opened, PageOf, SessionBiz, Verified } from './biz'
-export { RefreshToken, sessionErrors, SessionPage, SessionTokens } from './schema'
+export type { Device, Opened, SessionBiz, Verified } from './biz'
+export { deviceOf, sessionController } from './controller'
+export { realmSessions } from './realm.biz'
+export { SessionTokens } from './schema'

@@ -1,8 +1,10 @@
 import { defineErrors } from '@/core/error'
-import { Bytes, Id, type Of, OneOf, secret, Timestamp, Type, Page } from '@/core/schema'
+import { Bytes, Id, Input, type Of, OneOf, Page, secret, Timestamp, Type } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
 export const sessionErrors = defineErrors({
+  // The same words for both: whether there is an account is nobody's business.
+  LogInRefused: ['Unauthenticated', 'The username or password is wrong.'],
   RefreshTokenInvalid: ['Unauthenticated', 'This refresh token is not valid, or not any more; log in again.'],
   SessionNotFound: ['NotFound', 'There is no such session.'],
 })
@@ -58,4 +60,5 @@ export const SessionTokens = Type.Object(
 export type SessionTokens = Of<typeof SessionTokens>
 
 /** What somebody refreshes with. Whatever is too long is none of ours. */
-export const RefreshToken = Type.String({ minLength: 1, maxLength: 256, description: 'The last refresh token of the session.' })
+const RefreshToken = Type.String({ minLength: 1, maxLength: 256, description: 'The last refresh token of the session.' })
+export const Refresh = Input({ refreshToken: RefreshToken }, { description: 'What the session is refreshed with.' })

@@ -1,9 +1,6 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
-import type { OpenDatabase } from '@/infra/database/driver'
-import { migrateUp } from '@/infra/database/migrate'
-import { migrations } from '@/migrations'
-import { type Backing, onEachBacking } from '@/testing/backings'
-import { openAgain } from '@/testing/conformance/fixture'
+import { expect, test } from 'bun:test'
+import { onEachBacking } from '@/testing/backings'
+import { useMigrated } from '@/testing/migrated'
 import { userCodeBiz } from './biz'
 import { parseCode } from './code'
 import { attemptsMax } from './schema'
@@ -12,32 +9,20 @@ import { userCodeStore } from './store'
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
 const minuteMs = 60_000
 const ada = { userId: '01890a5d-ac96-774b-bcce-b302099a8057', purpose: 'resetPassword', email: 'ada@example.com' } as const
-const setUpTimeoutMs = 30_000
 
 /** Another code with the same handle. */
 const misspelled = (code: string) => code.slice(0, -2) + (code.endsWith('AA') ? 'BB' : 'AA')
 const invalid = { code: 'Unprocessable.CodeInvalid' }
 
 onEachBacking('codes', open => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  }, setUpTimeoutMs)
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
-  beforeEach(() => db.run('delete from "userCode"').then(() => {}))
+  const scene = useMigrated(open, ['userCode'])
 
   function setUp() {
     const clock = { ms: startMs, nowMs: () => clock.ms }
-    const biz = userCodeBiz({ db, clock, codes: userCodeStore })
+    const biz = userCodeBiz({ db: scene.db, clock, codes: userCodeStore })
     const use = async (code: string) => {
       const proven = await biz.check('resetPassword', code)
-      await db.tx(tx => biz.spend(tx, proven))
+      await scene.db.tx(tx => biz.spend(tx, proven))
       return proven
     }
     return { biz, clock, use }
@@ -46,7 +31,7 @@ onEachBacking('codes', open => {
   test('a code says whose it is, once, and is kept as its hash only', async () => {
     const { biz, use } = setUp()
     const { code } = await biz.mint(ada)
-    const [row] = await db.all('select * from "userCode"')
+    const [row] = await scene.db.all('select * from "userCode"')
     expect(JSON.stringify(row)).not.toContain(code)
     expect(row?.['codeHash']).toBe(parseCode(code)?.codeHash)
     expect(await use(code)).toMatchObject({ userId: ada.userId, email: ada.email })
@@ -79,7 +64,7 @@ onEachBacking('codes', open => {
     const { biz } = setUp()
     const proven = await biz.check('resetPassword', (await biz.mint(ada)).code)
     await biz.mint(ada)
-    await expect(db.tx(tx => biz.spend(tx, proven))).rejects.toMatchObject(invalid)
+    await expect(scene.db.tx(tx => biz.spend(tx, proven))).rejects.toMatchObject(invalid)
   })
 
   test('after five wrong guesses the right one is wrong, too; right ones do not count', async () => {
@@ -97,7 +82,7 @@ onEachBacking('codes', open => {
     const { code } = await biz.mint(ada)
     const guesses = await Promise.allSettled(Array.from({ length: 50 }, () => biz.check('resetPassword', misspelled(code))))
     expect(guesses.filter(({ status }) => status === 'fulfilled')).toEqual([])
-    expect(Number((await db.first('select "attempts" from "userCode"'))?.['attempts'])).toBe(attemptsMax)
+    expect(Number((await scene.db.first('select "attempts" from "userCode"'))?.['attempts'])).toBe(attemptsMax)
     await expect(biz.check('resetPassword', code)).rejects.toMatchObject(invalid)
   })
 

@@ -1,6 +1,7 @@
 import { toTimestamp } from '@/core/clock'
 import type { Download } from '@/core/download'
 import type { Ports } from '@/core/ports'
+import type { PageQuery } from '@/core/schema'
 import type { UserBiz } from '@/modules/user'
 import { exporter, notEnded } from './exporter'
 import { formats } from './formats'
@@ -63,7 +64,7 @@ export function userExportBiz({
     return view(found(await exports(db).get(id, { from: 'primary', select: shown })))
   }
 
-  async function list(page: { pageSize?: number; pageToken?: string }): Promise<UserExportPage> {
+  async function list(page: PageQuery): Promise<UserExportPage> {
     const { items, nextPageToken } = await exports(db).list({ ...page, orderBy: 'createdAt desc', select: shown })
     return { items: items.map(view), nextPageToken }
   }

@@ -1,11 +1,9 @@
 import { defineErrors } from '@/core/error'
 import { Input, type Of, Type } from '@/core/schema'
-import { RefreshToken, SessionTokens } from '@/modules/session'
+import { SessionTokens } from '@/modules/session'
 import { User } from '@/modules/user'
 
 export const userSessionErrors = defineErrors({
-  // The same words for both: whether there is an account is nobody's business.
-  LogInRefused: ['Unauthenticated', 'The username or password is wrong.'],
   AccountSuspended: ['PermissionDenied', 'This account is suspended.'],
 })
 
@@ -17,8 +15,6 @@ export const LogIn = Input(
   { description: 'Who wants to log in.' },
 )
 export type LogIn = Of<typeof LogIn>
-
-export const Refresh = Input({ refreshToken: RefreshToken }, { description: 'What the session is refreshed with.' })
 
 export const LoggedIn = Type.Object({ ...SessionTokens.properties, user: User }, { additionalProperties: false })
 export type LoggedIn = Of<typeof LoggedIn>

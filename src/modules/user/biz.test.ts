@@ -1,15 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import type { Asking } from '@/core/asking'
 import { mailErrors } from '@/core/mailer'
 import type { Store } from '@/core/store'
-import { migrateUp } from '@/infra/database/migrate'
-import type { OpenDatabase } from '@/infra/database/driver'
 import { createPasswords } from '@/infra/passwords'
-import { migrations } from '@/migrations'
-import { type Backing, onEachBacking } from '@/testing/backings'
+import { onEachBacking } from '@/testing/backings'
 import { accountsOn, settingsOf } from '@/testing/accounts'
-import { openAgain } from '@/testing/conformance/fixture'
 import { fakeDatabase, fakeLog, fakeMailer, fakeMetrics, fakePasswords, fakeQueue, fakeThrottle, testCipher } from '@/testing/fakes'
+import { useMigrated } from '@/testing/migrated'
 import { userBiz } from './biz'
 import { type Message, type UserRow, userErrors, type userMessages } from './schema'
 import { type UserStore, userStore } from './store'
@@ -218,23 +215,13 @@ describe('a change of the address', () => {
 })
 
 onEachBacking('accounts', open => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  }, 30_000)
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
+  const scene = useMigrated(open)
 
   test('a life of an account', async () => {
     const passwords = createPasswords({ concurrency: 1, queueLimit: 10 }, fakeMetrics())
-    const { users: biz } = accountsOn(db, { passwords })
+    const { users: biz } = accountsOn(scene.db, { passwords })
     const made = await biz.signUp(ada)
-    const kept = await userStore(db).get(made.id)
+    const kept = await userStore(scene.db).get(made.id)
     expect(kept?.passwordHash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
     expect(await passwords.verify(ada.password, kept?.passwordHash ?? '')).toBe(true)
     expect(await passwords.verify('another', kept?.passwordHash ?? '')).toBe(false)
@@ -242,7 +229,7 @@ onEachBacking('accounts', open => {
     const renamed = await biz.change(made.id, { nickname: 'Ada' }, { versions: [1] }, asking)
     expect(renamed).toMatchObject({ nickname: 'Ada', version: 2 })
     expect(await biz.list({})).toEqual({ items: [renamed], nextPageToken: '' })
-    await biz.remove(db, made.id, { versions: [2] })
+    await biz.remove(scene.db, made.id, { versions: [2] })
     await expect(biz.get(made.id)).rejects.toMatchObject({ code: 'NotFound.UserNotFound' })
   })
 })

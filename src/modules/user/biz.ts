@@ -1,12 +1,14 @@
+import { canonicalName } from '@/core/account-name'
 import { toTimestamp } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { askedBy, type Asking } from '@/core/asking'
-import { AppError } from '@/core/error'
 import { type Identity, subjectOf } from '@/core/identity'
+import { refuseWeak, weakness } from '@/core/password-rules'
+import { renewHash } from '@/core/passwords'
 import type { Ports } from '@/core/ports'
+import type { PageQuery } from '@/core/schema'
 import { type Expected, type ListOptions, storeErrors } from '@/core/store'
 import { codeErrors, type UserCodeBiz } from '@/modules/user-code'
-import { weakness } from '@/core/password-rules'
 import { userMail } from './mail.biz'
 import {
   type Account,
@@ -48,9 +50,9 @@ export function userBiz({
 
   async function signUp(input: SignUp): Promise<User> {
     if (settings.account.signUp === 'closed') throw userErrors.SignUpClosed()
-    const username = canonical(input.username)
-    const email = canonical(input.email)
-    refuseWeak(input.password, { username, email })
+    const username = canonicalName(input.username)
+    const email = canonicalName(input.email)
+    refuseWeak(weakness(input.password, { username, email }))
     // A name that is taken is refused before the costly part.
     await users(db).refuseTaken({ username, email })
     // Hashed before any transaction: it takes long, and would hold the only writer of SQLite.
@@ -71,22 +73,13 @@ export function userBiz({
    * @throws Unavailable when too many passwords are being checked
    */
   async function verifyPassword(login: string, password: string): Promise<User | undefined> {
-    const name = canonical(login)
+    const name = canonicalName(login)
     // From the primary, where a new password holds at once. No username has an @.
     const row = await users(db).find(name.includes('@') ? { email: name } : { username: name }, { from: 'primary' })
     const isRight = await passwords.verify(password, row?.passwordHash)
     if (!row || !isRight) return undefined
-    if (passwords.isOutdated(row.passwordHash)) await rehash(row, password)
+    await renewHash(passwords, users(db), row, password)
     return view(row)
-  }
-
-  /** Now that the password is at hand. The next time will do as well, so nothing fails for it, and a newer password stays. */
-  async function rehash({ id, version }: UserRow, password: string): Promise<void> {
-    try {
-      await users(db).update(id, { passwordHash: await passwords.hash(password) }, { versions: [version] })
-    } catch (thrown) {
-      if (!(thrown instanceof AppError)) throw thrown
-    }
   }
 
   async function get(id: string): Promise<User> {
@@ -100,7 +93,7 @@ export function userBiz({
   }
 
   /** The newest first. */
-  async function listAccounts({ status, ...page }: Pick<ListOptions<UserTable>, 'pageSize' | 'pageToken'> & { status?: User['status'] }) {
+  async function listAccounts({ status, ...page }: PageQuery & { status?: User['status'] }) {
     const { items, nextPageToken } = await users(db).list({ ...page, ...(status && { where: { status } }), orderBy: 'createdAt desc' })
     return { items: items.map(accountView), nextPageToken }
   }
@@ -133,7 +126,7 @@ export function userBiz({
 
   /** Whom an address belongs to, as the primary says it. */
   async function findByEmail(email: string): Promise<Account | undefined> {
-    const row = await users(db).find({ email: canonical(email) }, primary)
+    const row = await users(db).find({ email: canonicalName(email) }, primary)
     return row && accountView(row)
   }
 
@@ -145,7 +138,7 @@ export function userBiz({
    */
   async function change(id: string, { currentPassword, ...input }: UserPatch, expected: Expected, asking: Asking): Promise<User> {
     const row = input.email === undefined ? undefined : found(await users(db).get(id, primary))
-    const email = input.email === undefined ? undefined : canonical(input.email)
+    const email = input.email === undefined ? undefined : canonicalName(input.email)
     if (!row || !email || row.email === email) {
       const patch = { ...input, ...(email !== undefined && { email }) }
       return view(found(await users(db).update(id, patch, expected)))
@@ -196,7 +189,7 @@ export function userBiz({
 
   /** Takes long, so not inside a transaction. @throws PasswordWeak, UserNotFound */
   async function hashPassword(id: string, password: string): Promise<string> {
-    refuseWeak(password, found(await users(db).get(id, primary)))
+    refuseWeak(weakness(password, found(await users(db).get(id, primary))))
     return passwords.hash(password)
   }
 
@@ -257,14 +250,6 @@ export interface Confirmed {
 
 /** An administrator has made its key, and knows no password of anybody. */
 const isService = (identity: Identity) => identity.kind === 'apiKey' && identity.userId === undefined
-
-function refuseWeak(password: string, account: { username: string; email: string }): void {
-  const detail = weakness(password, account)
-  if (detail) throw userErrors.PasswordWeak({ problems: [{ pointer: '/password', detail }] })
-}
-
-/** One spelling for one account. Both are ASCII by their schemas, so lower case means the same everywhere. */
-const canonical = (name: string) => name.trim().toLowerCase()
 
 function found(row: UserRow | undefined): UserRow {
   if (!row) throw userErrors.UserNotFound()

@@ -1,24 +1,20 @@
 import { t } from 'elysia'
 import { apiKey, everyone, owner } from '@/core/access'
 import { askingOf } from '@/core/asking'
-import { controller } from '@/core/controller'
-import { etag, expectedBy } from '@/core/etag'
+import { controller, ifMatch, pageQuery } from '@/core/controller'
+import { expectedBy, tagged } from '@/core/etag'
 import type { UserBiz } from './biz'
 import { SignUp, Status, User, UserPage, UserPatch } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the user.' }) })
 const query = t.Object(
   {
-    pageSize: t.Optional(t.Integer({ description: 'How many; 20 by default, at most 100.' })),
-    pageToken: t.Optional(t.String({ maxLength: 1024, description: 'nextPageToken of the page before.' })),
+    ...pageQuery.properties,
     orderBy: t.Optional(t.String({ maxLength: 64, description: 'createdAt or username, then asc or desc. createdAt desc by default.' })),
     status: t.Optional(Status),
   },
   { additionalProperties: false },
 )
-const headers = t.Object({
-  'if-match': t.Optional(t.String({ maxLength: 1024, description: 'ETag that you have seen; 412 when it is another by now.' })),
-})
 
 export const userController = (biz: UserBiz) =>
   controller({ prefix: '/users', tags: ['Users'] })
@@ -28,8 +24,7 @@ export const userController = (biz: UserBiz) =>
         const user = await biz.signUp(body)
         set.status = 201
         set.headers['location'] = `${route}/${user.id}`
-        set.headers['etag'] = etag(user.version)
-        return user
+        return tagged(user, set)
       },
       {
         body: SignUp,
@@ -41,31 +36,20 @@ export const userController = (biz: UserBiz) =>
         detail: { operationId: 'signUp', summary: 'Sign up' },
       },
     )
-    .get(
-      '/:id',
-      async ({ params, set }) => {
-        const user = await biz.get(params.id)
-        set.headers['etag'] = etag(user.version)
-        return user
-      },
-      {
-        params,
-        response: { 200: User },
-        access: [owner(), apiKey('users:read')],
-        fails: ['NotFound'],
-        detail: { operationId: 'getUser', summary: 'Get a user' },
-      },
-    )
+    .get('/:id', async ({ params, set }) => tagged(await biz.get(params.id), set), {
+      params,
+      response: { 200: User },
+      access: [owner(), apiKey('users:read')],
+      fails: ['NotFound'],
+      detail: { operationId: 'getUser', summary: 'Get a user' },
+    })
     .patch(
       '/:id',
-      async ({ params, body, headers, request, set }) => {
-        const user = await biz.change(params.id, body, expectedBy(headers['if-match']), askingOf(request))
-        set.headers['etag'] = etag(user.version)
-        return user
-      },
+      async ({ params, body, headers, request, set }) =>
+        tagged(await biz.change(params.id, body, expectedBy(headers['if-match']), askingOf(request)), set),
       {
         params,
-        headers,
+        headers: ifMatch,
         body: UserPatch,
         parse: 'json',
         response: { 200: User },

@@ -1,31 +1,18 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import type { OpenDatabase } from '@/infra/database/driver'
-import { migrateUp } from '@/infra/database/migrate'
+import { expect, test } from 'bun:test'
 import { createPasswords, passwordErrors } from '@/infra/passwords'
-import { migrations } from '@/migrations'
 import { accountsOn } from '@/testing/accounts'
-import { type Backing, onEachBacking } from '@/testing/backings'
-import { openAgain } from '@/testing/conformance/fixture'
+import { onEachBacking } from '@/testing/backings'
 import { fakeMetrics } from '@/testing/fakes'
+import { useMigrated } from '@/testing/migrated'
 import { userStore } from './store'
 
-const setUpTimeoutMs = 60_000
 const password = 'correct horse battery'
 
 onEachBacking('passwords of accounts', open => {
-  let backing: Backing
-  let db: OpenDatabase
-  beforeAll(async () => {
-    backing = await open()
-    db = await openAgain(backing)
-    await migrateUp(db, migrations)
-  }, setUpTimeoutMs)
-  afterAll(async () => {
-    await db.close()
-    await backing.dispose()
-  })
+  const scene = useMigrated(open)
 
-  const realBiz = (passwords = createPasswords({ concurrency: 2, queueLimit: 10 }, fakeMetrics())) => accountsOn(db, { passwords }).users
+  const realBiz = (passwords = createPasswords({ concurrency: 2, queueLimit: 10 }, fakeMetrics())) =>
+    accountsOn(scene.db, { passwords }).users
 
   test('a password is checked by username or e-mail address, as it is and not as it might be', async () => {
     const biz = realBiz()
@@ -37,7 +24,7 @@ onEachBacking('passwords of accounts', open => {
       expect(await biz.verifyPassword('grace', wrong)).toBeUndefined()
     expect(await biz.verifyPassword('nobody', password)).toBeUndefined()
     expect(await biz.verifyPassword('nobody@example.com', password)).toBeUndefined()
-    await userStore(db).update(grace.id, { status: 'suspended' })
+    await userStore(scene.db).update(grace.id, { status: 'suspended' })
     expect(await biz.verifyPassword('grace', password)).toMatchObject({ status: 'suspended' })
   })
 
@@ -45,8 +32,8 @@ onEachBacking('passwords of accounts', open => {
     const biz = realBiz()
     const { id } = await biz.signUp({ username: 'alan', email: 'alan@example.com', password: password })
     const weak = await Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 8192, timeCost: 1 })
-    const hash = async () => (await userStore(db).get(id, { from: 'primary' }))?.passwordHash
-    await userStore(db).update(id, { passwordHash: weak })
+    const hash = async () => (await userStore(scene.db).get(id, { from: 'primary' }))?.passwordHash
+    await userStore(scene.db).update(id, { passwordHash: weak })
     expect(await biz.verifyPassword('alan', 'wrong')).toBeUndefined()
     expect(await hash()).toBe(weak)
     expect(await biz.verifyPassword('alan', password)).toMatchObject({ id })
@@ -61,7 +48,7 @@ onEachBacking('passwords of accounts', open => {
     const busy = async () => {
       throw passwordErrors.Busy()
     }
-    await userStore(db).create({
+    await userStore(scene.db).create({
       ...{ username: 'edsger', email: 'edsger@example.com', status: 'active' },
       passwordHash: await Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 8192, timeCost: 1 }),
     })

@@ -1,13 +1,12 @@
 import { defineErrors } from '@/core/error'
 import { defineTask } from '@/core/queue/task'
-import { Id, Input, type Of, OneOf, secret, Timestamp, Type } from '@/core/schema'
+import { Id, Input, type Of, OneOf, Page, secret, Timestamp, Type } from '@/core/schema'
 import { defineTable, type RowOf } from '@/core/table'
 
 export const userErrors = defineErrors({
   UserNotFound: ['NotFound', 'There is no such user.'],
   UsernameTaken: ['Conflict', 'This username is taken.'],
   EmailTaken: ['Conflict', 'This e-mail address is already registered.'],
-  PasswordWeak: ['Unprocessable', 'This password is too easy to guess.'],
   PasswordNeeded: ['Unprocessable', 'This change needs the current password.'],
   PasswordWrong: ['Unprocessable', 'This is not the current password.'],
   EmailNotYours: ['PermissionDenied', 'The key of a service cannot change e-mail addresses: the user does so, who knows the password.'],
@@ -141,11 +140,5 @@ export type Message = Of<typeof Message>
  */
 export const sendEmail = defineTask('email.send', Message, { queue: 'mail', timeoutMs: 120_000 })
 
-export const UserPage = Type.Object(
-  {
-    items: Type.Array(User),
-    nextPageToken: Type.String({ description: 'Empty on the last page.' }),
-  },
-  { additionalProperties: false },
-)
+export const UserPage = Page(User)
 export type UserPage = Of<typeof UserPage>

@@ -3,7 +3,7 @@ import type { Cache, CacheChange, CacheRule } from '@/core/cache'
 import type { Database } from '@/core/database'
 import { databaseErrors } from '@/infra/database/errors'
 import type { Backing } from '../backings'
-import { type Card, cardStore, cards, newCard, type Process } from './copies-fixture'
+import { type Card, cardStore, cards, newCard, type Process, ttlMs } from './copies-fixture'
 import { randomOperations } from './copies-random'
 import { createTable, failure, openAgain, withTx } from './fixture'
 
@@ -48,19 +48,22 @@ export function copySuite(
   }
 
   test('a row that was read, or written, is not asked of the database again', () =>
-    withProcesses(1, async one => {
-      const card = await one.store.create(newCard({ code: 'c', photo: new Uint8Array([0, 1, 255]) }))
-      const before = one.asked()
-      for (let i = 0; i < 5; i++) expect(await one.store.get(card.id)).toEqual(card)
-      expect(one.asked()).toBe(before)
-      for (let i = 0; i < 5; i++) {
-        expect(await one.store.find({ name: card.name })).toEqual(card)
-        expect(await one.store.find({ kind: 'red', code: 'c' }, { select: ['amount'] })).toEqual({ amount: 0 })
-      }
-      expect(one.asked()).toBe(before + 2)
-      expect(await one.store.get(card.id, { from: 'primary' })).toEqual(card)
-      expect(one.asked()).toBe(before + 3)
-    }))
+    withProcesses(1, one =>
+      whileCopiesLive(async attempt => {
+        const code = `c${attempt}`
+        const card = await one.store.create(newCard({ code, photo: new Uint8Array([0, 1, 255]) }))
+        const before = one.asked()
+        for (let i = 0; i < 5; i++) expect(await one.store.get(card.id)).toEqual(card)
+        expect(one.asked()).toBe(before)
+        for (let i = 0; i < 5; i++) {
+          expect(await one.store.find({ name: card.name })).toEqual(card)
+          expect(await one.store.find({ kind: 'red', code }, { select: ['amount'] })).toEqual({ amount: 0 })
+        }
+        expect(one.asked()).toBe(before + 2)
+        expect(await one.store.get(card.id, { from: 'primary' })).toEqual(card)
+        expect(one.asked()).toBe(before + 3)
+      }),
+    ))
 
   test('that there is no row is kept, too, until there is one', () =>
     withProcesses(1, async one => {
@@ -237,4 +240,18 @@ async function forget({ db }: Process, id: string): Promise<void> {
   const spy = { fetch: async (key: string, _load: unknown, rule: CacheRule) => void asked.push({ key, rule }) } as unknown as Cache
   await cardStore({ ...db, cache: spy }).get(id)
   await db.cache?.write(asked)
+}
+
+const attemptsMax = 10
+
+/** What took a busy machine longer than copies live says nothing, and is done again. */
+async function whileCopiesLive(work: (attempt: number) => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const sinceMs = performance.now()
+    try {
+      return await work(attempt)
+    } catch (thrown) {
+      if (performance.now() - sinceMs < ttlMs / 2 || attempt === attemptsMax) throw thrown
+    }
+  }
 }

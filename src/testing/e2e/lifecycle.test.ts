@@ -7,7 +7,9 @@ const inFolder = (path: string) => ({ BINGO_DATABASE_URL: `sqlite:${path}/bingo.
 
 test('SIGTERM with 200 slow sign-ups in flight: all are answered, and the process exits 0', async () => {
   using folder = temporaryFolder()
-  const bingo = await startBingo({ env: inFolder(folder.path) })
+  // Hashes of 200 passwords are 9 s of a processor, which others use as well.
+  const deadlineMs = 60_000
+  const bingo = await startBingo({ env: { ...inFolder(folder.path), BINGO_SHUTDOWN_DEADLINE_MS: String(deadlineMs) } })
   const users = `${bingo.url}/api/v1/users`
   let answered = 0
   const answers = Array.from({ length: 200 }, async () => {
@@ -23,9 +25,9 @@ test('SIGTERM with 200 slow sign-ups in flight: all are answered, and the proces
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(answers.map(() => 201))
   expect(left).toBeGreaterThan(100)
   expect(await exited).toBe(0)
-  expect(performance.now() - started).toBeLessThan(25_000)
+  expect(performance.now() - started).toBeLessThan(deadlineMs)
   expect(bingo.log.at(-1)?.msg).toBe('stopped')
-}, 40_000)
+}, 90_000)
 
 test('while draining, it is not ready, still answers, and asks its clients to leave', async () => {
   using folder = temporaryFolder()

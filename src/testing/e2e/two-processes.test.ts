@@ -4,7 +4,9 @@ import { startBingo, temporaryFolder } from '../bingo'
 import { newServiceKey } from '../clients'
 import { newSignUp, send } from '../http-client'
 
-const blockMaxMs = 100
+/** A busy machine answers so late now and then; all that is later adds up to as long as the lock is held where the event loop is blocked. */
+const lateMs = 100
+const heldMs = 1000
 
 /** How long /livez takes, over and over, until told to stop: what a blocked event loop would show. */
 async function watch(url: string, stop: AbortSignal): Promise<number[]> {
@@ -51,7 +53,7 @@ test('while another process holds the write lock, writes wait, reads do not, and
   const writes = Array.from({ length: 20 }, () => send('POST', users, newSignUp()))
   let written = 0
   for (const write of writes) write.then(() => written++)
-  const heldUntil = performance.now() + 1000
+  const heldUntil = performance.now() + heldMs
   while (performance.now() < heldUntil) expect((await service.send('GET', users)).status).toBe(200)
   expect(written).toBe(0)
   other.run('commit')
@@ -61,7 +63,8 @@ test('while another process holds the write lock, writes wait, reads do not, and
   stop.abort()
   const durations = await watching
   expect(durations.length).toBeGreaterThan(20)
-  expect(Math.max(...durations)).toBeLessThan(blockMaxMs)
+  const late = durations.filter(ms => ms > lateMs)
+  expect([late, late.reduce((sum, ms) => sum + ms, 0) < heldMs / 2]).toEqual([late, true])
   expect(await bingo.stop()).toBe(0)
 })
 

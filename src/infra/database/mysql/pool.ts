@@ -7,6 +7,7 @@ import { createEntrance } from '../entrance'
 import { databaseErrors } from '../errors'
 import type { Meters } from '../meters'
 import { slowQueryWarning } from '../warnings'
+import { createWaits } from '../../waits'
 import { createPool, versionOf } from './driver-pool'
 import { isReadOnly, translated } from './errors'
 
@@ -40,6 +41,7 @@ export function createConnections(config: Config['database'], tools: DriverTools
   const { poolSize, acquireTimeoutMs, queryTimeoutMs, slowQueryMs } = config
   const entrance = createEntrance<PoolConnection>({ places: poolSize, waitingMax, acquireTimeoutMs }, meters)
   const pool = createPool(config, tools)
+  const answers = createWaits(queryTimeoutMs)
   const warnOfSlow = slowQueryWarning('server', tools.log, meters)
   const endGauges = meters.showConnections({ open: () => pool.open.size, inUse: () => entrance.inUse, waiting: () => entrance.waiting })
   /** Attempts to connect whose callers wait no longer. */
@@ -97,10 +99,10 @@ export function createConnections(config: Config['database'], tools: DriverTools
         meters.queryTimeouts.add()
         reject(databaseErrors.QueryTimeout())
       }
-      const timer = setTimeout(late, Math.max(0, Math.min(queryTimeoutMs, leftMs)))
+      const wait = answers.begin(late, leftMs)
       const done: Done = (failed, result) => {
         if (isLate) return
-        clearTimeout(timer)
+        answers.end(wait)
         const endedMs = performance.now()
         if (slowQueryMs > 0 && endedMs - startedMs >= slowQueryMs) warnOfSlow(sql, endedMs - startedMs)
         if (failed) {
@@ -113,8 +115,8 @@ export function createConnections(config: Config['database'], tools: DriverTools
       try {
         begin(done)
       } catch (refused) {
-        // The driver refuses some values at once; left alone, the timer would take the connection from whoever has it then.
-        clearTimeout(timer)
+        // The driver refuses some values at once; left alone, it would take the connection from whoever has it then.
+        answers.end(wait)
         reject(refused)
       }
     })

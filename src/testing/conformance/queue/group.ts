@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import type { NewTask } from '@/infra/queue/driver'
-import { findingsOf, longMs, type TestQueue } from './fixture'
+import { findingsOf, longMs, shortMs, type TestQueue } from './fixture'
 import type { QueueStoreName } from './stores'
 
 /** Many small tasks that are collected into one. */
@@ -89,7 +89,7 @@ export function groupSuite(newQueue: () => TestQueue, _: QueueStoreName): void {
   })
 
   test('it starts when nothing new has come for so long; what comes when it is due opens another', async () => {
-    const queue = scene({ delayMs: 30, delayMaxMs: longMs })
+    const queue = scene({ delayMs: shortMs, delayMaxMs: longMs })
     const { id } = await queue.add('a')
     await queue.add('b')
     const held = await queue.until(async () => (await queue.claim())[0])

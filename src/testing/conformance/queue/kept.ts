@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { until } from '../cache-fixture'
-import { heldOf, type Holding, longMs, type TestQueue } from './fixture'
+import { heldOf, type Holding, longMs, shortMs, type TestQueue } from './fixture'
 
 const result = JSON.stringify({ sum: 42, text: '世 "é" \\ \n' })
 const key = 'k'.repeat(22)
@@ -113,10 +113,10 @@ export function keptSuite(newQueue: () => TestQueue): void {
       const queue = newQueue()
       const { driver, name, store, trust, ids } = queue
       await trust()
-      await kept(queue, {}, 50)
       await kept(queue, { id: 'b' })
+      await kept(queue, {}, shortMs)
       expect((await driver.reap(name, { leaseMs: 1, crashesMax: 3 })).expired).toBeUndefined()
-      await store.advance(60)
+      await store.advance(shortMs + 10)
       expect(await driver.reap(name, { leaseMs: 1, crashesMax: 3 })).toEqual({
         ...{ again: [], poisoned: [], more: false, expired: { done: 1, dead: 0 } },
       })

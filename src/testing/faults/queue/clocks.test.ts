@@ -54,7 +54,7 @@ test.skipIf(!isPossible)(
     const clock = `${folder.path}/clock`
     const say = (offsetMs: number) => writeFileSync(clock, inSeconds(offsetMs))
     say(0)
-    const leaseMs = isFull ? 3000 : 1000
+    const leaseMs = isFull ? 3000 : 2000
     await using place = await openRedisPlace({ env: jumpingClock(clock) })
     await using scene = openQueueScene(place, { leaseMs })
     const { driver } = place

@@ -19,7 +19,7 @@ testOn(
   'A task whose enqueue has resolved is run, whatever is killed',
   async () => {
     await using place = await openRedisPlace()
-    await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 2000 })
+    await using scene = openQueueScene(place, { leaseMs: isFull ? 3000 : 4000 })
     await Promise.all(Array.from({ length: workers }, () => scene.work({ concurrency: 16, claimLimits: tenantLimits })))
     const beganMs = performance.now()
     const producer = startProducer(scene, { callers: 8, least: least.tasks, pauseMs: 40, taskMsMax: 40, delayMsMax: 500 })
