@@ -2,13 +2,14 @@ import { existsSync } from 'node:fs'
 import { type BenchOptions, missed, roundsMin } from './measure'
 import { benchFolder, must, productFolder, stopEverything } from './process'
 
-/** `bun run bench [http] [auth] [store] [store-growth] [queue] [queue-limits] [queue-growth] [schedule] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr; 1 when a bar is missed. */
+/** `bun run bench [http] [auth] [store] [store-growth] [users] [queue] [queue-limits] [queue-growth] [schedule] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr; 1 when a bar is missed. */
 const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<string>>> = {
   // Loaded after the packages that they import have been installed.
   http: async () => (await import('./http')).http,
   auth: async () => (await import('./auth')).auth,
   store: async () => (await import('./store')).store,
   'store-growth': async () => (await import('./store-growth')).storeGrowth,
+  users: async () => (await import('./users')).userLists,
   queue: async () => (await import('./queue')).queue,
   'queue-limits': async () => (await import('./queue-limits')).queueLimits,
   'queue-growth': async () => (await import('./queue-growth')).queueGrowth,

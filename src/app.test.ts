@@ -14,12 +14,13 @@ import { secret, Type } from '@/core/schema'
 import { Readiness } from '@/core/service'
 import { type AnyTable, defineTable } from '@/core/table'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
-import { createApp, modulesOf, queuesOf, tablesOf, tasksOf, unopened } from './app'
+import { createApp, modulesOf, permissionsOf, queuesOf, tablesOf, tasksOf } from './app'
+import { unopened } from './http-faces'
 
 /** What a route must say for itself; an empty list when it says it all. */
 function faults(controllers: readonly Controller[]): string[] {
   return controllers.flatMap(({ routes }) =>
-    routes.flatMap(({ method, path, hooks }) => {
+    routes.flatMap(({ method, path, hooks, handler }) => {
       const { body, parse, response, query, detail = {} } = hooks as RouteHooks
       const says = {
         'declares access': (detail['x-access'] ?? []).length > 0,
@@ -29,6 +30,7 @@ function faults(controllers: readonly Controller[]): string[] {
         'refuses unknown fields in its body': !body || body.additionalProperties === false,
         'refuses unknown query parameters': !query || query.additionalProperties === false,
         'refuses an Idempotency-Key where it answers with what is shown once': givesOnce(response) === (detail['x-secrets'] === true),
+        'says of ETag and Location when it sets them, and only then': setsWhatItSays(String(handler), detail['x-sets']),
         'answers with no secret': Object.values(response ?? {}).every(answer => !holdsSecret(answer)),
         'declares its answer, and no more than it':
           Object.values(response ?? {}).length > 0 && Object.values(response ?? {}).every(isClosed),
@@ -47,16 +49,21 @@ interface RouteHooks {
   query?: ObjectSchema
   parse?: string | readonly (string | { fn: unknown })[]
   response?: Record<string, ObjectSchema>
-  detail?: Record<string, unknown> & { 'x-access'?: string[] }
+  detail?: Record<string, unknown> & { 'x-access'?: string[]; 'x-sets'?: string[] }
 }
 
 const parsers = (parse: RouteHooks['parse']) =>
   [parse ?? []].flat().map(one => (typeof one === 'string' ? one : (one as { fn: unknown }).fn))
 const isClosed = (schema: ObjectSchema) => schema.type !== 'object' || schema.additionalProperties === false
 
-/** Whether a token or a key is in an answer. */
+/** Whether a token, a key or what takes the place of one is in an answer. */
 const givesOnce = (response: RouteHooks['response']) =>
-  /"(accessToken|refreshToken|key|secret|code)":\{/.test(JSON.stringify(response ?? {}))
+  /"(accessToken|refreshToken|key|secret|code|secret|recoveryCodes)":\{/.test(JSON.stringify(response ?? {}))
+
+/** By its source: which calls of core/etag.ts it makes. */
+const setsWhatItSays = (source: string, said: readonly string[] = []) =>
+  /\btagged(Weakly)?\(/.test(source) === said.includes('ETag') &&
+  /\bcreated\(|\['location'\]|\.location/.test(source) === said.includes('Location')
 
 /** Whether a column marked as secret is somewhere in a schema. */
 const holdsSecret = (schema: object): boolean =>
@@ -75,6 +82,24 @@ test('every scope of an API key is of use at some route, and every route that ta
   const named = routes.flatMap(({ hooks }) => (hooks as RouteHooks).detail?.['x-access'] ?? [])
   const taken = named.flatMap(name => /^(?:apiKey|serviceKey)\((.+)\)$/.exec(name)?.[1] ?? [])
   expect(new Set<string>(taken)).toEqual(new Set<string>(scopes))
+})
+
+test('every task that does what a permission guards says which, and a module declares it', () => {
+  const declared = permissionsOf(roles).map(({ name }) => name)
+  const byHand = Object.fromEntries(tasksOf(roles).map(({ name, rules }) => [name, rules.byHand]))
+  expect(byHand).toMatchObject({ 'user.export': 'users:export', 'email.send': 'users:reset', 'account.startReset': 'never' })
+  for (const [name, needed] of Object.entries(byHand)) {
+    if (name.startsWith('housekeeping.')) expect([name, needed]).toEqual([name, 'never'])
+    if (needed !== undefined && needed !== 'never') expect([name, declared]).toEqual([name, expect.arrayContaining([needed])])
+  }
+})
+
+test('every permission that a route asks for is declared by a module, and every scope has one of its name', () => {
+  const routes = [...buildModules(modulesOf(roles), unopened).values()].flatMap(({ admin }) => admin?.routes ?? [])
+  const named = routes.flatMap(({ hooks }) => (hooks as RouteHooks).detail?.['x-access'] ?? [])
+  const asked = named.flatMap(name => /^admin\(([a-z-]+:[a-z-]+)/.exec(name)?.[1] ?? [])
+  expect(asked.length).toBeGreaterThan(4)
+  expect(permissionsOf(roles).map(({ name }) => name)).toEqual([...new Set([...asked, ...scopes])].toSorted())
 })
 
 const withOwnDetail = (hooks: { detail?: object }) => ({ ...hooks, detail: { ...hooks.detail } })
@@ -103,6 +128,8 @@ test('the check bites', () => {
   const leaky = Type.Array(Type.Object({ a: secret(Type.String()) }, { additionalProperties: false }))
   expect(one({ ...good, response: { 200: leaky } })).toHaveLength(1)
   expect(one({ ...good, response: {} })).toHaveLength(1)
+  expect(one({ ...good, sets: ['ETag'] })).toHaveLength(1)
+  expect(one({ ...good, sets: ['Location'] })).toHaveLength(1)
 })
 
 /** What a schema exports that `defineTable` made. */

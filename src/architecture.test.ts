@@ -14,7 +14,7 @@ interface Layer {
 
 const layers: readonly Layer[] = [
   { name: 'main', path: /^src\/main\.ts$/, may: ['cli', 'core'] },
-  { name: 'app', path: /^src\/app\.ts$/, may: ['roles', 'infra', 'core'] },
+  { name: 'app', path: /^src\/(app|http-faces)\.ts$/, may: ['app', 'roles', 'infra', 'core'] },
   { name: 'cli', path: /^src\/cli\//, may: ['cli', 'app', 'roles', 'index', 'infra', 'migrations', 'core', 'manifest'] },
   { name: 'manifest', path: /^package\.json$/, may: [] },
   { name: 'roles', path: /^roles\//, may: ['roles', 'index', 'core'] },
@@ -44,6 +44,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   nodemailer: /^src\/infra\/mail\/nodemailer\.ts$/,
   'prom-client': /^src\/infra\/metrics\.ts$/,
   jose: /^src\/infra\/tokens\//,
+  otplib: /^src\/infra\/totp\.ts$/,
   croner: /^src\/infra\/cron\.ts$/,
 }
 /** What computes and touches nothing outside the process. */

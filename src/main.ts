@@ -1,6 +1,7 @@
 import './cli/production'
 import { adminCommand } from './cli/admin'
 import { parseArguments, usage } from './cli/arguments'
+import { auditCommand } from './cli/audit'
 import type { Command } from './cli/command'
 import { configCommand } from './cli/config'
 import { healthcheckCommand } from './cli/healthcheck'
@@ -17,6 +18,7 @@ import { AppError, exitCodes, StartError } from './core/error'
 const commands: readonly Command[] = [
   migrateCommand,
   adminCommand,
+  auditCommand,
   configCommand,
   taskCommand,
   scheduleCommand,

@@ -1,58 +1,100 @@
-import { roles } from '@roles'
-import { documentOf, unopened } from '@/app'
-import type { Administrator, AdministratorBiz } from '@/modules/administrator'
-import { administratorPorts, administratorsOf } from './administrators'
+import { type CommandLine, doneBy } from '@/core/asking'
+import { StartError } from '@/core/error'
+import { bizOf, portsNeeded } from '@/core/module'
+import { type AdministratorAdminBiz, administration } from '@/modules/administration'
+import { adminRole, type AdminRoleBiz, rootRoleName } from '@/modules/admin-role'
+import type { Administrator } from '@/modules/administrator'
+import { secondFactor, type SecondFactorBiz } from '@/modules/second-factor'
 import { type Arguments, type Flags, usage } from './arguments'
 import { askPassword } from './ask-password'
 import { type Command, configOf } from './command'
-
+import { commandLine } from './command-line'
+import { isSomebodyThere, saysYes } from './confirm'
 import { withOpened } from './opened'
-import { version } from './version'
 
 const flags: Flags = {
   username: { value: 'NAME', summary: 'of the administrator' },
   'password-file': { value: 'FILE', summary: 'has the password, - for standard input; asked for when absent' },
-  permissions: { value: 'NAME,NAME…', summary: 'what they may do; all, which is *, when one is made without' },
+  roles: { value: 'NAME,NAME…', summary: 'what they may do; root, which is everything, when one is made without' },
+  yes: { summary: 'delete: without asking' },
 }
 
 interface Action {
   flags: readonly (keyof typeof flags)[]
-  act(biz: AdministratorBiz, of: Asked): Promise<Administrator | Administrator[]>
+  act(of: Asked): Promise<Shown>
 }
+/** What there is to print: administrators, a code for one, or what was done. */
+type Shown = Administrator | Administrator[] | { code: string; expiresAt: string } | { deleted: string }
+
 interface Asked {
+  accounts: AdministratorAdminBiz
+  adminRoles: Pick<AdminRoleBiz, 'named'>
+  factors: Pick<SecondFactorBiz, 'removeFor'>
+  by: CommandLine
   username: string
   password: string
-  permissions: readonly string[]
+  roles: readonly string[]
 }
 
 const byName =
-  (act: (biz: AdministratorBiz, id: string, of: Asked) => Promise<Administrator>): Action['act'] =>
-  async (biz, of) =>
-    act(biz, (await biz.named(of.username)).id, of)
+  (act: (id: string, of: Asked) => Promise<Administrator>): Action['act'] =>
+  async of =>
+    act((await of.accounts.named(of.username)).id, of)
+
+const idsOf = async ({ adminRoles, roles }: Asked) => (await adminRoles.named(roles)).map(({ id }) => id)
 
 const actions: Record<string, Action> = {
   create: {
-    flags: ['username', 'password-file', 'permissions'],
-    act: (biz, { username, password, permissions }) => biz.create({ username, password, permissions: [...permissions] }),
+    flags: ['username', 'password-file', 'roles'],
+    act: async of => of.accounts.createWithPassword({ username: of.username, password: of.password, roleIds: await idsOf(of) }, of.by),
   },
-  list: { flags: [], act: biz => biz.list() },
-  permit: { flags: ['username', 'permissions'], act: byName((biz, id, { permissions }) => biz.setPermissions(id, permissions)) },
-  password: { flags: ['username', 'password-file'], act: byName((biz, id, { password }) => biz.setPassword(id, password)) },
-  suspend: { flags: ['username'], act: byName((biz, id) => biz.setStatus(id, 'suspended')) },
-  restore: { flags: ['username'], act: byName((biz, id) => biz.setStatus(id, 'active')) },
+  list: { flags: [], act: ({ accounts }) => accounts.all() },
+  roles: {
+    flags: ['username', 'roles'],
+    act: byName(async (id, of) => of.accounts.setRoles(id, await idsOf(of), {}, of.by)),
+  },
+  password: {
+    flags: ['username', 'password-file'],
+    act: byName((id, { accounts, password, by }) => accounts.setPassword(id, password, by)),
+  },
+  invite: {
+    flags: ['username'],
+    act: async ({ accounts, username, by }) => accounts.invite((await accounts.named(username)).id, by),
+  },
+  suspend: { flags: ['username'], act: byName((id, { accounts, by }) => accounts.suspend(id, by)) },
+  restore: { flags: ['username'], act: byName((id, { accounts, by }) => accounts.restore(id, by)) },
+  'remove-second-factor': {
+    flags: ['username'],
+    act: byName(async (id, { accounts, factors, username, by }) => {
+      if (!(await factors.removeFor(id, doneBy(by), { endsSessions: true }))) throw new StartError(`${username} has no second factor`)
+      return accounts.get(id)
+    }),
+  },
+  delete: {
+    flags: ['username', 'yes'],
+    act: async ({ accounts, username, by }) => {
+      const { id, username: deleted } = await accounts.named(username)
+      await accounts.remove(id, {}, by)
+      return { deleted }
+    },
+  },
 }
 const names = Object.keys(actions)
+const modules = { administration, adminRole, secondFactor }
 
 export const adminCommand: Command = {
   name: 'admin',
   usage: `${names.join('|')} [--json]`,
-  summary: 'Makes administrators, lists them, says what they may do, gives them another password, suspends and restores them.',
+  summary:
+    'Makes administrators, lists them, gives them roles, another password or a code to choose one, removes their second factors, suspends, restores and deletes them.',
   flags,
   examples: [
     ['bingo admin create --username grace', 'asks for the password; she may do everything'],
-    ['bingo admin create --username ada --permissions schedules:read', 'she may look at schedules'],
-    ['bingo admin permit --username ada --permissions schedules:read,schedules:write', 'what she may do from now on'],
+    ['bingo admin create --username ada --roles support', 'she may do what the role allows; roles are made at /admin/v1/roles'],
+    ['bingo admin roles --username ada --roles support,operator', 'all the roles that she has from now on'],
     ['bingo admin password --username grace', 'another password; whoever is logged in as her is not any more'],
+    ['bingo admin invite --username ada', 'a code with which she chooses another password herself'],
+    ['bingo admin remove-second-factor --username ada', 'she has lost the app and the recovery codes, and sets up another'],
     ['bingo admin suspend --username ada', 'she is logged out within two seconds, and stays so'],
   ],
   async run(args) {
@@ -60,47 +102,49 @@ export const adminCommand: Command = {
     const action = Object.hasOwn(actions, name) ? actions[name] : undefined
     if (!action || rest.length > 0) throw usage(`bingo admin takes ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`)
     const asked = await askedOf(args, name, action)
-    return withOpened(configOf(args).config, administratorPorts, async ({ ports }) => {
-      show(await action.act(administratorsOf(ports), asked), args)
+    return withOpened(configOf(args).config, [...portsNeeded(Object.values(modules))], async ({ ports }) => {
+      const {
+        administration: { accounts },
+        adminRole: adminRoles,
+        secondFactor: factors,
+      } = bizOf(modules, ports)
+      show(await action.act({ ...asked, accounts, factors, adminRoles, by: commandLine() }), args)
       return 0
     })
   },
 }
 
-/** Asks for the password at last, when nothing else is wrong. @throws StartError with exit code 64 */
-async function askedOf({ flags: given }: Arguments, name: string, { flags: known }: Action): Promise<Asked> {
+/** Asks at last, when nothing else is wrong. @throws StartError with exit code 64 */
+async function askedOf(
+  { flags: given }: Arguments,
+  name: string,
+  { flags: known }: Action,
+): Promise<Pick<Asked, 'username' | 'password' | 'roles'>> {
   const odd = Object.keys(given).find(flag => !known.includes(flag))
   if (odd !== undefined) throw usage(`bingo admin ${name} has no flag --${odd}`)
-  const { username = '', permissions: listed } = given
+  const { username = '', roles: listed } = given
   if (known.includes('username') && username === '') throw usage(`bingo admin ${name} needs --username NAME`)
-  if (name === 'permit' && listed === undefined)
-    throw usage('bingo admin permit needs --permissions NAME,NAME…, or --permissions=* for all')
-  const permissions = listed === undefined ? ['*'] : await permissionsNamed(listed)
+  if (name === 'roles' && listed === undefined) throw usage('bingo admin roles needs --roles NAME,NAME…, or --roles= for none')
+  const roles = [...new Set((listed ?? rootRoleName).split(',').map(role => role.trim()))].filter(Boolean)
+  if (known.includes('yes')) await confirm(name, username, given['yes'] !== undefined)
   const password = known.includes('password-file') ? await askPassword(given['password-file']) : ''
-  return { username, password, permissions }
+  return { username, password, roles }
 }
 
-async function permissionsNamed(text: string): Promise<string[]> {
-  const named = [...new Set(text.split(',').map(name => name.trim()))].filter(Boolean)
-  const known = await permissionsKnown()
-  const odd = named.find(name => name !== '*' && !known.includes(name))
-  if (odd !== undefined) throw usage(`there is no permission ${JSON.stringify(odd)}; permissions are ${known.join(', ')} and *`)
-  return named
+async function confirm(name: string, username: string, isSaid: boolean): Promise<void> {
+  if (isSaid) return
+  if (!isSomebodyThere()) throw usage(`bingo admin ${name} is for good; say --yes`)
+  if (!(await saysYes(`Delete the administrator ${username} for good?`))) throw new StartError('nothing was changed')
 }
 
-/** What the routes of all roles ask for; what they ask of API keys, too, since whoever makes one for a service must have it. */
-async function permissionsKnown(): Promise<string[]> {
-  const documents = await Promise.all(roles.map(role => documentOf(role, unopened, version)))
-  const rules = documents.flatMap(document =>
-    Object.values(document?.paths ?? {}).flatMap(item => Object.values(item).flatMap(operation => operation['x-access'] ?? [])),
-  )
-  return [...new Set(rules.flatMap(rule => /^(?:admin|apiKey)\((.+)\)$/.exec(rule)?.[1] ?? []))].toSorted()
-}
-
-function show(shown: Administrator | Administrator[], { switches }: Arguments): void {
+function show(shown: Shown, { switches }: Arguments): void {
   if (switches.has('json')) {
     console.log(JSON.stringify(shown))
     return
   }
-  for (const { username, status, permissions } of [shown].flat()) console.log(`${username}  ${status}  ${permissions.join(',') || '–'}`)
+  if ('code' in shown) console.log(`${shown.code}  until ${shown.expiresAt}; give it with a password to POST /admin/v1/invitations/accept`)
+  else if ('deleted' in shown) console.log(`${shown.deleted}  deleted`)
+  else
+    for (const { username, status, roles } of [shown].flat())
+      console.log(`${username}  ${status}  ${roles.map(role => role.name).join(',') || '–'}`)
 }

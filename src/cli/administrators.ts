@@ -1,18 +1,10 @@
 import type { Log } from '@/core/log'
-import { portsNeeded } from '@/core/module'
+import { bizOf } from '@/core/module'
 import type { Ports } from '@/core/ports'
 import type { Role } from '@/core/role'
 import type { Service } from '@/core/service'
-import { administrator, type AdministratorBiz } from '@/modules/administrator'
+import { administrator } from '@/modules/administrator'
 import { adminSession } from '@/modules/admin-session'
-import { session } from '@/modules/session'
-
-/** What the biz of administrators needs. */
-export const administratorPorts = [...portsNeeded([administrator])]
-
-/** As the servers have it. */
-export const administratorsOf = (ports: Ports): AdministratorBiz =>
-  administrator.create(ports, { session: session.create(ports, {}).biz }).biz
 
 /** Bundled into one file, in the executable; from source there are many. */
 const isCompiled = import.meta.path === Bun.main
@@ -26,7 +18,7 @@ export function firstAdministrator(roles: readonly Role[], ports: Ports, log: Lo
   const isAsked = roles.some(({ serves, modules }) => serves.includes('admin') && modules.includes(adminSession))
   const look = async () => {
     try {
-      if (await administratorsOf(ports).isAnyThere()) return
+      if (await bizOf({ administrator }, ports).administrator.isAnyThere()) return
       log.warn(`there is no administrator yet, so nobody can log in to the admin server; make one: ${remedy}`)
       if (hasBanner) console.error(`Nobody can log in to the admin server yet. Make the first administrator:\n\n  ${remedy}\n`)
     } catch (err) {

@@ -1,4 +1,4 @@
-import { documentOf, unopened } from '@/app'
+import { documentOf, unopened } from '@/http-faces'
 import { usage } from './arguments'
 import { type Command, configOf } from './command'
 import { rolesNamed } from './roles'

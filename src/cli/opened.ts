@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { roles } from '@roles'
-import { queuesOf, scheduledTasksOf, tasksOf } from '@/app'
+import { permissionsOf, queuesOf, scheduledTasksOf, tasksOf } from '@/app'
 import type { Config } from '@/core/config/settings'
 import { AppError, exitCodes, StartError } from '@/core/error'
 import type { PortName } from '@/core/ports'
@@ -16,7 +16,14 @@ import { refuseOldTables, toolsOf } from './migrate'
 export async function withOpened<T>(config: Config, needed: readonly PortName[], work: (opened: OpenPorts) => Promise<T>): Promise<T> {
   if (isEmbedded(config) && !existsSync(sqlitePath(config)))
     throw new StartError(`there is no database yet; ${sqlitePath(config)} is made by the first start, or by 'bingo migrate up'`)
-  const declared = { tasks: tasksOf(roles), queues: queuesOf(roles), rules: worksOf(roles).queues, scheduledTasks: scheduledTasksOf(roles) }
+  const declared = {
+    tasks: tasksOf(roles),
+    queues: queuesOf(roles),
+    rules: worksOf(roles).queues,
+    scheduledTasks: scheduledTasksOf(roles),
+    allTasks: tasksOf(roles),
+    permissions: permissionsOf(roles),
+  }
   const opened = await openPorts(config, new Set(needed), { ...toolsOf(config), ...declared })
   try {
     if (opened.db) await refuseOldTables(opened.db)

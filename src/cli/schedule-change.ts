@@ -4,7 +4,7 @@ import { type Arguments, usage } from './arguments'
 import { isSomebodyThere, saysYes } from './confirm'
 import { answered, explained, isAnswer, type ScheduleRun } from './schedule-definition'
 import { nextLines } from './schedule-output'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 import { isJsonOf } from './task-run'
 
 /** What `bingo schedule` changes. */

@@ -2,7 +2,7 @@ import { AppError, StartError } from '@/core/error'
 import type { ScheduleAdmin, ScheduleDefinition } from '@/core/schedule/admin'
 import type { CatchUp, Overlap } from '@/core/schedule/schedule'
 import { type Arguments, usage } from './arguments'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 import { duration } from './task-run'
 
 /** What the actions of `bingo schedule` share: a schedule as flags say it, and what is wrong with it in the words of the flags. */

@@ -1,6 +1,6 @@
 import type { ScheduleView, TickView } from '@/core/schedule/admin'
 import type { CatchUp } from '@/core/schedule/schedule'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 
 /** How schedules are shown to people. Programs get JSON. */
 

@@ -1,9 +1,13 @@
 import { roles } from '@roles'
+import { bizOf, portsNeeded } from '@/core/module'
 import { refuseIdleTasks } from '@/core/role'
+import { auditedSchedules } from '@/core/schedule/audited'
 import { overlaps, scheduleDefaults } from '@/core/schedule/schedule'
 import type { OpenSchedules } from '@/infra/schedule/open'
+import { auditEvent } from '@/modules/audit-event'
 import { type Arguments, type Flags, usage } from './arguments'
 import { type Command, configOf } from './command'
+import { commandLineActor } from './command-line'
 import { withOpened } from './opened'
 import { checkDelete, create, pause, remove, resume, run, update } from './schedule-change'
 import { type ScheduleRun, saidIn } from './schedule-definition'
@@ -97,9 +101,10 @@ export const scheduleCommand: Command = {
     if (args.flags['count'] !== undefined) count(args, 'count', 1, previewMax)
     action.check?.(args, rest)
     const { config } = configOf(args)
-    return withOpened(config, ['schedules'], ({ schedules }) =>
-      action.act({ args, rest, said, schedules: (schedules as OpenSchedules).admin }),
-    )
+    return withOpened(config, ['schedules', ...portsNeeded([auditEvent])], ({ schedules, ports }) => {
+      const told = { audit: bizOf({ auditEvent }, ports).auditEvent, by: commandLineActor() }
+      return action.act({ args, rest, said, schedules: auditedSchedules((schedules as OpenSchedules).admin, told) })
+    })
   },
 }
 

@@ -1,5 +1,6 @@
 import { roles as allRoles } from '@roles'
-import { createApp, httpFaces, portsOf, scheduledTasksOf, tablesOf, tasksOf } from '@/app'
+import { createApp, permissionsOf, portsOf, scheduledTasksOf, tablesOf, tasksOf } from '@/app'
+import { httpFaces } from '@/http-faces'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
@@ -45,14 +46,31 @@ export async function serve(args: Arguments): Promise<number> {
     queues: Object.keys(works.queues),
     rules: works.queues,
     scheduledTasks: scheduledTasksOf(allRoles),
+    allTasks: tasksOf(allRoles),
+    permissions: permissionsOf(allRoles),
+    process: { roles: names, version },
   }
   const opened = await openPorts(config, portsOf(roles), { log, metrics, ...declared })
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
-    const { queue, schedules, identities, redis } = opened
+    const { queue, schedules, identities, liveSettings, redis, registry, stopping } = opened
+    liveSettings?.follow(({ logLevel }) => log.setLevel(logLevel))
     const serves = roles.some(role => role.serves.length > 0)
     const limits = serves ? await openRateLimits(config, { redis, log, metrics }) : undefined
-    const surroundings = { config, log, metrics, readiness, version, queue, schedules, identities, limits, allRoles }
+    const surroundings = {
+      config,
+      log,
+      metrics,
+      readiness,
+      version,
+      queue,
+      schedules,
+      identities,
+      liveSettings,
+      limits,
+      allRoles,
+      stopping,
+    }
     const app = createApp(roles, opened.ports, checksOf(roles, opened), surroundings)
     const announcement: Service = {
       name: 'announcement',
@@ -61,6 +79,7 @@ export async function serve(args: Arguments): Promise<number> {
     }
     const services = [
       backings(opened),
+      ...(registry ? [registry.beating] : []),
       ...app.services,
       announcement,
       firstAdministrator(roles, opened.ports, log, hasBanner(config)),

@@ -1,7 +1,9 @@
 import { exitCodes } from '@/core/error'
+import type { QueueAdmin } from '@/core/queue/admin'
+import { changedByHand, type taskAudits } from '@/core/queue/audited'
 import { type Arguments, usage } from './arguments'
 import { bulk, checkBulk, isBulk } from './task-bulk'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 import { confirmed, explained, isAnswer, isJsonOf, refuseUnknownQueue, type Run } from './task-run'
 
 /** What `bingo task` changes: tasks that are named, tasks that fit, and whole queues. */
@@ -9,27 +11,27 @@ import { confirmed, explained, isAnswer, isJsonOf, refuseUnknownQueue, type Run 
 export const retry = (run: Run): Promise<number> =>
   isBulk(run.args)
     ? bulk(run, 'retry')
-    : onEach(run, async (id, queue) => {
-        await run.admin.retry(id, queue)
+    : onEach(run, 'task.retry', async (admin, id, queue) => {
+        await admin.retry(id, queue)
         return 'retried'
       })
 
 export const cancel = (run: Run): Promise<number> =>
-  isBulk(run.args) ? bulk(run, 'cancel') : onEach(run, (id, queue) => run.admin.cancel(id, queue))
+  isBulk(run.args) ? bulk(run, 'cancel') : onEach(run, 'task.cancel', (admin, id, queue) => admin.cancel(id, queue))
 
 export const remove = (run: Run): Promise<number> =>
   isBulk(run.args)
     ? bulk(run, 'delete')
-    : onEach(run, async (id, queue) => {
-        await run.admin.remove(id, queue)
+    : onEach(run, 'task.delete', async (admin, id, queue) => {
+        await admin.remove(id, queue)
         return 'deleted'
       })
 
 export const move = (run: Run): Promise<number> =>
   isBulk(run.args)
     ? bulk(run, 'move')
-    : onEach(run, async (id, queue) => {
-        await run.admin.move(id, run.args.flags['to'] ?? '', queue)
+    : onEach(run, 'task.move', async (admin, id, queue) => {
+        await admin.move(id, run.args.flags['to'] ?? '', queue)
         return 'moved'
       })
 
@@ -54,20 +56,38 @@ export async function confirmDelete({ flags: { yes } }: Arguments, ids: readonly
   await confirmed('delete', `Remove ${ids.length === 1 ? `the task ${printable(ids[0] ?? '')}` : `${ids.length} tasks`} for good?`)
 }
 
-/** One after the other; one that cannot be done does not keep the others from it. */
-async function onEach({ args, rest }: Run, work: (id: string, queue?: string) => Promise<string>): Promise<number> {
-  let code: number = exitCodes.ok
-  for (const id of rest) {
+type Work = (admin: QueueAdmin, id: string, queue?: string) => Promise<string>
+
+/** One after the other; one that cannot be done does not keep the others from it. Of many, many are written down at once. */
+async function onEach(run: Run, action: (typeof taskAudits)[number], work: Work): Promise<number> {
+  const { args, rest, admin, queue: raw, told } = run
+  const { queue, to } = args.flags
+  if (rest.length === 1) return codeOf(await undoneOf(admin, args, rest, work))
+  const undone: string[] = []
+  await changedByHand(told, action, rest, { queue, to }, async ids => {
+    const these = await undoneOf(raw.admin, args, ids, work)
+    undone.push(...these)
+    return these
+  })
+  return codeOf(undone)
+}
+
+const codeOf = (undone: readonly string[]): number => (undone.length > 0 ? exitCodes.failed : exitCodes.ok)
+
+/** @returns those with which it could not be done */
+async function undoneOf(admin: QueueAdmin, args: Arguments, ids: readonly string[], work: Work): Promise<string[]> {
+  const undone: string[] = []
+  for (const id of ids) {
     try {
-      const result = await work(id, args.flags['queue'])
+      const result = await work(admin, id, args.flags['queue'])
       console.log(isJsonOf(args) ? JSON.stringify({ id, result }) : `${id}  ${result}`)
     } catch (thrown) {
       if (!isAnswer(thrown)) throw thrown
       console.error(`bingo: ${explained(id, thrown)}`)
-      code = exitCodes.failed
+      undone.push(id)
     }
   }
-  return code
+  return undone
 }
 
 export async function pause({ args, rest, admin }: Run): Promise<number> {

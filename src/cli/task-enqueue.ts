@@ -5,7 +5,7 @@ import { type TaskView, taskStates } from '@/core/queue/admin'
 import type { AnyTask, Priority } from '@/core/queue/task'
 import { usage } from './arguments'
 import { progressBar } from './progress-bar'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 
 /** Tasks from the command line: one, or one for each line of a file. */
 export interface FromOptions {

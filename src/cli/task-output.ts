@@ -1,13 +1,9 @@
 import type { FsckFinding, Percentiles, QueueStats, TaskView } from '@/core/queue/admin'
 import type { ErrorGroup } from '@/core/queue/bulk'
+import { printable } from '@/core/printable'
 
 /** How tasks are shown to people. Programs get JSON. */
 const shownMax = 100
-
-/** Text that somebody else has written, without what a terminal would obey. */
-export const printable = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** What its time means, of each state. */
 function timeOf({ state, deadAt, keptUntil, leaseUntil, runAt, enqueuedAt }: TaskView): string {

@@ -3,11 +3,12 @@ import { yearMs } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
 import { AppError, StartError } from '@/core/error'
 import type { QueueAdmin } from '@/core/queue/admin'
+import type { Told } from '@/core/queue/audited'
 import type { OpenQueue } from '@/infra/queue/open'
 import { roles } from '@roles'
 import { type Arguments, usage } from './arguments'
 import { isSomebodyThere, saysYes } from './confirm'
-import { printable } from './task-output'
+import { printable } from '@/core/printable'
 
 /** What the actions of `bingo task` share. */
 export interface Run {
@@ -16,7 +17,10 @@ export interface Run {
   /** What stands after the action. */
   rest: readonly string[]
   queue: OpenQueue
+  /** What it changes is written down. */
   admin: QueueAdmin
+  /** Whom what is changed is told. */
+  told: Told
 }
 
 export const isJsonOf = ({ switches }: Arguments): boolean => switches.has('json')
@@ -61,8 +65,8 @@ export const explained = (id: string, { code, message }: AppError): string =>
   `${printable(id)}: ${message} ${remedies[code] ?? ''}`.trimEnd()
 
 const remedies: Readonly<Record<string, string>> = {
-  'NotFound.TaskNotFound': "It is done, or was never there; 'bingo task list' shows what is.",
-  'FailedPrecondition.TaskNotDead': "It is on its way by itself, or done; 'bingo task show' says where.",
+  'NotFound.TaskNotFound': "'bingo task list' shows what is.",
+  'FailedPrecondition.TaskNotDead': "'bingo task show' says where.",
   'FailedPrecondition.TaskActive': "'bingo task cancel' tells it to end.",
   'FailedPrecondition.TaskNotMoved': "'bingo task show' says which.",
 }

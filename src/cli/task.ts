@@ -3,10 +3,14 @@ import { tasksOf } from '@/app'
 import { yearMs } from '@/core/clock'
 import { taskStates } from '@/core/queue/admin'
 import type { AnyTask } from '@/core/queue/task'
+import { bizOf, portsNeeded } from '@/core/module'
+import { auditedQueues, enqueuedByHand, manyEnqueuedByHand } from '@/core/queue/audited'
 import { refuseIdleTasks } from '@/core/role'
 import type { OpenQueue } from '@/infra/queue/open'
+import { auditEvent } from '@/modules/audit-event'
 import { type Arguments, type Flags, usage } from './arguments'
 import { type Command, configOf } from './command'
+import { commandLineActor } from './command-line'
 import { withOpened } from './opened'
 import { cancel, checkChange, confirmDelete, move, pause, remove, resume, retry } from './task-change'
 import { isBulk } from './task-bulk'
@@ -109,9 +113,10 @@ export const taskCommand: Command = {
     if (name === 'retry' || name === 'cancel' || name === 'delete' || name === 'move') checkChange(name, args, rest)
     if (name === 'delete' && !isBulk(args)) await confirmDelete(args, rest)
     const { config } = configOf(args)
-    return withOpened(config, ['queue'], opened => {
-      const queue = opened.queue as OpenQueue
-      return action.act({ args, config, rest, queue, admin: queue.admin })
+    return withOpened(config, ['queue', ...portsNeeded([auditEvent])], ({ queue: opened, ports }) => {
+      const queue = opened as OpenQueue
+      const told = { audit: bizOf({ auditEvent }, ports).auditEvent, by: commandLineActor(), log: ports.log }
+      return action.act({ args, config, rest, queue, told, admin: auditedQueues(queue.admin, told) })
     })
   },
 }
@@ -127,7 +132,7 @@ function checkEnqueue({ flags: { payload, from, id } }: Arguments, [name = '']: 
   return task
 }
 
-async function enqueue({ args, config, rest, queue }: Run): Promise<number> {
+async function enqueue({ args, config, rest, queue, told }: Run): Promise<number> {
   const task = checkEnqueue(args, rest)
   const { payload, from, id, queue: named } = args.flags
   const options = {
@@ -136,8 +141,10 @@ async function enqueue({ args, config, rest, queue }: Run): Promise<number> {
     ...(args.flags['delay-ms'] !== undefined && { delayMs: count(args, 'delay-ms', 0, yearMs) }),
   }
   const isJson = isJsonOf(args)
-  if (payload !== undefined) return enqueueOne(queue.queue, task, payload, options, isJson)
-  return enqueueFrom(queue.queue, task, from as string, { options, isJson, lineMaxBytes: 2 * config.queue.payloadMaxBytes })
+  if (payload !== undefined) return enqueuedByHand(told, task.name, options, said => enqueueOne(queue.queue, task, payload, said, isJson))
+  const many = { ...options, task: task.name, queue: named ?? task.defaults.queue, from: from as string }
+  const more = { options, isJson, lineMaxBytes: 2 * config.queue.payloadMaxBytes }
+  return manyEnqueuedByHand(told, many, () => enqueueFrom(queue.queue, task, many.from, more))
 }
 
 /** @throws StartError with exit code 64 */

@@ -1,5 +1,6 @@
 import { type AppError, defineErrors } from './error'
 import type { Anonymous, Identity } from './identity'
+import { everything } from './permission'
 
 /**
  * Who may call a route: any one rule of the set is enough. Every route declares its set; it is enforced before the route is asked,
@@ -10,7 +11,7 @@ export type Access =
   | { readonly rule: 'user' }
   | { readonly rule: 'owner'; readonly ownerOf: OwnerOf | undefined }
   | { readonly rule: 'apiKey'; readonly scope: string }
-  | { readonly rule: 'admin'; readonly permission: string | undefined }
+  | { readonly rule: 'admin'; readonly permission: string | undefined; readonly isDangerous: boolean }
 
 /** The user whom the object of a path belongs to; undefined when there is no such object. */
 export type OwnerOf = (params: Readonly<Record<string, string>>) => Promise<string | undefined>
@@ -26,8 +27,12 @@ export const user = (): Access => ({ rule: 'user' })
 export const owner = (ownerOf?: OwnerOf): Access => ({ rule: 'owner', ownerOf })
 /** A key with this scope, such as `users:read`. A user's key may do so what the user may; for the rest it must be a service's. */
 export const apiKey = (scope: string): Access => ({ rule: 'apiKey', scope })
-/** An administrator with this permission, such as `users:suspend`. Without one any administrator, for what is the caller's own. */
-export const admin = (permission?: string): Access => ({ rule: 'admin', permission })
+/**
+ * An administrator with this permission, such as `users:suspend`, which a module declares. Without one any administrator, for what is the
+ * caller's own.
+ * @param options `isDangerous`: the caller has proven not long ago who it is, by password or second factor, or has to (RFC 9470)
+ */
+export const admin = (permission?: string, { isDangerous = false } = {}): Access => ({ rule: 'admin', permission, isDangerous })
 
 /** `owner`, `apiKey(users:read)`: as they stand in the documents. Where no user may call, no key of one may: `serviceKey(users:read)`. */
 export function accessNames(rules: readonly Access[]): string[] {
@@ -37,7 +42,8 @@ export function accessNames(rules: readonly Access[]): string[] {
 
 function accessName(access: Access, key: 'apiKey' | 'serviceKey'): string {
   if (access.rule === 'apiKey') return `${key}(${access.scope})`
-  if (access.rule === 'admin' && access.permission !== undefined) return `admin(${access.permission})`
+  if (access.rule === 'admin' && (access.permission !== undefined || access.isDangerous))
+    return `admin(${[access.permission, access.isDangerous ? 'proven' : undefined].filter(Boolean).join(', ')})`
   return access.rule
 }
 
@@ -48,6 +54,11 @@ export const accessErrors = defineErrors({
   NotFound: ['NotFound', 'There is no such thing.'],
   Scope: ['PermissionDenied', 'The API key does not have the scope that this needs.'],
   Permission: ['PermissionDenied', 'You do not have the permission that this needs.'],
+  SecondFactor: ['PermissionDenied', 'Here everybody needs a second factor: set yours up first, at /admin/v1/me/second-factor.'],
+  Proof: [
+    'Unauthenticated',
+    'This needs a proof of who you are that is not old: send your password or a code to /admin/v1/sessions/current/proof.',
+  ],
   NotForYou: ['PermissionDenied', 'This is not for callers of your kind.'],
 })
 
@@ -101,11 +112,14 @@ function withoutScope(rules: readonly Access[]): AppError {
   return wanted.length === 0 ? notFor(rules) : accessErrors.Scope({ ...lacking('scope', wanted), scopes: wanted })
 }
 
-function ofAdmin({ permissions }: Known<'admin'>, rules: readonly Access[]): AppError | undefined {
+function ofAdmin({ permissions, lacks, provenUntilMs }: Known<'admin'>, rules: readonly Access[]): AppError | undefined {
   const own = rules.filter(rule => rule.rule === 'admin')
   if (own.length === 0) return notFor(rules)
+  const met = own.filter(({ permission }) => permission === undefined || permissions.has(everything) || permissions.has(permission))
+  if (met.some(({ isDangerous }) => !isDangerous)) return undefined
+  if (met.length > 0) return provenUntilMs > Date.now() ? undefined : accessErrors.Proof()
+  if (lacks === 'secondFactor') return accessErrors.SecondFactor()
   const wanted = own.flatMap(({ permission }) => permission ?? [])
-  if (permissions.has('*') || wanted.length < own.length || wanted.some(permission => permissions.has(permission))) return undefined
   return accessErrors.Permission(lacking('permission', wanted))
 }
 

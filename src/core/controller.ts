@@ -7,6 +7,9 @@ import type { RateClass } from './rate-limit'
 
 export { adminOf, identityOf, userIdOf, userOf } from './guard'
 
+/** What an answer says besides its body: see core/etag.ts, core/download.ts and core/session-cookies.ts. */
+export type SuccessHeader = 'ETag' | 'Location' | 'Content-Disposition' | 'Set-Cookie'
+
 /** The routes of one noun, bound to no server. */
 export type Controller = AnyElysia
 
@@ -15,6 +18,7 @@ export type Controller = AnyElysia
  * - `access`: who may call it, which is enforced before its input is validated; a route without it fails the build
  * - `fails`: the kinds of error that its biz throws, for the documents; what any route can answer is added by itself
  * - `gives`: the media types that it answers with when it succeeds, where that is not JSON; it returns a `Response` then
+ * - `sets`: the headers of its answer that clients go by, when it succeeds, for the documents
  * - `givesSecrets`: its answer holds what is shown once, so that it is not kept for an `Idempotency-Key`, which it refuses
  * - `limit`: what its requests count as, where the method does not say it: `credentials` for what tries credentials or sends codes
  *
@@ -30,6 +34,7 @@ export function controller(options: { prefix: '' | `/${string}`; tags: string[] 
     limit: (rateClass: RateClass) => ({ detail: documented({ 'x-limit': rateClass }) }),
     gives: (mediaTypes: readonly string[]) => ({ detail: documented({ 'x-gives': [...mediaTypes] }) }),
     fails: (kinds: readonly Kind[]) => ({ detail: documented({ 'x-fails': [...kinds] }) }),
+    sets: (headers: readonly SuccessHeader[]) => ({ detail: documented({ 'x-sets': [...headers] }) }),
     givesSecrets: (is: true) => ({ detail: documented({ 'x-secrets': is }) }),
   })
   // Here, and not for all routes by a hook of the server: one that waits would cost those that only read.

@@ -1,10 +1,12 @@
-import { accessErrors, type Access, decide } from './access'
+import { accessErrors, type Access, admin, decide } from './access'
 import type { AppError } from './error'
-import type { AdminIdentity, Identity, UserIdentity } from './identity'
+import { type AdminIdentity, anonymous, type Identity, type UserIdentity } from './identity'
 
 /** A request once its server knows who sent it. Kept on the request itself, which handlers and hooks have at no cost. */
 export interface IdentifiedRequest extends Request {
   identity?: Identity
+  /** Tells who sends it by now: undefined when its credential is not valid any more. */
+  recognizeAgain?: ((request: Request) => Promise<Identity | undefined>) | undefined
   /** It came with a credential, which is not valid. */
   isCredentialRefused?: boolean
   /** Who calls may not do what it asks for: a line of the log says so. */
@@ -19,6 +21,15 @@ export function identityOf(request: Request): Identity {
   const { identity } = request as IdentifiedRequest
   if (!identity) throw new Error('nobody has looked who sends this request; serve the controller with httpApp')
   return identity
+}
+
+/**
+ * Who calls by now, for answers that go on for longer than a credential may be good: nobody known, when it is not any more.
+ * @throws Unavailable when it cannot be told
+ */
+export async function identityAgain(request: Request): Promise<Identity> {
+  const { recognizeAgain } = request as IdentifiedRequest
+  return (await recognizeAgain?.(request)) ?? anonymous
 }
 
 /**
@@ -55,6 +66,15 @@ export function userIdOf(request: Request): string {
 
 /** Whoever is known need not log in, but is not whom the handler is for. */
 const another = ({ kind }: Identity): AppError => (kind === 'anonymous' ? accessErrors.Credentials() : accessErrors.NotForYou())
+
+/**
+ * For handlers whose route lets in also those who may not have all that can be asked for.
+ * @throws PermissionDenied for an administrator who has not got this permission
+ */
+export function demand(request: Request, permission: string): void {
+  const refusal = decide(identityOf(request), [admin(permission)], {})
+  if (refusal) throw denied(request, refusal as AppError)
+}
 
 /** What Elysia hands to a hook. */
 interface Context {

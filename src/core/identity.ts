@@ -29,8 +29,13 @@ export interface AdminIdentity {
   /** Of the administrator. */
   readonly id: string
   readonly sessionId: string
-  /** Such as `users:suspend`; `*` is every one. */
+  readonly username: string
+  /** Of all the roles. Such as `users:suspend`; `*` is every one. None while `lacks` says something. */
   readonly permissions: ReadonlySet<string>
+  /** What has to be done before anything but what is the caller's own: the configuration asks for a second factor, and there is none. */
+  readonly lacks?: 'secondFactor' | undefined
+  /** Until when dangerous operations need no further proof of who it is; milliseconds since 1970. */
+  readonly provenUntilMs: number
 }
 
 export const anonymous: Anonymous = { kind: 'anonymous' }
@@ -39,9 +44,10 @@ export const anonymous: Anonymous = { kind: 'anonymous' }
 export const actorOf = (identity: Identity): string | undefined =>
   identity.kind === 'anonymous' ? undefined : subjectOf(identity.kind, identity.id)
 
-/** What processes remember something of, and forget it when it changes: an account, a session, a key. */
-export type Subject = `${'user' | 'admin' | 'session' | 'apiKey'}:${string}`
-export const subjectOf = (kind: 'user' | 'admin' | 'session' | 'apiKey', id: string): Subject => `${kind}:${id}`
+/** What processes remember something of, and forget it when it changes: an account, a session, a key, a role, a setting. */
+export type Subject = `${SubjectKind}:${string}`
+type SubjectKind = 'user' | 'admin' | 'session' | 'apiKey' | 'adminRole' | 'setting'
+export const subjectOf = (kind: SubjectKind, id: string): Subject => `${kind}:${id}`
 
 /**
  * Recognizes the credentials of one kind, slowly: it may ask the database, whose primary it then reads. What it finds is kept and

@@ -1,6 +1,8 @@
 import type { Controller } from './controller'
+import type { DenialWitness } from './denial'
 import { StartError } from './error'
 import type { Identifier } from './identity'
+import type { Permission } from './permission'
 import type { PortName, Ports } from './ports'
 import type { AnyTask, TaskHandler } from './queue/task'
 import type { AnySchedule } from './schedule/schedule'
@@ -20,6 +22,8 @@ export interface Faces {
   schedules?: readonly AnySchedule[]
   /** How callers are recognized, by the server that they call: a server takes the credentials of the modules that its role names. */
   identifiers?: Partial<Record<FaceName, Identifier>>
+  /** What is told of those who are known and are refused, by the server that they call. */
+  denials?: Partial<Record<FaceName, DenialWitness>>
 }
 /** The faces that are servers. */
 export type FaceName = 'api' | 'admin' | 'bot'
@@ -39,6 +43,10 @@ export interface Module<Biz, N extends PortName, U extends Uses> {
   readonly uses?: U
   /** Tables whose rows it keeps, so that a database can be compared with them and migrations be made. */
   readonly tables?: readonly AnyTable[]
+  /** What administrators need at its routes: a route cannot ask for a permission that no module declares. */
+  readonly permissions?: readonly Permission[]
+  /** The actions that it writes into the audit log, so that it is known what can be in it: see `AuditLog`. */
+  readonly audits?: readonly string[]
   /** Tasks that its `tasks` face handles: what may be enqueued is known before anything is wired. */
   readonly tasks?: readonly AnyTask[]
   /** Wires the module. Does nothing else: no I/O, no timers. */
@@ -71,6 +79,26 @@ export const portsNeeded = (modules: readonly AnyModule[]): Set<PortName> => new
 export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => withUsed(modules).flatMap(module => [...(module.tables ?? [])])
 
 /**
+ * The permissions of these modules and of those they use, by name.
+ * @throws StartError when two modules declare the same
+ */
+export function permissionsDeclared(modules: readonly AnyModule[]): Permission[] {
+  const byName = new Map<string, { module: string; permission: Permission }>()
+  for (const { name: module, permissions = [] } of withUsed(modules))
+    for (const permission of permissions) {
+      const other = byName.get(permission.name)
+      if (other)
+        throw new StartError(`the modules ${other.module} and ${module} both declare the permission ${permission.name}; leave it to one`)
+      byName.set(permission.name, { module, permission })
+    }
+  return [...byName.values()].map(({ permission }) => permission).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** The actions that these modules, and those they use, write into the audit log. Some are written by several. */
+export const auditsDeclared = (modules: readonly AnyModule[]): string[] =>
+  [...new Set(withUsed(modules).flatMap(({ audits = [] }) => audits))].toSorted()
+
+/**
  * The tasks of these modules and of those they use.
  * @throws StartError when two have one name, since what waits is found by its name, and one would be run as the other
  */
@@ -87,17 +115,24 @@ export function tasksDeclared(modules: readonly AnyModule[]): AnyTask[] {
 }
 
 /** Builds each module once, after the ones it uses. @returns the faces of all of them, also of those that are only used */
-export function buildModules(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> {
-  const biz = new Map<AnyModule, unknown>()
-  const faces = new Map<AnyModule, Faces>()
+export const buildModules = (modules: readonly AnyModule[], ports: Ports): Map<AnyModule, Faces> =>
+  new Map([...built(modules, ports)].map(([module, { faces }]) => [module, faces]))
+
+/** The biz of these modules, built as for the servers, by the names that they are given here: for who has no use for their faces. */
+export function bizOf<U extends Uses>(modules: U, ports: Ports): BizOf<U> {
+  const all = built(Object.values(modules), ports)
+  return Object.fromEntries(Object.entries(modules).map(([name, module]) => [name, all.get(module)?.biz])) as BizOf<U>
+}
+
+function built(modules: readonly AnyModule[], ports: Ports): Map<AnyModule, { biz: unknown; faces: Faces }> {
+  const all = new Map<AnyModule, { biz: unknown; faces: Faces }>()
   for (const module of withUsed(modules)) {
     const uses = Object.entries((module.uses ?? {}) as Uses)
-    const built = module.create(ports, Object.fromEntries(uses.map(([name, used]) => [name, biz.get(used)])))
-    biz.set(module, built.biz)
-    refuseUnhandled(module, built.faces)
-    faces.set(module, built.faces)
+    const made = module.create(ports, Object.fromEntries(uses.map(([name, used]) => [name, all.get(used)?.biz])))
+    refuseUnhandled(module, made.faces)
+    all.set(module, made)
   }
-  return faces
+  return all
 }
 
 function refuseUnhandled({ name, tasks = [] }: AnyModule, faces: Faces): void {

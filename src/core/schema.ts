@@ -1,4 +1,14 @@
-import { FormatRegistry, Kind, type SchemaOptions, type Static, type TSchema, type TString, Type, TypeRegistry } from '@sinclair/typebox'
+import {
+  FormatRegistry,
+  Kind,
+  type SchemaOptions,
+  type Static,
+  type TSchema,
+  type TString,
+  Type,
+  TypeGuard,
+  TypeRegistry,
+} from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
 import { parseNetwork } from './address'
@@ -99,6 +109,9 @@ export const OneOf = <const V extends readonly string[]>(
 /** Marks a column or setting that never appears in a view, a log, an error or `config show`. */
 export const secret = <S extends TSchema>(schema: S): S => ({ ...schema, secret: true })
 export const isSecret = (schema: TSchema): boolean => schema['secret'] === true
+
+/** Whether it may be left out, which documents do not say of the schema itself. */
+export const isOptional = (schema: TSchema): boolean => TypeGuard.IsOptional(schema)
 
 /** What a request body may be: the fields listed and no others. */
 export const Input = <P extends Record<string, TSchema>>(properties: P, options: { description?: string } = {}) =>

@@ -1,5 +1,7 @@
 /** What users guess at when they log in, by username or e-mail address. */
 export const userLogIn = 'log-in'
+/** The same of administrators, by username. */
+export const adminLogIn = 'admin log-in'
 
 /** One guess: at a password, a code, a key. */
 export interface Guess {

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
-import { createLogOn } from './log'
+import { escapes } from '@/testing/corpora'
+import { createLogOn, pretty } from './log'
 import { createSink, type LineWriter } from './log-sink'
 
 /** A stream whose reader takes what it is given when told to. */
@@ -87,6 +88,21 @@ test('a line is one line of JSON, whatever its fields hold', () => {
   expect(log.enabled('debug')).toBe(false)
 })
 
+test('nothing of a line is obeyed by a terminal, in JSON and for people, and programs read it as it was', () => {
+  const lines: string[] = []
+  const log = createLogOn(line => void lines.push(line), 'info')
+  const odd = escapes.join('\u2028\u007f')
+  log.warn(`said ${odd}`, { odd, name: 'plain', err: new Error(odd) })
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+  const obeyed = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/
+  const [line = ''] = lines
+  const shown = pretty(line).replaceAll('\u001b[33m', '').replaceAll('\u001b[0m', '')
+  expect([obeyed.exec(line), obeyed.exec(shown)]).toEqual([null, null])
+  expect(JSON.parse(line)).toMatchObject({ msg: `said ${odd}`, odd, err: { message: odd } })
+  expect(shown).toContain(' name=plain')
+  expect(shown).toContain('\n    at ')
+})
+
 test('an error is written with its stack and causes, and without whatever else hangs on it', () => {
   const lines: string[] = []
   const log = createLogOn(line => void lines.push(line), 'info')
@@ -115,4 +131,22 @@ test('a field that JSON cannot say does not lose the event', () => {
     { msg: 'odd', unwritable: ['n'] },
     { msg: 'bare', role: 'api' },
   ])
+})
+
+test('a level that is set while it is written holds from the next line on, also for what asks first', () => {
+  const lines: string[] = []
+  const log = createLogOn(line => void lines.push(line), 'warn')
+  const { info, debug } = log
+  info('a')
+  expect(log.enabled('info')).toBe(false)
+  log.setLevel('debug')
+  expect([log.enabled('debug'), log.enabled('info')]).toEqual([true, true])
+  info('b')
+  debug('c')
+  log.setLevel('silent')
+  log.error('d')
+  log.setLevel('error')
+  log.warn('e')
+  log.error('f')
+  expect(lines.map(line => JSON.parse(line).msg)).toEqual(['b', 'c', 'f'])
 })

@@ -1,8 +1,11 @@
 import type { Config } from '@/core/config/settings'
 import { type Log, type LogLevel, logLevels } from '@/core/log'
+import { printable } from '@/core/printable'
 import { createSink } from './log-sink'
 
 export interface ProcessLog extends Log {
+  /** From now on lines of a lower level are not written. */
+  setLevel(level: Config['log']['level']): void
   /** Resolves when what was logged has been written. */
   close(): Promise<void>
 }
@@ -23,16 +26,23 @@ export function createLog({ level, format }: Config['log'], bound: object): Proc
  * @param write takes one line with its end
  * @param urgent called after an error, which must not wait
  */
-export function createLogOn(write: (line: string) => void, level: Config['log']['level'], bound: object = {}, urgent = () => {}): Log {
-  const least = logLevels.indexOf(level)
+export function createLogOn(
+  write: (line: string) => void,
+  level: Config['log']['level'],
+  bound: object = {},
+  urgent = () => {},
+): Omit<ProcessLog, 'close'> {
+  let least = logLevels.indexOf(level)
   const enabled = (asked: LogLevel) => logLevels.indexOf(asked) >= least
   const common = JSON.stringify({ service: 'bingo', ...bound }).slice(1, -1)
   const writer = (own: LogLevel) => {
-    if (!enabled(own)) return () => {}
+    const rank = logLevels.indexOf(own)
     const head = `{"level":"${own}","time":"`
     return (message: string, fields?: object) => {
+      if (rank < least) return
       const more = fields ? `,${encoded(fields)}` : ''
-      write(`${head}${timestamp()}",${common}${more.length > 1 ? more : ''},"msg":${JSON.stringify(message)}}\n`)
+      // JSON leaves some of what terminals obey as it is; escaped it is the same to whoever parses it.
+      write(`${printable(`${head}${timestamp()}",${common}${more.length > 1 ? more : ''},"msg":${JSON.stringify(message)}}`)}\n`)
     }
   }
   const error = writer('error')
@@ -45,6 +55,9 @@ export function createLogOn(write: (line: string) => void, level: Config['log'][
       urgent()
     },
     enabled,
+    setLevel(changed) {
+      least = logLevels.indexOf(changed)
+    },
   }
 }
 
@@ -90,13 +103,13 @@ const colors: Record<string, string> = { debug: '\x1b[90m', info: '\x1b[36m', wa
 /** Said in another form, or the same in every line. */
 const notAsFields = new Set(['level', 'time', 'msg', 'service', 'role', 'version', 'err'])
 
-/** For people: time, level, message, and the fields after it. */
-function pretty(line: string): string {
+/** For people: time, level, message, and the fields after it; nothing that somebody else has chosen is obeyed by their terminal. */
+export function pretty(line: string): string {
   const entry = JSON.parse(line) as Record<string, unknown> & { level: string; time: string; msg: string; err?: { stack?: string } }
   const fields = Object.entries(entry)
     .filter(([name]) => !notAsFields.has(name))
     .map(([name, value]) => `${name}=${typeof value === 'string' && !/[\s\p{Cc}]/u.test(value) ? value : JSON.stringify(value)}`)
   const label = process.env['NO_COLOR'] ? entry.level.padEnd(5) : `${colors[entry.level] ?? ''}${entry.level.padEnd(5)}\x1b[0m`
-  const stack = entry.err?.stack ? `\n${entry.err.stack}` : ''
-  return `${entry.time.slice(11, 23)} ${label} ${[entry.msg, ...fields].join(' ')}${stack}\n`
+  const stack = entry.err?.stack?.split('\n').map(each => `\n${printable(each)}`) ?? []
+  return `${entry.time.slice(11, 23)} ${label} ${printable([entry.msg, ...fields].join(' '))}${stack.join('')}\n`
 }

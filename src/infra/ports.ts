@@ -1,10 +1,13 @@
 import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
+import type { Dependencies } from '@/core/dependencies'
 import { exitCodes, StartError } from '@/core/error'
+import type { LiveSettings } from '@/core/live-settings'
 import type { Log } from '@/core/log'
 import type { Mailer } from '@/core/mailer'
 import type { PortName, Ports } from '@/core/ports'
+import type { ProcessFacts, Processes } from '@/core/processes'
 import type { Queue } from '@/core/queue/queue'
 import type { Revocations } from '@/core/revocations'
 import type { ScheduleAdmin } from '@/core/schedule/admin'
@@ -18,12 +21,17 @@ import { memoryCache } from './cache/memory'
 import type { DriverTools, OpenDatabase } from './database/driver'
 import { isEmbedded, openDatabase } from './database/open'
 import { type OpenIdentities, openIdentities } from './identity/open'
+import { dependencyChecks, createDependencies } from './dependencies'
+import { type OpenLiveSettings, openLiveSettings } from './live-settings/open'
 import { openMailer } from './mail/open'
 import { createPasswords } from './passwords'
+import { openProcesses, type OpenProcesses } from './processes/registry'
+import { createIntake } from './queue/intake'
 import { type OpenQueue, openQueue, type QueueSurroundings } from './queue/open'
 import type { RedisServer } from './redis'
 import { type OpenSchedules, openSchedules, type ScheduleSurroundings } from './schedule/open'
 import { createThrottle } from './throttle/throttle'
+import { createTotp } from './totp'
 import { refreshMacOf } from './tokens/refresh-mac'
 import { createUpkeep } from './upkeep'
 
@@ -34,6 +42,11 @@ export interface OpenPorts {
   queue: OpenQueue | undefined
   schedules: OpenSchedules | undefined
   identities: OpenIdentities | undefined
+  /** Where this process says that it is there, when it has a database and says what it is. */
+  registry: OpenProcesses | undefined
+  /** Aborts the port `stopping`. */
+  stopping: AbortController
+  liveSettings: OpenLiveSettings | undefined
   /** The one that processes share, when one is configured and something that is needed may use it. */
   redis: RedisServer | undefined
   /** Lets what is under way finish, then closes all. */
@@ -42,8 +55,14 @@ export interface OpenPorts {
 
 type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
-/** What a process with the port `queue` declares, and with the port `schedules`. */
-type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'> & { scheduledTasks: ScheduleSurroundings['tasks'] }
+/** What a process with the port `queue` declares, and with the ports `schedules` and `queueAdmin`. */
+type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'> &
+  Pick<Ports, 'permissions'> & {
+    scheduledTasks: ScheduleSurroundings['tasks']
+    allTasks: QueueSurroundings['tasks']
+    /** What this process is, when it runs roles. */
+    process: Pick<ProcessFacts, 'roles' | 'version'>
+  }
 
 /**
  * Opens what `needed` lists, and nothing else.
@@ -52,24 +71,37 @@ type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'> & { schedu
 export async function openPorts(
   config: Config,
   needed: ReadonlySet<PortName>,
-  { log, metrics, tasks = [], queues = [], rules, scheduledTasks = [] }: Observers & Partial<Declared>,
+  {
+    log,
+    metrics,
+    tasks = [],
+    queues = [],
+    rules,
+    scheduledTasks = [],
+    allTasks = [],
+    permissions = [],
+    process,
+  }: Observers & Partial<Declared>,
 ): Promise<OpenPorts> {
   const needsSchedules = needed.has('schedules')
   // What schedules are for is enqueued.
-  const needsQueue = needed.has('queue') || needsSchedules
+  const needsQueue = needed.has('queue') || needed.has('queueAdmin') || needsSchedules
   refuseMissing(config, { needsQueue, needsMailer: needed.has('mailer') })
   let db: OpenDatabase | undefined
   let queue: OpenQueue | undefined
   let schedules: OpenSchedules | undefined
   let tokens: Tokens | undefined
   let identities: OpenIdentities | undefined
-  // The queue is in the database, or its outbox is, and what is kept up is.
-  const ofDatabase = ['db', 'upkeep', 'throttle', 'tokens', 'revocations'] as const
-  const needsDatabase = needsQueue || ofDatabase.some(port => needed.has(port))
-  const mailer = needed.has('mailer') ? openMailer(config) : undefined
-  const redis = needsDatabase ? await openConfiguredRedis(config, log) : undefined
+  let liveSettings: OpenLiveSettings | undefined
+  let registry: OpenProcesses | undefined
+  const hasDatabase = needsDatabase(needed)
+  // Who only asks whether it is there asks nobody where nobody is configured.
+  const asksMail = needed.has('dependencies') && config.mail.url !== undefined
+  const mailer = needed.has('mailer') || asksMail ? openMailer(config) : undefined
+  const stopping = new AbortController()
+  const redis = hasDatabase ? await openConfiguredRedis(config, log) : undefined
   // Made before the database, since its stores use it, and asks the database when it is used.
-  const cache = needsDatabase ? await openCache(config, redis, () => db, { log, metrics }) : undefined
+  const cache = hasDatabase ? await openCache(config, redis, () => db, { log, metrics }) : undefined
   const close = async () => {
     await queue?.close()
     // Before what follows its last commits: that goes to the cache.
@@ -79,10 +111,12 @@ export async function openPorts(
     await redis?.close()
   }
   try {
-    if (needsDatabase) {
+    if (hasDatabase) {
       db = await openConfiguredDatabase(config, { log, metrics, ...(await sharedPositions(config, redis)) }, cache)
       const tools = { db, log, metrics, clock: systemClock }
-      if (needed.has('revocations')) identities = openIdentities(db, tools)
+      if (needed.has('liveSettings')) liveSettings = openLiveSettings(db, config, log)
+      if (liveSettings || needed.has('revocations')) identities = openIdentities(db, tools, liveSettings ? [liveSettings.rememberer] : [])
+      if (process) registry = openProcesses(db, { ...tools, ...process })
       if (needsQueue) queue = await openQueue(config, { ...tools, redis, tasks, queues, rules })
       if (needed.has('tokens')) tokens = openConfiguredTokens(config, tools)
       if (needsSchedules && queue) schedules = openSchedules(config, { ...tools, queue, tasks: scheduledTasks })
@@ -96,6 +130,9 @@ export async function openPorts(
     queue,
     schedules,
     identities,
+    registry,
+    stopping,
+    liveSettings,
     redis,
     close,
     ports: {
@@ -109,15 +146,38 @@ export async function openPorts(
       revocations: identities?.revocations as Revocations,
       mailer: mailer as Mailer,
       schedules: schedules?.admin as ScheduleAdmin,
+      queueAdmin: (queue && { ...queue.admin, ...createIntake(queue.enqueuing(allTasks), allTasks) }) as Ports['queueAdmin'],
       throttle: (db &&
         createThrottle({ db, clock: systemClock, log, metrics, digest: createCipher(rootKey(config), 'guess').digest })) as Throttle,
       upkeep: (db && createUpkeep(db, { log, clock: systemClock })) as Upkeep,
       cipher: (needed.has('cipher') ? createCipher(rootKey(config), 'payload') : undefined) as Cipher,
       tokens: tokens as Tokens,
+      totp: createTotp(),
+      permissions,
+      processes: registry?.processes as Processes,
+      dependencies: (needed.has('dependencies')
+        ? createDependencies(dependencyChecks({ db, queue: queue?.driver, mailer: asksMail ? mailer : undefined }))
+        : undefined) as Dependencies,
+      stopping: stopping.signal,
       settings: config,
+      liveSettings: liveSettings?.liveSettings as LiveSettings,
     },
   }
 }
+
+/** The queue is in the database, or its outbox is, and what is kept up is. */
+const ofDatabase: readonly PortName[] = [
+  'db',
+  'queue',
+  'schedules',
+  'upkeep',
+  'throttle',
+  'tokens',
+  'revocations',
+  'liveSettings',
+  'processes',
+]
+export const needsDatabase = (needed: ReadonlySet<PortName>): boolean => ofDatabase.some(port => needed.has(port))
 
 /** What SQLite goes without, and processes that share a MySQL do not. All that is missing is said at once. */
 function refuseMissing(config: Config, { needsQueue, needsMailer }: Record<'needsQueue' | 'needsMailer', boolean>): void {

@@ -12,6 +12,11 @@ import { migration as account } from './0010_account'
 import { migration as apiKey } from './0011_api_key'
 import { migration as administrator } from './0012_administrator'
 import { migration as idempotency } from './0013_idempotency'
+import { migration as audit } from './0014_audit'
+import { migration as adminRole } from './0015_admin_role'
+import { migration as secondFactor } from './0016_second_factor'
+import { migration as setting } from './0017_setting'
+import { migration as process } from './0018_process'
 
 /** Every migration, oldest first. Imported one by one, so that they are inside the executable. */
 export const migrations: readonly Migration[] = [
@@ -28,4 +33,9 @@ export const migrations: readonly Migration[] = [
   apiKey,
   administrator,
   idempotency,
+  audit,
+  adminRole,
+  secondFactor,
+  setting,
+  process,
 ]

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
+import { Database } from 'bun:sqlite'
 import { type ScopeName, scopes, userScopes } from '@/core/scopes'
 import { type RunningBingo, runBingo, startBingo } from './bingo'
 import { send } from './http-client'
@@ -12,8 +13,12 @@ export interface Cast {
   /** Path of the database, for those who look whether anything has changed. */
   database: string
   root: string
+  /** Of the same administrator, who has proven too long ago who it is. */
+  unproven: string
   newPerson(): Promise<Person>
   serviceKeys: Keys
+  /** An administrator without a permission. */
+  powerless: string
   /** By permission: an administrator with it alone, and one with all but it. */
   only: Record<string, string>
   allBut: Record<string, string>
@@ -43,6 +48,8 @@ export interface Keys {
 export const password = 'correct horse battery'
 /** What is also needed to do something with a permission: who makes a key must hold what it may. */
 const needed: Record<string, readonly string[]> = { 'api-keys:write': ['users:read'] }
+/** What whoever has a permission alone holds. */
+export const heldWith = (permission: string): readonly string[] => [permission, ...(needed[permission] ?? [])]
 const unlimited = Object.fromEntries(
   ['READ', 'WRITE', 'CREDENTIALS', 'ANONYMOUS'].map(kind => [`BINGO_LIMIT_${kind}_PER_MINUTE`, '10000000']),
 )
@@ -55,6 +62,8 @@ interface Tokens extends Record<string, unknown> {
   id: string
   key: string
   items: { id: string; isCurrent: boolean }[]
+  administrator: { id: string }
+  invitation: { code: string }
 }
 
 export async function call(method: string, url: string, body?: unknown, credential?: string) {
@@ -86,21 +95,31 @@ export async function assembleCast(folder: string, permissions: readonly string[
     return { id, username: account.username, token, refreshToken, sessionId: items.find(({ isCurrent }) => !isCurrent)?.id ?? '', keys }
   }
 
-  async function administrator(username: string, granted: readonly string[]): Promise<Tokens> {
+  async function firstAdministrator(): Promise<Tokens> {
     const file = `${folder}/password`
     writeFileSync(file, password)
-    const args = ['admin', 'create', `--username=${username}`, `--password-file=${file}`, `--permissions=${granted.join(',')}`]
-    const made = await runBingo(args, { env })
+    const made = await runBingo(['admin', 'create', '--username=root', `--password-file=${file}`], { env })
     if (made.code !== 0) throw new Error(made.stderr)
-    return logInAsAdmin(admin, username)
+    return logInAsAdmin(admin, 'root')
   }
   const logInAsAdmin = (at: string, username: string) => call('POST', `${at}/sessions`, { username, password })
 
-  const { accessToken: root, refreshToken: rootRefresh } = await administrator('root', ['*'])
+  const { accessToken: root, refreshToken: rootRefresh } = await firstAdministrator()
+
+  /** @param granted of a role of its own */
+  async function administrator(username: string, granted: readonly string[]): Promise<Tokens> {
+    const role = await call('POST', `${admin}/roles`, { name: username, permissions: granted }, root)
+    const { invitation } = await call('POST', `${admin}/admins`, { username, roleIds: [role.id] }, root)
+    await call('POST', `${admin}/invitations/accept`, { code: invitation.code, password })
+    return logInAsAdmin(admin, username)
+  }
+  const { accessToken: unproven } = await logInAsAdmin(admin, 'root')
+  agedProof(database, unproven)
+  const { accessToken: powerless } = await administrator('powerless', [])
   const only: Record<string, string> = {}
   const allBut: Record<string, string> = {}
   for (const [i, permission] of permissions.entries()) {
-    only[permission] = (await administrator(`only-${i}`, [permission, ...(needed[permission] ?? [])])).accessToken
+    only[permission] = (await administrator(`only-${i}`, heldWith(permission))).accessToken
     allBut[permission] = (
       await administrator(
         `all-but-${i}`,
@@ -153,7 +172,7 @@ export async function assembleCast(folder: string, permissions: readonly string[
   await Bun.sleep(Math.max(...Object.values(expiring).map(expiresAtMs)) + skewMs + 1000 - Date.now())
   await hasty.stop()
   const close = async () => void (await bingo.stop())
-  return { bingo, api, admin, database, root, newPerson, serviceKeys, only, allBut, invalid, close }
+  return { bingo, api, admin, database, root, unproven, newPerson, serviceKeys, powerless, only, allBut, invalid, close }
 }
 
 async function makeKeys(url: string, token: string, may: readonly ScopeName[], more: object = {}): Promise<Keys> {
@@ -174,6 +193,19 @@ const decoded = (part = '') => JSON.parse(Buffer.from(part, 'base64url').toStrin
 const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const expiresAtMs = (token: string) => Number(decoded(token.split('.')[1])['exp']) * 1000
 const changed = (text: string, at: number) => `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`
+
+/** As if the log-in had been long ago. Nobody has asked for it yet, so no process remembers when it was. */
+function agedProof(database: string, token: string): void {
+  const db = new Database(database)
+  try {
+    const { changes } = db.run('update "session" set "provenAt" = "provenAt" - 3600000 where "id" = ?', [
+      String(decoded(token.split('.')[1])['sid']),
+    ])
+    if (changes !== 1) throw new Error('there is no such session')
+  } finally {
+    db.close()
+  }
+}
 
 /** What somebody could make of a token without the private key. */
 function forgeries(token: string, keys: readonly { x: string; kid: string }[]): Record<string, string> {

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toTimestamp } from '@/core/clock'
 import { type ScopeName, scopes } from '@/core/scopes'
+import { adminRoleStore } from '@/modules/admin-role/store'
 import { makeKey } from '@/modules/api-key/key'
 import { apiKeyStore } from '@/modules/api-key/store'
 import type { Backing } from './backings'
@@ -69,7 +70,7 @@ export async function newAdministrator(
   using folder = temporaryFolder()
   const file = join(folder.path, 'password')
   writeFileSync(file, `${administratorPassword}\n`)
-  const may = permissions ? ['--permissions', permissions.join()] : []
+  const may = permissions ? ['--roles', await newRole({ url: env['BINGO_DATABASE_URL'] ?? '' }, permissions)] : []
   const { code, stderr } = await runBingo(['admin', 'create', '--username', username, '--password-file', file, ...may], { env })
   if (code !== 0) throw new Error(`no administrator was made: ${stderr}`)
   const { accessToken } = expected(
@@ -77,6 +78,18 @@ export async function newAdministrator(
     await send<LoggedIn>('POST', `${origin}/admin/v1/sessions`, { username, password: administratorPassword }, headers),
   )
   return { ...clientWith(accessToken), username }
+}
+
+/**
+ * A role with these permissions, which an administrator made before.
+ * @param backing whose tables are there already
+ * @returns its name
+ */
+export async function newRole(backing: Pick<Backing, 'url'>, permissions: readonly string[]): Promise<string> {
+  const db = await openAgain(backing)
+  const { name } = await adminRoleStore(db).create({ name: `r${crypto.randomUUID()}`, summary: '', permissions: [...permissions] })
+  await db.close()
+  return name
 }
 
 const keyAgeMaxMs = 3_600_000

@@ -1,4 +1,6 @@
+import type { Actor, AuditEntry, AuditLog } from '@/core/audit'
 import type { Database } from '@/core/database'
+import type { LiveSettings, LiveValues } from '@/core/live-settings'
 import type { Log } from '@/core/log'
 import type { Mail, Mailer } from '@/core/mailer'
 import type { Metrics } from '@/core/metrics'
@@ -92,10 +94,27 @@ export function fakeMailer(): Mailer & { sent: Mail[] } {
   return { sent, send: async mail => void sent.push(mail) }
 }
 
+/** What it is told, for ever, and otherwise as by default. */
+export const fakeLiveSettings = ({ signUp = 'open' }: { signUp?: LiveValues['signUp'] | undefined } = {}): LiveSettings => ({
+  now: () => ({ maintenance: { isOn: false }, signUp, logLevel: 'info' }),
+  refresh: async () => {},
+})
+
 /** Keeps whom it was told to forget. */
 export function fakeRevocations(): Revocations & { forgotten: Subject[] } {
   const forgotten: Subject[] = []
   return { forgotten, forget: async (_, subjects) => void forgotten.push(...subjects) }
+}
+
+/** Keeps what is written down, with who has done it. */
+export function fakeAudit(): AuditLog<string> & { events: (Actor & AuditEntry)[] } {
+  const events: (Actor & AuditEntry)[] = []
+  return {
+    events,
+    record: async (_, by, entry) => void events.push({ ...by, ...entry }),
+    note: async (by, entry) => void events.push({ ...by, ...entry }),
+    refused: (by, entry, more) => void more().then(also => events.push({ ...by, ...entry, outcome: 'refused', ...also })),
+  }
 }
 
 /** Lets everybody guess, and keeps who did, whether it was right, and who was let in without. */

@@ -7,7 +7,14 @@ export const keyCalled = (id: string, scopes: readonly string[], userId?: string
   ...{ kind: 'apiKey', id, userId, scopes: new Set(scopes), requestsPerMinute: undefined },
 })
 export const adminCalled = (id: string, permissions: readonly string[] = ['*']): AdminIdentity => ({
-  ...{ kind: 'admin', id, sessionId: `session of ${id}`, permissions: new Set(permissions) },
+  ...{
+    kind: 'admin',
+    id,
+    sessionId: `session of ${id}`,
+    username: id,
+    permissions: new Set(permissions),
+    provenUntilMs: Number.POSITIVE_INFINITY,
+  },
 })
 
 /** @param known by what they send as `Authorization: Bearer` */

@@ -8,20 +8,19 @@ import { openAgain } from './conformance/fixture'
 const setUpTimeoutMs = 60_000
 
 /**
- * A database with all tables, for the suite around: `scene.db` is there once its tests run.
+ * A database with all tables, for the suite around: `scene.db` and its `scene.backing` are there once its tests run.
  * @param emptied tables without a row when a test begins
  */
-export function useMigrated(open: () => Promise<Backing>, emptied: readonly string[] = []): { db: OpenDatabase } {
-  const scene = {} as { db: OpenDatabase }
-  let backing: Backing
+export function useMigrated(open: () => Promise<Backing>, emptied: readonly string[] = []): { db: OpenDatabase; backing: Backing } {
+  const scene = {} as { db: OpenDatabase; backing: Backing }
   beforeAll(async () => {
-    backing = await open()
-    scene.db = await openAgain(backing)
+    scene.backing = await open()
+    scene.db = await openAgain(scene.backing)
     await migrateUp(scene.db, migrations)
   }, setUpTimeoutMs)
   afterAll(async () => {
     await scene.db.close()
-    await backing.dispose()
+    await scene.backing.dispose()
   })
   beforeEach(async () => {
     for (const table of emptied) await scene.db.run(`delete from "${table}"`)

@@ -6,7 +6,7 @@ import { ticksKeptMax } from '@/core/schedule/admin'
 import { catchUpMax, graceMs, type ScheduleRules, scheduleDefaults } from '@/core/schedule/schedule'
 import { cronFaults, cronOf } from '@/infra/cron'
 import { decide } from '@/infra/schedule/ticks'
-import { nightlySweeps } from '@/modules/housekeeping/schema'
+import { schedules } from '@/modules/housekeeping/schema'
 import { eachLine, executable, type LogLine, startBingo, temporaryFolder } from './bingo'
 import { newAdministrator } from './clients'
 import { blocksOf, checkTypes, copyOfSources, root, rowsUnder, sentencesUnder, shell, testTitles } from './guides'
@@ -71,7 +71,7 @@ test('the commands and requests of the guide to schedules do what it says', asyn
   const answer = JSON.parse(await run((refused ?? '').replaceAll('curl -s ', 'curl -s --no-fail ')))
   expect(answer).toMatchObject(shown)
   const left = (await operator.send<{ items: { name: string }[] }>('GET', `${bingo.urls['admin']}/admin/v1/schedules`)).body
-  expect(left.items.map(({ name }) => name)).toEqual(nightlySweeps.map(({ name }) => name).toSorted())
+  expect(left.items.map(({ name }) => name)).toEqual(schedules.map(({ name }) => name).toSorted())
   expect(await bingo.stop()).toBe(0)
 }, 60_000)
 
@@ -129,10 +129,10 @@ test('after a time in which nobody fired, it is caught up with as the guide says
 
 test('the sweeps of the house are those of the guide', async () => {
   const rows = await rowsUnder(guide, 'Housekeeping')
-  const declared = nightlySweeps.map(({ name, cron }) => [name, ...cron.split(' ').slice(0, 2)])
+  const declared = schedules.map(({ name, cron }) => [name, ...cron.split(' ').slice(0, 2)])
   const said = rows.map(([name = '', at = '']) => {
-    const [hour, minute] = at.replace(' UTC', '').split(':').map(Number)
-    return [coded(name)[0], String(minute), String(hour)]
+    const [hour = '', minute = ''] = at.replace(' UTC', '').split(':')
+    return [coded(name)[0], String(Number(minute)), hour === '*' ? hour : String(Number(hour))]
   })
   expect(said).toEqual(declared)
 })

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach } from 'bun:test'
+import type { Asking } from '@/core/asking'
 import type { Database } from '@/core/database'
 import type { Download } from '@/core/download'
 import type { OpenDatabase } from '@/infra/database/driver'
@@ -12,7 +13,8 @@ import { userExportChunkStore, userExportStore } from '@/modules/user-export/sto
 import type { Backing } from './backings'
 import { openAgain } from './conformance/fixture'
 import { accountsOn } from './accounts'
-import { fakeLog, fakeQueue } from './fakes'
+import { fakeAudit, fakeLog, fakeQueue } from './fakes'
+import { adminCalled } from './identities'
 
 /** Exports of users on a database of their own, which is empty before each test. */
 export function useExports(open: () => Promise<Backing>) {
@@ -38,13 +40,16 @@ export function useExports(open: () => Promise<Backing>) {
   }
 }
 
+/** Who asks for exports. */
+export const byAdmin: Asking = { identity: adminCalled('root'), address: '192.0.2.1' }
+
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
 
 export const usersOf = (db: Database) => accountsOn(db).users
 
 function setUp(db: Database, beforeRead: () => Promise<void> | void) {
   const clock = { ms: startMs, nowMs: () => clock.ms }
-  const [queue, log, all] = [fakeQueue(), fakeLog(), usersOf(db)]
+  const [queue, log, audit, all] = [fakeQueue(), fakeLog(), fakeAudit(), usersOf(db)]
   const reads: (string | undefined)[] = []
   const users = {
     count: all.count,
@@ -54,9 +59,9 @@ function setUp(db: Database, beforeRead: () => Promise<void> | void) {
       return all.listById(options)
     },
   }
-  const biz = userExportBiz({ db, clock, log, queue, users, exports: userExportStore, chunks: userExportChunkStore })
+  const biz = userExportBiz({ db, clock, log, queue, users, exports: userExportStore, chunks: userExportChunkStore, audit })
   return {
-    ...{ biz, clock, queue, log },
+    ...{ biz, clock, queue, log, audit },
     /** Behind whom each page was read. */
     reads,
     attempt: (over: Partial<Attempt> = {}): Attempt => ({
@@ -65,7 +70,7 @@ function setUp(db: Database, beforeRead: () => Promise<void> | void) {
     }),
     /** Asks for one and gives the payload of its task. */
     async ask(input: NewUserExport = { format: 'csv' }) {
-      const { id } = await biz.request(input)
+      const { id } = await biz.request(input, byAdmin)
       return { id, payload: { exportId: id } }
     },
   }

@@ -7,7 +7,10 @@ const perMinute = (fallback: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 10_000_000, default: fallback, description })
 
 export const account = section('Accounts of users.', {
-  signUp: OneOf(['open', 'closed'], { default: 'open', description: 'Whether anybody may sign up.' }),
+  signUp: OneOf(['open', 'closed'], {
+    default: 'open',
+    description: 'Whether anybody may sign up, until an administrator says otherwise at /admin/v1/settings.',
+  }),
 })
 
 export const auth = section('Keys, and the access tokens that are signed with them.', {

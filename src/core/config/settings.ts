@@ -203,6 +203,22 @@ export const settings = Type.Object(
           'Address that the admin server listens on. Wider than this host only behind TLS, and where administrators alone reach it.',
       }),
       port: port('Port of the admin server.', 8081),
+      secondFactor: OneOf(['optional', 'required'], {
+        default: 'optional',
+        description: 'Whether every administrator needs a second factor: who has none can do nothing but set one up.',
+      }),
+      provenMs: Type.Integer({
+        minimum: 10_000,
+        maximum: 86_400_000,
+        default: 900_000,
+        description: 'For so long after a log-in, or another proof of who it is, dangerous operations need no further proof.',
+      }),
+      auditKeptMs: Type.Integer({
+        minimum: 86_400_000,
+        maximum: 20 * 366 * 86_400_000,
+        default: 400 * 86_400_000,
+        description: 'How long the audit log is kept; older events are removed, and the rest still proves to be whole.',
+      }),
     }),
     bot: section('The bot server.', {
       port: port('Port of the bot server.', 8082),
@@ -222,7 +238,10 @@ export const settings = Type.Object(
     limit,
     password,
     log: section('What is written to stdout.', {
-      level: OneOf(logLevels, { default: 'info', description: 'Least level written.' }),
+      level: OneOf(logLevels, {
+        default: 'info',
+        description: 'Least level written, until an administrator says otherwise at /admin/v1/settings.',
+      }),
       format: Type.Optional(OneOf(['json', 'pretty'], { description: 'pretty on a terminal, json elsewhere, unless said.' })),
     }),
     shutdown: section('What happens on SIGTERM.', {

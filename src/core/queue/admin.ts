@@ -1,7 +1,8 @@
 import type { Bulk, BulkProgress, ErrorGroups } from './bulk'
-import type { Progress } from './task'
+import type { Enqueued, EnqueueOptions } from './queue'
+import type { Progress, TaskRules } from './task'
 
-/** What operators do with tasks: the command line, and later the admin API. Every call may be repeated. */
+/** What operators do with tasks: the command line, and the admin API. Every call may be repeated. */
 export interface QueueAdmin {
   /** Names of all queues, each worked by some role. */
   readonly queues: readonly string[]
@@ -35,7 +36,28 @@ export interface QueueAdmin {
   resume(queue: string): Promise<void>
   /** Compares what belongs together, a page at a time; with `fix` mends what can be mended. A healthy queue has no findings. */
   fsck(queue: string, options: { fix: boolean }): AsyncIterable<FsckFinding>
+  /** One step of that, of some milliseconds. @param pageToken what the step before said; the last says none */
+  fsckStep(queue: string, options: { fix: boolean; pageToken?: string }): Promise<{ findings: FsckFinding[]; nextPageToken?: string }>
 }
+
+/** Enqueues what people say, by the names of tasks: all that any module of any role declares. */
+export interface TaskIntake {
+  /** In the order of their names. */
+  readonly tasks: readonly DeclaredTask[]
+  /** @throws TaskInvalid with all that is wrong, the pointers into a value with `task`, `payload` and the options beside them; and like `Queue.enqueue` */
+  enqueue(task: string, payload: unknown, options?: TaskOptions): Promise<Enqueued>
+}
+
+export interface DeclaredTask {
+  name: string
+  /** The queue it goes to when none is said. */
+  queue: string
+  /** As it is declared: what administrators need to enqueue it. */
+  byHand?: TaskRules['byHand']
+}
+
+/** What may be said beside it. */
+export type TaskOptions = Omit<EnqueueOptions, 'tx'>
 
 /**
  * `waiting`: to be started; `scheduled`: not before its time; `held`: not before others have ended; `active`: being worked on; `done`: ended

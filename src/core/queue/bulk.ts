@@ -11,6 +11,11 @@ export interface BulkScope {
   isDryRun?: boolean
   /** No more than so many are tried, from 1. */
   limit?: number
+  /**
+   * For who does it a part at a time: with `''` progress says at the end of each page where another call goes on, which says that then. Of another
+   * action, filter or queue it is refused.
+   */
+  pageToken?: string
 }
 
 /** All that is said must hold of a task. */
@@ -43,6 +48,8 @@ export interface BulkProgress {
   /** What was in another state by the time its turn came, or could not be done. */
   skipped: number
   isOver: boolean
+  /** Where another call goes on, when it was asked for, and it is not over, and nothing of what was seen is left to be done. */
+  nextPageToken?: string
 }
 
 /** Dead letters that died of the same. */

@@ -33,6 +33,12 @@ export const text =
   value =>
     typeof value === 'string' && fits(value) ? undefined : `must be ${words}`
 
+/** Whether some module declares the permission is asked where the modules are known. */
+export const byHandFault: Check = text(
+  value => value === 'never' || /^[a-z][a-z-]*:[a-z-]+$/.test(value),
+  "'never' or a permission such as users:export",
+)
+
 /** Those that a declaration may say, too. Whether there is such a queue is asked where the roles are known. */
 export const defaultChecks: Record<keyof TaskDefaults, Check> = {
   queue: text(value => value !== '', 'the name of a queue'),

@@ -157,14 +157,15 @@ export class PartlyEnqueued extends Error {
 
 export const queueErrors = defineErrors({
   QueueUnavailable: ['Unavailable', 'The queue cannot be reached, or takes no writes.'],
-  UnknownQueue: ['InvalidArgument', 'No role works this queue.'],
+  UnknownQueue: ['InvalidArgument', 'No role works this queue; name one that some role works.'],
   CursorInvalid: ['InvalidArgument', 'This cursor is none that a step before has said.'],
-  TaskNotFound: ['NotFound', 'There is no such task.'],
-  TaskNotDead: ['FailedPrecondition', 'The task is no dead letter.'],
+  TaskNotFound: ['NotFound', 'There is no such task: it is done and not kept, or was never there.'],
+  TaskNotDead: ['FailedPrecondition', 'The task is no dead letter: it is on its way by itself, or done.'],
+  TaskInvalid: ['Unprocessable', 'The task cannot be enqueued so; mend what is said of its fields.'],
   TaskActive: ['FailedPrecondition', 'The task is being worked on; cancel it first.'],
   TaskNotMoved: [
     'FailedPrecondition',
-    'The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue.',
+    'The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue. Look at it to see which.',
   ],
   TaskNotEnded: ['Timeout', 'The task has not ended yet.'],
   TooManyWaits: ['Unavailable', 'So many tasks are waited for already; try again later.'],

@@ -1,6 +1,6 @@
 import type { Log } from '../log'
 import { type Static, type TSchema, validatorOf } from '../schema'
-import { type Check, defaultChecks, faultsAmong, groupDefaults, groupFault, namePattern } from './checks'
+import { byHandFault, type Check, defaultChecks, faultsAmong, groupDefaults, groupFault, namePattern } from './checks'
 import { type Limit, limitFault } from './limit'
 
 /**
@@ -45,6 +45,11 @@ export interface TaskRules {
   limit?: Limit
   /** Makes one task of many: see `GroupRule` and `handleGroup`. */
   group?: GroupRule
+  /**
+   * What an administrator needs to enqueue it over HTTP, or to have a schedule do so, besides the permission for that: the one that guards what it
+   * does, such as `users:export`. `never`: it is for code alone. When absent, anybody may who may enqueue.
+   */
+  byHand?: 'never' | `${string}:${string}`
 }
 
 /**
@@ -92,20 +97,20 @@ export const taskDefaults: Required<TaskDefaults> = {
 
 const nameMax = 64
 
-const ruleChecks: Record<keyof TaskRules, Check> = { limit: limitFault, group: groupFault }
+const ruleChecks: Record<keyof TaskRules, Check> = { limit: limitFault, group: groupFault, byHand: byHandFault }
 
 /**
  * @throws Error when the name is not `noun.verb`-like: letters, digits and single `.`, `_`, `-`, at most 64 characters; or when a
  * default or a rule is out of range: it would be found out by each task, and by a store half-way
  */
 export function defineTask<S extends TSchema>(name: string, schema: S, said: TaskDefaults & TaskRules = {}): Task<Static<S>> {
-  const { limit, group, ...defaults } = said
+  const { limit, group, byHand, ...defaults } = said
   if (!namePattern.test(name) || name.length > nameMax)
     throw new Error(`the task name ${JSON.stringify(name)} is not like 'email.send': letters, digits and . _ -, at most ${nameMax}`)
   const faults = faultsAmong(said, { ...defaultChecks, ...ruleChecks }).map(({ pointer, detail }) => `${pointer} ${detail}`)
   if (faults.length > 0) throw new Error(`the task ${name} cannot be declared so: ${faults.join('; ')}`)
   const own = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined))
-  const rules = { ...(limit && { limit }), ...(group && { group }) }
+  const rules = { ...(limit && { limit }), ...(group && { group }), ...(byHand && { byHand }) }
   return { name, schema, defaults: { ...taskDefaults, ...own }, rules, check: validatorOf(schema) }
 }
 

@@ -1,7 +1,21 @@
+import type { Database } from '../database'
 import { defineErrors } from '../error'
 import type { ScheduleRules } from './schedule'
 
-/** What operators do with schedules: the command line and the admin API. What they change takes effect in all processes within two seconds. */
+/** Told what becomes of a schedule, in the transaction that does it, as its last statement; not when nothing changes. What it throws undoes the change. */
+export type ScheduleNote = (tx: Database, change: ScheduleChanged) => Promise<void>
+export interface ScheduleChanged {
+  id: string
+  /** Absent of one that is made now. */
+  before?: ScheduleView
+  /** Absent of one that is removed now. */
+  after?: ScheduleView
+}
+
+/**
+ * What operators do with schedules: the command line and the admin API. What they change takes effect in all processes within two seconds.
+ * Whoever keeps account of changes says `note`.
+ */
 export interface ScheduleAdmin {
   /** In the order of their names. @returns at most `pageSize`, 50 when it is not said and never more than 1000 */
   list(options?: { pageSize?: number; pageToken?: string }): Promise<SchedulePage>
@@ -10,19 +24,19 @@ export interface ScheduleAdmin {
   /** Checks all that `create` does, and saves nothing. @returns when it would be fired next, RFC 3339 in UTC; fewer than `count` when it ends. @throws ScheduleInvalid */
   preview(definition: ScheduleDefinition, count?: number): Promise<string[]>
   /** @throws ScheduleInvalid with all that is wrong, ScheduleNameTaken */
-  create(definition: ScheduleDefinition): Promise<ScheduleView>
+  create(definition: ScheduleDefinition, note?: ScheduleNote): Promise<ScheduleView>
   /**
    * What it fires next is computed anew from now, and what was missed before is missed.
    * @param version that it must have still. @throws ScheduleNotFound, ScheduleInvalid, ScheduleNameTaken, ScheduleChanged, ScheduleInCode
    */
-  update(which: string, change: Partial<ScheduleDefinition>, version?: number): Promise<ScheduleView>
+  update(which: string, change: Partial<ScheduleDefinition>, version?: number, note?: ScheduleNote): Promise<ScheduleView>
   /** Tasks that it has enqueued stay. @throws ScheduleNotFound, ScheduleChanged, ScheduleInCode while a running version of the code declares it */
-  remove(which: string, version?: number): Promise<void>
+  remove(which: string, version?: number, note?: ScheduleNote): Promise<void>
   /** Its ticks pass by until it is resumed, and are not missed. Also of one in code. @throws ScheduleNotFound */
-  pause(which: string): Promise<ScheduleView>
-  resume(which: string): Promise<ScheduleView>
+  pause(which: string, note?: ScheduleNote): Promise<ScheduleView>
+  resume(which: string, note?: ScheduleNote): Promise<ScheduleView>
   /** Enqueues its task now, besides its ticks, whether it is paused or not, and whatever runs. @throws ScheduleNotFound */
-  run(which: string): Promise<{ taskId: string }>
+  run(which: string, note?: (tx: Database, run: { id: string; name: string; taskId: string }) => Promise<void>): Promise<{ taskId: string }>
   /** What became of its last ticks, the newest first. @throws ScheduleNotFound */
   history(which: string, options?: { pageSize?: number; pageToken?: string }): Promise<TickPage>
 }

@@ -1,4 +1,4 @@
 export * from './contract'
 export { filterErrors, type Where } from './filter'
-export { pageErrors, pageSizeMax } from './page'
+export { pageErrors, pageSizeMax, parsePageSize } from './page'
 export { createStore } from './store'

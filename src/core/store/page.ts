@@ -18,7 +18,7 @@ export const pageErrors = defineErrors({
 
 /** An order of rows in which no two are equal, and how a list goes on after one of them. */
 export interface Order {
-  /** Its columns; the id is the last. */
+  /** Its columns; the id is the last, unless they are a unique key without it. */
   readonly columns: readonly string[]
   /** After `order by`. */
   readonly text: string
@@ -27,7 +27,7 @@ export interface Order {
   valuesAfter(last: readonly unknown[]): SqlValue[]
 }
 
-/** A size over the maximum is cut, not refused (AIP-158). */
+/** A size over the maximum is cut, not refused (AIP-158). For what lists in another way than a store does, too. @throws PageSize */
 export function parsePageSize(size: number | undefined): number {
   if (!size) return pageSizeDefault
   if (!(size >= 0)) throw pageErrors.PageSize({ problems: [{ pointer: 'pageSize', detail: 'must not be negative' }] })
@@ -39,7 +39,8 @@ interface By {
   direction: 'asc' | 'desc'
 }
 
-function parseOrderBy(text: string, { sortable }: AnyTable): By[] {
+function parseOrderBy(text: string, table: AnyTable): By[] {
+  const { sortable } = table
   const order = (text.trim() || 'id').split(',').map(part => {
     const [column = '', direction = 'asc', ...rest] = part.trim().split(/\s+/)
     const known = column === 'id' || sortable.includes(column)
@@ -54,8 +55,16 @@ function parseOrderBy(text: string, { sortable }: AnyTable): By[] {
   const ids = order.findIndex(each => each.column === 'id')
   // What would come after the id decides nothing.
   if (ids !== -1) return order.slice(0, ids + 1)
+  if (isTotal(order, table)) return order
   return [...order, { column: 'id', direction: order.at(-1)?.direction ?? 'asc' }]
 }
+
+/**
+ * Whether no two rows are equal in it. Then the id would decide nothing, and MariaDB would sort by it all the same, since it is not said of a unique
+ * index that it ends in one. Rows that are soft-deleted may have the values of others.
+ */
+const isTotal = (order: readonly By[], { unique, softDelete }: AnyTable): boolean =>
+  !softDelete && unique.some(key => key.columns.every(column => order.some(by => by.column === column)))
 
 /** What an order needs to know of its table. */
 interface Ordered {

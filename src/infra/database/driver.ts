@@ -22,6 +22,8 @@ export interface OpenDatabase extends Database {
   elsewhereReader?(): () => boolean
   /** @throws Unavailable or Timeout when the next request would not be answered either */
   ping(): Promise<void>
+  /** The servers behind it, where there are several: each by itself, whether it is there. */
+  servers?: readonly { name: string; check(): Promise<void> }[]
   /** Lets what is under way finish, then closes. */
   close(): Promise<void>
 }

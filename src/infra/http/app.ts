@@ -1,5 +1,7 @@
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Controller } from '@/core/controller'
+import type { DenialWitness } from '@/core/denial'
+import type { LiveSettings } from '@/core/live-settings'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
 import type { RateLimits } from '@/core/rate-limit'
@@ -11,6 +13,7 @@ import { crossOrigin } from './cross-origin'
 import { deadline, deadlineErrors } from './deadline'
 import type { Health } from './health'
 import { counting, rateClasses } from './limited'
+import { maintenance } from './maintenance'
 import { fromElysia, problemResponse, routeErrors } from './problem'
 import { pathOf, requestGate, type TrackedRequest } from './request'
 import { requestRecord } from './request-record'
@@ -32,12 +35,20 @@ export interface HttpTools {
   trustedProxies?: readonly string[]
   /** Who tells whose credentials those of the requests are. Without it nobody is known, and only routes for everyone answer. */
   recognizer?: Recognizer | undefined
+  /** Whether browsers may come with the cookies of a session. */
+  takesCookies?: boolean | undefined
+  /** Since when a proof of who calls is old, where it says that one is needed (RFC 9470); milliseconds. */
+  provenMs?: number | undefined
   /** How many requests each caller may make. Without it any number. */
   limits?: RateLimits | undefined
   /** Whose pages may use it from browsers. */
   corsOrigins?: readonly string[]
   /** How long a request may take, until it is answered without it. */
   timeoutMs?: number
+  /** Who is told of callers that are known and are refused. */
+  denials?: readonly DenialWitness[]
+  /** Says whether it is closed for maintenance. Without it it never is. */
+  liveSettings?: Pick<LiveSettings, 'now'> | undefined
 }
 
 /** Knows nobody. */
@@ -75,14 +86,18 @@ export function httpApp(
     hasCallers,
     trustedProxies = [],
     recognizer = nobody,
+    takesCookies,
+    provenMs,
     limits,
     corsOrigins = [],
     timeoutMs,
     keys,
+    denials,
+    liveSettings,
   }: HttpTools,
   more: readonly AnyElysia[] = [],
 ): AnyElysia {
-  const record = requestRecord(name, log, metrics)
+  const record = requestRecord(name, log, metrics, denials)
   // Made when it is first asked: every route is there by then.
   let paths: ReturnType<typeof pathTable> | undefined
   const knownPath = (path: string): KnownPath | undefined => {
@@ -112,6 +127,7 @@ export function httpApp(
       strangers ??= strangersTable(app.routes)
       return strangers(method, path)
     },
+    takesCookies,
     locate,
     introduceTo: origins?.introduce,
   })
@@ -143,7 +159,7 @@ export function httpApp(
     const own = { ...request.limitHeaders, ...set.headers }
     set.headers = {}
     if (leavesBody(request)) own['connection'] = 'close'
-    return problemResponse(error, path, request.requestId, own)
+    return problemResponse(error, path, request.requestId, own, provenMs)
   }
 
   const app = new Elysia({ normalize: false })
@@ -174,15 +190,21 @@ export function httpApp(
       locate,
       rateClasses(() => app.routes),
     )
+  const closing = liveSettings && maintenance(liveSettings, path => isBeside(knownPath(path), prefix))
+  if (closing) app.wrap(closing.notingApp as never)
   if (counts) app.wrap(counts.around as never)
-  app.wrap(recognition(recognizer, counts?.strangers) as never)
+  app.wrap(recognition(recognizer, counts?.strangers, takesCookies) as never)
   // Inside the deadline: what goes on after it is still kept for whoever asks again.
   if (keys) app.wrap(keyedApart(keys, path => knownPath(path)?.template) as never)
   if (timeoutMs !== undefined) app.wrap(deadline(timeoutMs, overdue as never) as never)
+  if (closing) app.wrap(closing.around as never)
   if (origins) app.wrap(origins.preflight as never)
   if (hasCallers) app.wrap(separateCallers as never)
   return more.reduce<AnyElysia>((all, routes) => all.use(routes) as unknown as AnyElysia, app)
 }
+
+/** Whether a path is not of the API, but beside it: health, documents, public keys. */
+const isBeside = (known: KnownPath | undefined, prefix: string) => known !== undefined && !known.template.startsWith(prefix)
 
 /** Nobody's path, or a path that does not take this method. */
 const noRoute = (known: KnownPath | undefined) => (known ? routeErrors.Method({ allow: known.methods }) : routeErrors.Route())

@@ -3,10 +3,13 @@ import { type AnyElysia, Elysia } from 'elysia'
 import cssPath from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import scriptPath from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 import { accessErrors } from '@/core/access'
-import type { Controller } from '@/core/controller'
+import type { Controller, SuccessHeader } from '@/core/controller'
 import { type Kind, kinds } from '@/core/error'
 import { denied, identityOf } from '@/core/guard'
+import { isOptional, type TSchema } from '@/core/schema'
+import { sessionCookies } from '@/core/session-cookies'
 import { Problem } from './problem'
+import { type Requirement, schemesOf, securityOf } from './security-schemes'
 
 /**
  * The documents of one HTTP server. @elysiajs/swagger collects the routes; what it gets wrong is closed here: it repeats each
@@ -25,13 +28,14 @@ interface Operation extends Json {
   summary?: string
   description?: string
   tags?: string[]
-  requestBody?: { content: Json }
+  requestBody?: { content: Json; required?: boolean }
   parameters?: readonly { name: string; in: string }[]
   responses: Record<string, { description?: string; content?: Json; headers?: Json }>
-  security?: Record<string, string[]>[]
+  security?: Requirement[]
   'x-access'?: string[]
   'x-fails'?: Kind[]
   'x-gives'?: string[]
+  'x-sets'?: SuccessHeader[]
   'x-secrets'?: true
   'x-limit'?: string
 }
@@ -61,8 +65,16 @@ const successes: Record<string, string> = {
   204: 'Done; there is nothing to return.',
 }
 
-/** The OpenAPI 3.1 document of a server's controllers. */
-export async function openApiDocument(info: ApiInfo, prefix: string, controllers: readonly Controller[]): Promise<OpenApiDocument> {
+/**
+ * The OpenAPI 3.1 document of a server's controllers.
+ * @param options `takesCookies`: administrators may come with the cookies of a session, too
+ */
+export async function openApiDocument(
+  info: ApiInfo,
+  prefix: string,
+  controllers: readonly Controller[],
+  { takesCookies = false }: { takesCookies?: boolean | undefined } = {},
+): Promise<OpenApiDocument> {
   // A second app, bound to no port: the plugin's own page and paths never reach the server.
   const app = new Elysia()
     .use(
@@ -77,12 +89,20 @@ export async function openApiDocument(info: ApiInfo, prefix: string, controllers
     .group(prefix, group => controllers.reduce<AnyElysia>((all, controller) => all.use(controller), group) as never)
   const response = await app.handle(new Request('http://localhost/docs/json'))
   const raw = (await response.json()) as OpenApiDocument
-  return completed(raw, info)
+  for (const { method, path } of app.routes.filter(hasOptionalBody)) {
+    const body = raw.paths[path.replace(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]?.requestBody
+    if (body) body.required = false
+  }
+  return completed(raw, info, takesCookies)
 }
 
-function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
+/** The plugin says of every body that it has to be there. */
+const hasOptionalBody = ({ hooks }: { hooks: { body?: unknown } }): boolean =>
+  typeof hooks.body === 'object' && hooks.body !== null && isOptional(hooks.body as TSchema)
+
+function completed(raw: OpenApiDocument, info: ApiInfo, takesCookies: boolean): OpenApiDocument {
   for (const item of Object.values(raw.paths)) {
-    for (const [method, operation] of Object.entries(item)) complete(method, operation)
+    for (const [method, operation] of Object.entries(item)) complete(method, operation, takesCookies)
   }
   const { paths, tags } = raw
   return {
@@ -90,37 +110,24 @@ function completed(raw: OpenApiDocument, info: ApiInfo): OpenApiDocument {
     info,
     ...(tags ? { tags } : {}),
     paths,
-    components: { schemas: { Problem: { ...Problem } }, securitySchemes: schemesOf(paths) },
+    components: {
+      schemas: { Problem: { ...Problem } },
+      securitySchemes: schemesOf(Object.values(paths).flatMap(item => Object.values(item))),
+    },
   }
 }
 
-/** All are sent alike (RFC 6750 §2.1). */
-const schemes: Json = {
-  accessToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The access token of a log-in.' },
-  apiKey: { type: 'http', scheme: 'bearer', description: 'An API key with the scope that is named, of a user or of a service.' },
-  serviceKey: { type: 'http', scheme: 'bearer', description: 'The API key of a service, with the scope that is named.' },
+/** The plugin hands the examples of a schema on to its parameter, where OpenAPI has a map of them. */
+function illustrate(parameter: Json): void {
+  const { examples, schema } = parameter
+  if (!Array.isArray(examples)) return
+  delete parameter['examples']
+  parameter['schema'] = { ...(schema as Json), examples }
 }
 
-/** Those that some route takes. */
-function schemesOf(paths: OpenApiDocument['paths']): Json {
-  const operations = Object.values(paths).flatMap(item => Object.values(item))
-  const used = new Set(operations.flatMap(({ security = [] }) => security.flatMap(requirement => Object.keys(requirement))))
-  return Object.fromEntries(Object.entries(schemes).filter(([name]) => used.has(name)))
-}
-
-/** Any of them is enough. Since 3.1 a requirement may name what is needed of a scheme that knows no scopes, too. */
-function securityOf(access: readonly string[]): Record<string, string[]>[] {
-  if (access.includes('everyone')) return []
-  const requirements = access.map(rule => {
-    const [, kind, name = ''] = /^(\w+)\((.*)\)$/.exec(rule) ?? []
-    return kind === 'apiKey' || kind === 'serviceKey' ? { [kind]: [name] } : { accessToken: kind === 'admin' ? [name] : [] }
-  })
-  return [...new Map(requirements.map(requirement => [JSON.stringify(requirement), requirement])).values()]
-}
-
-function complete(method: string, operation: Operation): void {
+function complete(method: string, operation: Operation, takesCookies: boolean): void {
   const access = operation['x-access'] ?? []
-  operation.security = securityOf(access)
+  operation.security = securityOf(access, takesCookies)
   operation.description = [operation.description, `Access: ${access.join(', ')}.`].filter(Boolean).join('\n\n')
   const { requestBody } = operation
   if (requestBody) {
@@ -129,12 +136,14 @@ function complete(method: string, operation: Operation): void {
   }
   for (const [status, response] of Object.entries(operation.responses)) {
     response.description ||= successes[status] ?? 'Answer.'
+    for (const name of operation['x-sets'] ?? []) response.headers = { ...response.headers, [name]: successHeaders[name] }
     if (response.content) {
       const { 'application/json': content } = response.content
       response.content = Object.fromEntries((operation['x-gives'] ?? ['application/json']).map(mediaType => [mediaType, content]))
     }
     if (status === '204') delete response.content
   }
+  for (const parameter of operation.parameters ?? []) illustrate(parameter)
   const takesKey = (method === 'post' || method === 'patch') && !operation['x-secrets']
   if (takesKey) operation.parameters = [...(operation.parameters ?? []), idempotencyKey]
   for (const [status, names] of failures(operation, { takesKey, isRead: method === 'get' })) {
@@ -149,6 +158,7 @@ function complete(method: string, operation: Operation): void {
   delete operation['x-limit']
   delete operation['x-fails']
   delete operation['x-gives']
+  delete operation['x-sets']
   delete operation['x-secrets']
 }
 
@@ -158,6 +168,22 @@ const limitHeaders = {
     schema: { type: 'string' },
   },
   RateLimit: { description: 'What is left of them: `r` requests, and more in `t` seconds.', schema: { type: 'string' } },
+}
+const successHeaders: Record<SuccessHeader, Json> = {
+  ETag: {
+    description:
+      'The version of what is answered, for If-Match. Weak (`W/"3"`) where more is shown than that counts, such as names of others; If-Match takes it as it is.',
+    schema: { type: 'string', examples: ['"3"'] },
+  },
+  Location: { description: 'Where what was made is.', schema: { type: 'string', format: 'uri-reference' } },
+  'Content-Disposition': {
+    description: 'That it is a file to be saved, and its name.',
+    schema: { type: 'string', examples: ['attachment; filename="users.csv"'] },
+  },
+  'Set-Cookie': {
+    description: `${Object.values(sessionCookies).join(' and ')}, one header each, when tokens go into cookies: Secure, HttpOnly, SameSite=Strict, Path=/.`,
+    schema: { type: 'string' },
+  },
 }
 const retryAfter = { description: 'When to try again, in seconds.', schema: { type: 'integer' } }
 
@@ -186,8 +212,8 @@ const pagePolicy =
 /**
  * `/swagger` (the page) and `/swagger/json` (the document). Nothing on the page leaves the host.
  *
- * Where the document is closed the page is not, since a browser sends no token for a page: it says nothing of the server, and asks
- * for an access token, which it sends with the document's request and with what is tried out, and keeps nowhere.
+ * Where the document is closed the page is not, since a browser sends no token for a page: it says nothing of the server, and asks,
+ * unless the browser has the cookie of a session, for an access token, which it sends with the document's request and with what is tried out, and keeps nowhere.
  */
 export function docsRoutes(
   info: ApiInfo,
@@ -239,11 +265,16 @@ const startScript = `SwaggerUIBundle({
 })
 `
 
-/** Asks for the access token in a form, until the document is given for one. */
+/** Asks for the access token in a form, until the document is given for one; not at all where a cookie is enough. */
 const askScript = `const place = document.querySelector('#swagger-ui')
+const show = (spec, token) => {
+  const ui = SwaggerUIBundle({
+    spec, ${settings},
+    onComplete: () => token && ui.preauthorizeApiKey('accessToken', token),
+  })
+}
 const form = document.createElement('form')
 form.innerHTML = '<p><label>Access token of an administrator <input type="password" name="token" autocomplete="off" required size="40"></label> <button>Show</button></p><p role="alert"></p>'
-place.append(form)
 form.addEventListener('submit', async event => {
   event.preventDefault()
   const token = form.elements.namedItem('token').value.trim()
@@ -259,10 +290,8 @@ form.addEventListener('submit', async event => {
     alert.textContent = (await answer.json()).detail
     return
   }
-  const spec = await answer.json()
-  const ui = SwaggerUIBundle({
-    spec, ${settings},
-    onComplete: () => ui.preauthorizeApiKey('accessToken', token),
-  })
+  show(await answer.json(), token)
 })
+// Whoever has logged in with cookies here needs no token.
+fetch('/swagger/json').then(async answer => answer.ok ? show(await answer.json()) : place.append(form), () => place.append(form))
 `

@@ -43,17 +43,21 @@ const responseErrors = defineErrors({
 })
 
 const bearer = 'Bearer realm="bingo"'
-const [tokenCode, scopeCode] = [accessErrors.Token().code, accessErrors.Scope().code]
+const [tokenCode, scopeCode, proofCode] = [accessErrors.Token().code, accessErrors.Scope().code, accessErrors.Proof().code]
 
-/** How to ask again (RFC 6750 §3). */
-function challengeOf({ kind, code, message, scopes }: AppError): string | undefined {
+/** How to ask again (RFC 6750 §3, RFC 9470 §3). @param provenMs since when a proof is old */
+function challengeOf({ kind, code, message, scopes }: AppError, provenMs: number | undefined): string | undefined {
   if (code === tokenCode) return `${bearer}, error="invalid_token", error_description="${message}"`
   if (code === scopeCode) return `${bearer}, error="insufficient_scope", error_description="${message}", scope="${scopes.join(' ')}"`
+  if (code === proofCode) {
+    const maxAge = provenMs === undefined ? '' : `, max_age=${Math.floor(provenMs / 1000)}`
+    return `${bearer}, error="insufficient_user_authentication", error_description="${message}"${maxAge}`
+  }
   return kind === 'Unauthenticated' ? bearer : undefined
 }
 
-/** Any error as a response. */
-export function problemResponse(error: AppError, path: string, requestId: string, own: OwnHeaders): Response {
+/** Any error as a response. @param provenMs since when a proof of who calls is old, for those who lack one */
+export function problemResponse(error: AppError, path: string, requestId: string, own: OwnHeaders, provenMs?: number): Response {
   const body = {
     type: 'about:blank',
     title: kinds[error.kind].title,
@@ -67,7 +71,7 @@ export function problemResponse(error: AppError, path: string, requestId: string
   const more: OwnHeaders = { ...own, 'content-type': 'application/problem+json' }
   if (error.retryAfterSeconds !== undefined) more['retry-after'] = error.retryAfterSeconds
   if (error.allow) more['allow'] = error.allow.join(', ')
-  const challenge = challengeOf(error)
+  const challenge = challengeOf(error, provenMs)
   if (challenge) more['www-authenticate'] = challenge
   return jsonResponse(body, error.httpStatus, requestId, more)
 }

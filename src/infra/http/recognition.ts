@@ -1,6 +1,7 @@
 import { asCaller, currentCaller } from '@/core/caller'
 import type { IdentifiedRequest } from '@/core/guard'
 import { actorOf, anonymous, type Identity } from '@/core/identity'
+import { cookieOf, sessionCookies } from '@/core/session-cookies'
 
 /** Tells who has sent a credential; see `infra/identity`. */
 export interface Recognizer {
@@ -34,23 +35,31 @@ const probes = /^[^:]+:\/\/[^/]+\/(livez|readyz)(\?|$)/
 /**
  * Around the whole request, hooks included: who sends it is known before anything is looked at. It waits only for a credential that
  * is not remembered; what fails then is left for the first hook, which answers it.
+ * @param takesCookies whether the cookie of a session is a credential where there is no other
  */
-export function recognition(recognizer: Recognizer, strangers?: Strangers): (answer: Handler) => Handler {
+export function recognition(recognizer: Recognizer, strangers?: Strangers, takesCookies = false): (answer: Handler) => Handler {
   async function look(request: Request, credential: string): Promise<Identity | undefined> {
     strangers?.admit(request)
     const identity = await recognizer.recognize(credential)
     if (!identity) await strangers?.refused(request)
     return identity
   }
+  function authorizationOf(request: Request): string | null {
+    return request.headers.get('authorization') ?? (takesCookies ? ofCookie(request) : null)
+  }
+  async function again(request: Request): Promise<Identity | undefined> {
+    const credential = bearer.exec(authorizationOf(request) ?? '')?.[1]
+    return credential === undefined ? undefined : (recognizer.remembered(credential) ?? recognizer.recognize(credential))
+  }
   return answer =>
     function recognized(request: RecognizedRequest, server) {
-      const authorization = request.headers.get('authorization')
+      const authorization = authorizationOf(request)
       request.identity = anonymous
       if (authorization === null) return answer(request, server)
       // What is remembered has the right form.
       const remembered = authorization.startsWith(usual) && recognizer.remembered(authorization.slice(usual.length))
       if (remembered) {
-        introduce(request, remembered)
+        introduce(request, remembered, again)
         return answer(request, server)
       }
       const credential = bearer.exec(authorization)?.[1]
@@ -62,7 +71,7 @@ export function recognition(recognizer: Recognizer, strangers?: Strangers): (ans
       if (probes.test(request.url)) return answer(request, server)
       return look(request, credential).then(
         identity => {
-          if (identity) introduce(request, identity)
+          if (identity) introduce(request, identity, again)
           else request.isCredentialRefused = true
           return answer(request, server)
         },
@@ -74,9 +83,16 @@ export function recognition(recognizer: Recognizer, strangers?: Strangers): (ans
     }
 }
 
+/** As if a program had put it in; what pages of others may do with it is not decided here. */
+function ofCookie({ headers }: Request): string | null {
+  const token = cookieOf(headers, sessionCookies.access)
+  return token === undefined ? null : usual + token
+}
+
 /** What it reads is not older than what its actor has written. */
-function introduce(request: RecognizedRequest, identity: Identity): void {
+function introduce(request: RecognizedRequest, identity: Identity, again: RecognizedRequest['recognizeAgain']): void {
   request.identity = identity
+  request.recognizeAgain = again
   const caller = currentCaller()
   const actor = actorOf(identity)
   if (caller && actor !== undefined) caller.actor = actor

@@ -1,9 +1,11 @@
 import { addressOf } from '@/core/address'
+import { askingOf } from '@/core/asking'
+import type { DenialWitness } from '@/core/denial'
 import type { AppError } from '@/core/error'
 import { actorOf } from '@/core/identity'
 import type { Log, LogLevel } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import type { TrackedRequest } from './request'
+import { pathOf, type TrackedRequest } from './request'
 
 /** Semantic conventions of OpenTelemetry for `http.server.request.duration`. */
 const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
@@ -19,7 +21,7 @@ interface Observed {
  * Counts, times and logs each request once, when its answer is known. Labels are the method, the route's template and the
  * status, so they are few; a path of nobody's has the route `none`.
  */
-export function requestRecord(server: string, log: Log, metrics: Metrics) {
+export function requestRecord(server: string, log: Log, metrics: Metrics, denials: readonly DenialWitness[] = []) {
   const duration = metrics.histogram({
     name: 'http_server_request_duration_seconds',
     help: 'Duration of HTTP requests.',
@@ -49,6 +51,7 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     const elapsedMs = performance.now() - request.startedMs
     const { method, requestId } = request
     seriesOf(method, route ?? '', status).observe(elapsedMs / 1000)
+    if (error && denials.length > 0) tell(denials, request, error)
     const level = request.isDenied && error?.kind !== 'Internal' ? 'warn' : levelOf(route, error)
     if (!log.enabled(level)) return
     const actor = request.identity && actorOf(request.identity)
@@ -65,6 +68,13 @@ export function requestRecord(server: string, log: Log, metrics: Metrics) {
     else if (request.isDenied) log[level]('access denied', { ...fields, address: addressOf(request), code: error.code })
     else log[level]('request failed', { ...fields, code: error.code, ...(level !== 'info' && { err: error.cause ?? error }) })
   }
+}
+
+/** Whoever is known and may not: by the rules of the route, or by those of its biz. */
+function tell(denials: readonly DenialWitness[], request: TrackedRequest, error: AppError): void {
+  const { identity, method, url } = request
+  if (!identity || identity.kind === 'anonymous' || !(request.isDenied || error.kind === 'PermissionDenied')) return
+  for (const witness of denials) witness.denied({ asking: askingOf(request), method, path: pathOf(url), code: error.code })
 }
 
 /** What is our fault is an error, what something else of ours did not do a warning with its cause, and the rest is business. */

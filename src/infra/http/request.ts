@@ -2,6 +2,7 @@ import { accessErrors } from '@/core/access'
 import type { Locate, LocatedRequest } from '@/core/address'
 import { currentCaller } from '@/core/caller'
 import { denied } from '@/core/guard'
+import { cookieErrors, hasCookies, isOwnOrigin } from '@/core/session-cookies'
 import type { Readiness } from '@/core/service'
 import type { CrossOrigin } from './cross-origin'
 import { checkBodyHeaders, readCounted, readWhole } from './body'
@@ -24,6 +25,8 @@ export interface RequestLimits {
   bodyLimitBytes: number
   /** Whether callers that nobody knows may certainly not call it. */
   isClosedToStrangers?: (method: string, path: string) => boolean
+  /** Whether browsers come with cookies. What changes something must be of a page of its own then. */
+  takesCookies?: boolean | undefined
   /** Whether each request is a caller of its own, which then knows its id. */
   hasCallers?: boolean | undefined
   /** Says, when asked, where a request comes from. */
@@ -38,7 +41,7 @@ export interface RequestLimits {
  */
 export function requestGate(
   readiness: Readiness,
-  { prefix, bodyLimitBytes, hasCallers, givesFiles, isClosedToStrangers, locate, introduceTo }: RequestLimits,
+  { prefix, bodyLimitBytes, hasCallers, givesFiles, isClosedToStrangers, takesCookies, locate, introduceTo }: RequestLimits,
 ) {
   const refusesOthers = (path: string) => path.startsWith(prefix) && !givesFiles?.(path)
   const nextId = requestIds()
@@ -59,6 +62,7 @@ export function requestGate(
     if (!acceptsJson(headers) && refusesOthers(pathOf(request.url))) throw routeErrors.Accept()
     if (queryAt !== -1) checkQuery(request.url.slice(queryAt + 1))
     if (method === 'GET' || method === 'HEAD') return
+    if (takesCookies && hasCookies(request) && !isOwnOrigin(request)) throw denied(request, cookieErrors.CrossOrigin())
     if (request.identity?.kind === 'anonymous' && isClosedToStrangers?.(method, pathOf(request.url)))
       throw denied(request, accessErrors.Credentials())
     const hasLength = checkBodyHeaders(headers, bodyLimitBytes)

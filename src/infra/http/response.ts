@@ -10,7 +10,7 @@ const securityHeaders = {
 export const transportSecurity = 'max-age=63072000; includeSubDomains'
 
 /** Headers that a route or a gate sets for one answer. */
-export type OwnHeaders = Record<string, string | number | undefined>
+export type OwnHeaders = Record<string, string | number | readonly string[] | undefined>
 
 // One for all answers: a Response copies it, which costs a third of making it from an object each time.
 const common = new Headers(securityHeaders)
@@ -48,6 +48,11 @@ export function completedResponse(response: Response, requestId: string, own: Ow
 }
 
 function withOwn(response: Response, own: OwnHeaders): Response {
-  for (const name in own) response.headers.set(name, String(own[name]))
+  for (const name in own) {
+    const value = own[name]
+    // Cookies are set one by one (RFC 6265 §3).
+    if (typeof value === 'object') for (const each of value) response.headers.append(name, each)
+    else response.headers.set(name, String(value))
+  }
   return response
 }

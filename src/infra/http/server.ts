@@ -16,13 +16,22 @@ export const idleTimeoutSeconds = 30
 /** Above every limit of ours, so that it is our 413 that a client gets, which says why. */
 export const bunBodyLimitBytes = 2 ** 40
 
-/** A server that a service starts and stops. `listen` throws when the port is taken. */
+/** A server that a service starts and stops. */
 export interface ListeningService extends Service {
   /** Where it listens, once started: `http://127.0.0.1:8080`. */
   readonly url: string
 }
 
-export function listeningService(name: string, options: ListenOptions, listen: () => Server<unknown>): ListeningService {
+/**
+ * @param listen throws when the port is taken
+ * @param stopping called when it has stopped accepting: what goes on without end must end then
+ */
+export function listeningService(
+  name: string,
+  options: ListenOptions,
+  listen: () => Server<unknown>,
+  stopping = () => {},
+): ListeningService {
   let server: Server<unknown> | undefined
   let url = ''
   return {
@@ -40,9 +49,10 @@ export function listeningService(name: string, options: ListenOptions, listen: (
     },
     async stop() {
       // Stops accepting at once, closes idle connections, resolves when what is in flight has been answered.
-      const stopping = server
+      const stopped = server?.stop()
       server = undefined
-      await stopping?.stop()
+      stopping()
+      await stopped
     },
   }
 }

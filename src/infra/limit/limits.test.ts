@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test'
 import { anonymous, type Identity } from '@/core/identity'
 import { countingMetrics, fakeLog } from '@/testing/fakes'
 import { ask, asUser, noLimits } from '@/testing/rate-limits'
+import { adminCalled } from '@/testing/identities'
 import { openRateLimits } from './open'
 
 async function opened(limit: Partial<typeof noLimits>) {
@@ -73,7 +74,7 @@ test('a user is one caller from everywhere, with limits of its own for reading a
   expect(await passing(2, 'read', asUser('1'), '192.0.2.2')).toBe(1)
   expect(await passing(3, 'write', asUser('1'))).toBe(2)
   expect(await passing(3, 'read', asUser('2'))).toBe(3)
-  expect(await passing(3, 'read', { kind: 'admin', id: '1', sessionId: 's', permissions: new Set() })).toBe(3)
+  expect(await passing(3, 'read', adminCalled('1', []))).toBe(3)
 })
 
 test('what tries credentials counts for the address also when a user sends it, so that many accounts give no more, and for the user besides', async () => {

@@ -39,7 +39,7 @@ export async function bytesOf(mail: Mail, from: string): Promise<Uint8Array> {
  * Sends through a server, over connections that are kept for a while. `smtp://` uses STARTTLS wherever the server offers it, and
  * insists on it before a password goes out, unless the server is on this machine; `smtps://` is TLS from the start.
  */
-export function smtpMailer(url: string, from: string): Mailer & { close(): void } {
+export function smtpMailer(url: string, from: string): Mailer & { ping(): Promise<void>; close(): void } {
   const { protocol, hostname, port, username, password } = new URL(url)
   const secure = protocol === 'smtps:'
   const transport = createTransport({
@@ -64,6 +64,13 @@ export function smtpMailer(url: string, from: string): Mailer & { close(): void 
         throw isRefused(thrown) ? mailErrors.MailRefused({ cause: said(thrown) }) : mailErrors.MailUnavailable({ cause: said(thrown) })
       }
     },
+    async ping() {
+      try {
+        await transport.verify()
+      } catch (thrown) {
+        throw mailErrors.MailUnavailable({ cause: said(thrown) })
+      }
+    },
     close: () => transport.close(),
   }
 }
@@ -85,5 +92,6 @@ function isRefused(thrown: unknown): boolean {
 function said(thrown: unknown): Error {
   const { code, responseCode, response = '' } = thrown as SmtpFailure
   const status = /\b[245]\.\d{1,3}\.\d{1,3}\b/.exec(response)?.[0]
-  return new Error(['SMTP', code, responseCode, status].filter(part => part !== undefined).join(' '))
+  const text = ['SMTP', code, responseCode, status].filter(part => part !== undefined).join(' ')
+  return Object.assign(new Error(text), { code })
 }

@@ -1,5 +1,7 @@
 import { type Clock, systemClock, toTimestamp } from '@/core/clock'
 import { defineErrors } from '@/core/error'
+import { currentCaller } from '@/core/caller'
+import type { Bulk } from '@/core/queue/bulk'
 import { type FsckFinding, type QueueAdmin, type TaskState, type TaskView, taskStates } from '@/core/queue/admin'
 import { queueErrors } from '@/core/queue/queue'
 import type { Progress } from '@/core/queue/task'
@@ -7,7 +9,7 @@ import type { Seal } from '@/core/seal'
 import type { QueueDriver, StoredTask } from './driver'
 import { type Envelope, readEnvelope } from './envelope'
 import { readJson } from './json'
-import { bulkFaults, runBulk } from './operate/bulk'
+import { type BulkPlace, bulkFaults, runBulk } from './operate/bulk'
 import { errorsOf } from './operate/errors'
 import { moveTasks } from './operate/move'
 import { paceOf } from './operate/rates'
@@ -83,6 +85,17 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
   const there = <T extends string>([answer]: readonly T[]): Exclude<T, 'absent'> | undefined =>
     answer === 'absent' ? undefined : (answer as Exclude<T, 'absent'>)
 
+  /** Before what no transaction undoes: from then on a request that must take effect once only is not carried out again. */
+  const outside = async () => (outbox ? currentCaller()?.once?.beforeOutside() : undefined)
+
+  async function fsckStep(queue: string, fix: boolean, cursor?: string) {
+    checked(queue)
+    const left = cursor === undefined ? ((await outbox?.givenUp(queue, givenUpMax)) ?? []) : []
+    const step = await driver.fsck(queue, { fix, leaseMs, ...(cursor !== undefined && { cursor }) })
+    const found: FsckFinding[] = step.findings.map(finding => ({ queue, ...finding }))
+    return { findings: [...left.map(({ id, reason }) => leftInOutbox(queue, id, reason)), ...found], cursor: step.cursor }
+  }
+
   return {
     queues,
 
@@ -111,6 +124,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
     },
 
     async retry(id, queue) {
+      await outside()
       if (await outbox?.retry(id)) return
       const answer = await inQueues(queue, async name => there(await driver.retry(name, [id])))
       if (answer === 'alive') throw queueErrors.TaskNotDead()
@@ -118,6 +132,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
 
     async move(id, to, queue) {
       checked(to)
+      await outside()
       const hasMoved = await firstOf(queue, async name => {
         const task = name === to ? undefined : await driver.show(name, id)
         return task && (await moveTasks({ driver, clock }, name, to, [task])) === 1
@@ -128,6 +143,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
     },
 
     async cancel(id, queue) {
+      await outside()
       if (await outbox?.remove(id)) return 'cancelled'
       const answer = await inQueues(queue, async name => there(await driver.cancel(name, [id])))
       // It has ended already, which is all that was asked for; a repeated call must not fail.
@@ -135,6 +151,7 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
     },
 
     async remove(id, queue) {
+      await outside()
       if (await outbox?.remove(id)) return
       const answer = await inQueues(queue, async name => there(await driver.remove(name, [id])))
       if (answer === 'active') throw queueErrors.TaskActive()
@@ -145,7 +162,14 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
       if (bulk.action === 'move') checked(bulk.to)
       const problems = bulkFaults(queue, bulk)
       if (problems.length > 0) throw pageErrors.Bulk({ problems })
-      yield* runBulk({ driver, clock }, queue, bulk)
+      const { pageToken } = bulk
+      const purpose = bulkPurpose(queue, bulk)
+      const opened = pageToken ? seal.open(pageToken, purpose) : undefined
+      if (pageToken && opened === undefined) throw pageErrors.PageToken()
+      const from = opened === undefined ? undefined : (JSON.parse(opened) as BulkPlace)
+      if (!bulk.isDryRun) await outside()
+      for await (const { next, ...progress } of runBulk({ driver, clock }, queue, bulk, from))
+        yield next && pageToken !== undefined ? { ...progress, nextPageToken: seal.close(JSON.stringify(next), purpose) } : progress
     },
 
     async errors(queue, { scannedMax = scannedDefault } = {}) {
@@ -158,21 +182,40 @@ export function createQueueAdmin({ driver, outbox, queues, seal, leaseMs, clock 
       return { queue, ...stats, ...paceOf(stats.total, history), ...(kept !== undefined && { outbox: kept }) }
     },
 
-    pause: queue => driver.pause(checked(queue)),
-    resume: queue => driver.resume(checked(queue)),
+    async pause(queue) {
+      await outside()
+      await driver.pause(checked(queue))
+    },
+    async resume(queue) {
+      await outside()
+      await driver.resume(checked(queue))
+    },
 
     async *fsck(queue, { fix }) {
-      checked(queue)
-      for (const { id, reason } of (await outbox?.givenUp(queue, givenUpMax)) ?? []) yield leftInOutbox(queue, id, reason)
       let cursor: string | undefined
       do {
-        const step = await driver.fsck(queue, { fix, leaseMs, ...(cursor !== undefined && { cursor }) })
-        for (const finding of step.findings) yield { queue, ...finding }
+        const step = await fsckStep(queue, fix, cursor)
+        yield* step.findings
         cursor = step.cursor
       } while (cursor !== undefined)
     },
+
+    async fsckStep(queue, { fix, pageToken }) {
+      const purpose = `fsck of ${queue} ${fix}`
+      const from = pageToken === undefined ? undefined : seal.open(pageToken, purpose)
+      if (pageToken !== undefined && from === undefined) throw pageErrors.PageToken()
+      if (fix) await outside()
+      const { findings, cursor } = await fsckStep(queue, fix, from)
+      return cursor === undefined ? { findings } : { findings, nextPageToken: seal.close(cursor, purpose) }
+    },
   }
 }
+
+/** A walk goes on with what it has begun with. */
+const bulkPurpose = (
+  queue: string,
+  { action, filter: { states, task, olderThanMs, error } = {}, isDryRun = false, ...rest }: Bulk,
+): string => `bulk of ${JSON.stringify([queue, action, 'to' in rest ? rest.to : '', states, task, olderThanMs, error, isDryRun])}`
 
 const leftInOutbox = (queue: string, id: string, reason: string): FsckFinding => ({
   queue,

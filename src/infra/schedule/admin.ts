@@ -4,7 +4,7 @@ import { defineErrors } from '@/core/error'
 import type { Log } from '@/core/log'
 import type { Queue } from '@/core/queue/queue'
 import type { AnyTask } from '@/core/queue/task'
-import { type ScheduleAdmin, type ScheduleDefinition, scheduleErrors, type ScheduleView } from '@/core/schedule/admin'
+import { type ScheduleAdmin, type ScheduleDefinition, scheduleErrors, type ScheduleNote, type ScheduleView } from '@/core/schedule/admin'
 import { scheduleHeaders } from '@/core/schedule/schedule'
 import { type CheckedDefinition, checkDefinition } from './definition'
 import { tickKeptMs } from './enqueue'
@@ -56,14 +56,20 @@ export function createScheduleAdmin(options: ScheduleAdminOptions): ScheduleAdmi
   const viewed = async (id: string): Promise<ScheduleView> => scheduleView(await there(id), await now())
 
   /** Changes one as it is: nobody else does before it is done. @returns how it is then */
-  async function edit(which: string, change: (row: ScheduleRow, atMs: number, passing: Passing) => Promise<ScheduleChange | undefined>) {
+  async function edit(
+    which: string,
+    change: (row: ScheduleRow, atMs: number, passing: Passing) => Promise<ScheduleChange | undefined>,
+    note?: ScheduleNote,
+  ) {
     const atMs = await now()
     const id = await db
       .tx(async tx => {
         const row = await there(which, tx)
         const said = await change(row, atMs, passBy({ tx, history, log, row, atMs }))
+        if (!said) return row.id
         // Locked on a server, and SQLite has one writer; on no database has it another version.
-        if (said && !(await rows.change(row.id, row.version, said, tx))) throw scheduleErrors.ScheduleChanged()
+        if (!(await rows.change(row.id, row.version, said, tx))) throw scheduleErrors.ScheduleChanged()
+        await note?.(tx, { id: row.id, before: scheduleView(row, atMs), after: scheduleView(await there(row.id, tx), atMs) })
         return row.id
       })
       .catch(refuseTaken)
@@ -95,18 +101,24 @@ export function createScheduleAdmin(options: ScheduleAdminOptions): ScheduleAdmi
       return nextTicks(rules, nowMs, count).map(toTimestamp)
     },
 
-    async create(definition) {
+    async create(definition, note) {
       const atMs = await now()
       const { name, rules, task, payload } = check(definition, atMs)
       const [nextAtMs = null] = nextTicks(rules, atMs, 1)
       const row = { ...rules, name, task: task.name, payload, origin: 'database' as const, isPaused: false, declaredAtMs: null }
-      const id = await rows.insert({ ...row, cursorMs: atMs, nextAtMs }, atMs).catch(refuseTaken)
+      const id = await db
+        .tx(async tx => {
+          const made = await rows.insert({ ...row, cursorMs: atMs, nextAtMs }, atMs, tx)
+          await note?.(tx, { id: made, after: scheduleView(await there(made, tx), atMs) })
+          return made
+        })
+        .catch(refuseTaken)
       changed()
       return viewed(id)
     },
 
-    update: (which, change, version) =>
-      edit(which, async (row, atMs, passing) => {
+    update: (which, change, version, note) => {
+      const edited = async (row: ScheduleRow, atMs: number, passing: Passing) => {
         if (row.origin === 'code') throw scheduleErrors.ScheduleInCode()
         if (version !== undefined && version !== row.version) throw scheduleErrors.ScheduleChanged()
         const all = { ...definitionOf(row), ...withoutAbsent(change) }
@@ -119,36 +131,48 @@ export function createScheduleAdmin(options: ScheduleAdminOptions): ScheduleAdmi
         const bufferedMs = isAnew || rules.overlap !== row.overlap ? await passing.letBuffered() : row.bufferedMs
         const nextAtMs = row.isPaused ? null : bufferedMs !== null ? atMs : (nextTicks(rules, cursorMs, 1)[0] ?? null)
         return { ...said, cursorMs, nextAtMs, bufferedMs, missed: row.missed + missed, updatedAtMs: atMs }
-      }),
+      }
+      return edit(which, edited, note)
+    },
 
-    async remove(which, version) {
+    async remove(which, version, note) {
       for (let attempt = 1; ; attempt++) {
         const row = await there(which)
         if (version !== undefined && version !== row.version) throw scheduleErrors.ScheduleChanged()
-        if (isDeclared(row, await now())) throw scheduleErrors.ScheduleInCode()
-        if (await rows.remove(row.id, row.version)) break
+        const nowMs = await now()
+        if (isDeclared(row, nowMs)) throw scheduleErrors.ScheduleInCode()
+        const isRemoved = await db.tx(async tx => {
+          const isDone = await rows.remove(row.id, row.version, tx)
+          if (isDone) await note?.(tx, { id: row.id, before: scheduleView(row, nowMs) })
+          return isDone
+        })
+        if (isRemoved) break
         if (attempt === attemptsMax) throw scheduleErrors.ScheduleChanged()
       }
       changed()
     },
 
-    pause: which =>
-      edit(which, async (row, atMs, passing) => {
+    pause(which, note) {
+      const paused = async (row: ScheduleRow, atMs: number, passing: Passing) => {
         if (row.isPaused) return undefined
         const missed = row.missed + (await passing.missed())
         const bufferedMs = await passing.letBuffered()
         return { isPaused: true, nextAtMs: null, cursorMs: Math.max(row.cursorMs, atMs), missed, bufferedMs, updatedAtMs: atMs }
-      }),
+      }
+      return edit(which, paused, note)
+    },
 
-    resume: which =>
-      edit(which, async (row, atMs) => {
+    resume(which, note) {
+      const resumed = async (row: ScheduleRow, atMs: number) => {
         if (!row.isPaused) return undefined
         // What has passed meanwhile is decided: nothing was to be done.
         const cursorMs = Math.max(row.cursorMs, atMs)
         return { isPaused: false, cursorMs, nextAtMs: cursorMs, updatedAtMs: atMs }
-      }),
+      }
+      return edit(which, resumed, note)
+    },
 
-    async run(which) {
+    async run(which, note) {
       const atMs = await now()
       // So that runs of other schedules do not wait for the gaps between ticks.
       return db.tx(
@@ -159,6 +183,7 @@ export function createScheduleAdmin(options: ScheduleAdminOptions): ScheduleAdmi
           const headers = { [scheduleHeaders.name]: row.name, [scheduleHeaders.tick]: toTimestamp(atMs) }
           await queue.enqueue(task, payload, { tx, id: taskId, headers, keepForMs: Math.max(task.defaults.keepForMs, tickKeptMs) })
           await history.addManual(tx, { scheduleId: row.id, atMs, taskId })
+          await note?.(tx, { id: row.id, name: row.name, taskId })
           return { taskId }
         },
         { isolation: 'read committed' },

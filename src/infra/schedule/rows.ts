@@ -62,7 +62,7 @@ export interface ScheduleRows {
   /** Counts up the version. @returns false when it has another version than this by now, or is gone. @throws UniqueViolation when the name is taken */
   change(id: string, version: number, change: ScheduleChange, on?: Database): Promise<boolean>
   /** With its history, in one transaction. @returns false as `change` does */
-  remove(id: string, version: number): Promise<boolean>
+  remove(id: string, version: number, on?: Database): Promise<boolean>
 }
 
 const columns = [
@@ -118,8 +118,8 @@ export function createScheduleRows(db: Database): ScheduleRows {
       return changes > 0
     },
 
-    remove: (id, version) =>
-      db.tx(async tx => {
+    remove: (id, version, on = db) =>
+      on.tx(async tx => {
         // Itself first: who fires it now has the row, and writes no history after that.
         const { changes } = await tx.run('delete from "schedule" where "id" = ? and "version" = ?', [id, version])
         if (changes > 0) await tx.run('delete from "scheduleTick" where "scheduleId" = ?', [id])

@@ -4,6 +4,7 @@ import { dayMs } from '@/core/clock'
 import type { Message } from '@/modules/user/schema'
 import { accountsOn, noting } from '@/testing/accounts'
 import { onEachBacking } from '@/testing/backings'
+import { adminCalled } from '@/testing/identities'
 import { useMigrated } from '@/testing/migrated'
 import type { StartReset } from './schema'
 
@@ -11,7 +12,7 @@ const startMs = Date.parse('2026-01-31T09:05:00.000Z')
 const ada = { username: 'ada', email: 'ada@example.com', password: 'correct horse battery' }
 const invalid = { code: 'Unprocessable.CodeInvalid' }
 const address = '192.0.2.1'
-const byAdmin: Asking = { identity: { kind: 'admin', id: 'root', sessionId: 's', permissions: new Set(['*']) }, address }
+const byAdmin: Asking = { identity: adminCalled('root'), address }
 const wantedKey = { name: 'report', scopes: ['users:read' as const] }
 
 onEachBacking('an account', open => {
@@ -288,5 +289,25 @@ onEachBacking('an account', open => {
     expect([await left(), await users.current(id), revocations.forgotten]).toEqual([[0, 0, 0, 1], undefined, Array(2).fill(`user:${id}`)])
     for (const change of [accounts.suspend, accounts.restore])
       await expect(change(id, byAdmin)).rejects.toMatchObject({ code: 'NotFound.UserNotFound' })
+  })
+
+  test('who suspends, restores or deletes a user is in the audit log, with what was changed; who deletes their own account is not', async () => {
+    const { accounts, audit, id, users } = await setUp()
+    await accounts.suspend(id, byAdmin)
+    await accounts.suspend(id, byAdmin)
+    await accounts.restore(id, byAdmin)
+    await accounts.remove(id, {}, byAdmin)
+    const said = { object: `user:${id}`, actor: 'admin:root', address }
+    const [active, suspended] = [{ status: 'active' }, { status: 'suspended' }]
+    expect(audit.events).toMatchObject([
+      { action: 'user.suspend', ...said, before: active, after: suspended },
+      { action: 'user.suspend', ...said, before: suspended, after: suspended },
+      { action: 'user.restore', ...said, before: suspended, after: active },
+      { action: 'user.delete', ...said, before: { username: 'ada', ...active } },
+    ])
+    for (const { after } of audit.events) expect(after ?? {}).not.toHaveProperty('email')
+    const { id: own } = await users.signUp({ ...ada, username: 'bob', email: 'bob@example.com' })
+    await accounts.remove(own, {}, { identity: { kind: 'user', id: own, sessionId: 's' }, address })
+    expect(audit.events).toHaveLength(4)
   })
 })

@@ -1,4 +1,5 @@
-import { askedBy, type Asking } from '@/core/asking'
+import { askedBy, type Asking, isOwn } from '@/core/asking'
+import { type AuditLog, entryOn } from '@/core/audit'
 import type { Database } from '@/core/database'
 import { subjectOf, type UserIdentity } from '@/core/identity'
 import type { Ports } from '@/core/ports'
@@ -7,9 +8,21 @@ import type { Expected } from '@/core/store'
 import { userLogIn } from '@/core/throttle'
 import type { ApiKeyBiz } from '@/modules/api-key'
 import type { SessionBiz } from '@/modules/session'
-import type { Account, UserBiz } from '@/modules/user'
+import type { Account, NewUser, UserBiz } from '@/modules/user'
 import { codeErrors, type UserCodeBiz } from '@/modules/user-code'
-import { type CodeInput, type PasswordChange, type Reset, type ResetRequest, startReset, type StartReset } from './schema'
+import {
+  type AccountDetails,
+  type CodeInput,
+  type EndedSessions,
+  type PasswordChange,
+  type Reset,
+  type ResetRequest,
+  startReset,
+  type StartReset,
+} from './schema'
+
+/** What it writes into the audit log. */
+export const audits = ['user.create', 'user.delete', 'user.end-sessions', 'user.restore', 'user.send-reset', 'user.suspend'] as const
 
 export type AccountBiz = ReturnType<typeof accountBiz>
 
@@ -22,8 +35,9 @@ const sealOf = 'account.startReset'
 interface Neighbors {
   users: UserBiz
   codes: Pick<UserCodeBiz, 'check' | 'spend' | 'isRecent' | 'removeAll'>
-  sessions: Pick<SessionBiz, 'endAll'>
-  keys: Pick<ApiKeyBiz, 'removeAll'>
+  sessions: Pick<SessionBiz, 'endAll' | 'activity'>
+  keys: Pick<ApiKeyBiz, 'removeAll' | 'count'>
+  audit: Pick<AuditLog<(typeof audits)[number]>, 'record'>
 }
 
 /** What happens to an account as a whole: with its passwords and addresses, its sessions and keys, all of it or nothing. */
@@ -38,6 +52,7 @@ export function accountBiz({
   codes,
   sessions,
   keys,
+  audit,
 }: Pick<Ports, 'db' | 'log' | 'queue' | 'cipher' | 'revocations' | 'throttle'> & Neighbors) {
   /**
    * Codes to reset the password are void: whoever changes it may think that somebody has one. API keys go on, since programs have those, and
@@ -124,7 +139,8 @@ export function accountBiz({
   /** Their sessions end. Their API keys are of no use until they are restored. */
   async function suspend(id: string, asking: Asking): Promise<Account> {
     const suspended = await db.tx(async tx => {
-      const account = await users.setStatus(tx, id, 'suspended')
+      const { account, was } = await users.setStatus(tx, id, 'suspended')
+      await record(tx, 'user.suspend', id, asking, { before: { status: was }, after: { status: 'suspended' } })
       await endAll(tx, id)
       return account
     })
@@ -134,7 +150,8 @@ export function accountBiz({
 
   async function restore(id: string, asking: Asking): Promise<Account> {
     const restored = await db.tx(async tx => {
-      const account = await users.setStatus(tx, id, 'active')
+      const { account, was } = await users.setStatus(tx, id, 'active')
+      await record(tx, 'user.restore', id, asking, { before: { status: was }, after: { status: 'active' } })
       await revocations.forget(tx, [subjectOf('user', id)])
       return account
     })
@@ -142,16 +159,70 @@ export function accountBiz({
     return restored
   }
 
-  /** With all that is theirs. @param expected the versions that the caller has seen */
+  /**
+   * With all that is theirs. What users do with their own accounts is their own business, and not in the audit log.
+   * @param expected the versions that the caller has seen
+   */
   async function remove(id: string, expected: Expected, asking: Asking): Promise<void> {
     await db.tx(async tx => {
-      await users.remove(tx, id, expected)
+      const before = await users.remove(tx, id, expected)
       await codes.removeAll(tx, id)
       await keys.removeAll(tx, id)
+      if (!isOwn(asking, id)) await record(tx, 'user.delete', id, asking, { before })
       await endAll(tx, id)
     })
     log.info('a user was deleted', { ...askedBy(asking), object: subjectOf('user', id) })
   }
+
+  /** By an administrator. Whose it is chooses the password, with the code of a message. @throws UsernameTaken, EmailTaken */
+  async function create(input: NewUser, asking: Asking): Promise<Account> {
+    const invitation = await users.invitation(input)
+    const made = await db.tx(async tx => {
+      const account = await users.invite(tx, invitation)
+      // No address: an event is kept for longer than the account may be.
+      const { id, username } = account
+      await record(tx, 'user.create', id, asking, { after: { username } })
+      return account
+    })
+    log.info('a user was made', { ...askedBy(asking), object: subjectOf('user', made.id) })
+    return made
+  }
+
+  /** Their API keys go on. */
+  async function endSessions(id: string, asking: Asking): Promise<EndedSessions> {
+    await users.getAccount(id)
+    const endedCount = await db.tx(async tx => {
+      await record(tx, 'user.end-sessions', id, asking)
+      return sessions.endAll(tx, realm, id)
+    })
+    log.info('the sessions of a user were ended', { ...askedBy(asking), object: subjectOf('user', id), ended: endedCount })
+    return { endedCount }
+  }
+
+  /** Until the code is used nothing changes. @throws UserNotFound, Suspended, MessageOften */
+  async function sendReset(id: string, asking: Asking): Promise<void> {
+    await db.tx(async tx => {
+      await users.sendReset(tx, id)
+      await record(tx, 'user.send-reset', id, asking)
+    })
+    log.info('a user was sent a code to choose a password with', { ...askedBy(asking), object: subjectOf('user', id) })
+  }
+
+  async function show(id: string): Promise<AccountDetails> {
+    const [account, { count, lastUsedAt }, apiKeyCount] = await Promise.all([
+      users.getAccount(id),
+      sessions.activity(realm, id),
+      keys.count(id),
+    ])
+    return { ...account, sessionCount: count, apiKeyCount, ...(lastUsedAt !== undefined && { lastSeenAt: lastUsedAt }) }
+  }
+  const record = (
+    tx: Database,
+    action: (typeof audits)[number],
+    id: string,
+    asking: Asking,
+    change: { before?: object; after?: object } = {},
+  ): Promise<void> => audit.record(tx, askedBy(asking), { ...entryOn(action, id), ...change })
 
   /** Comes last: transactions that tell the other processes wait for each other from there on. */
   async function endAll(tx: Database, id: string): Promise<void> {
@@ -161,5 +232,6 @@ export function accountBiz({
 
   const ofAddresses = { requestVerification, verifyEmail }
   const ofPasswords = { changePassword, requestReset, beginReset, reset }
-  return { get: users.getAccount, list: users.listAccounts, ...ofAddresses, ...ofPasswords, suspend, restore, remove }
+  const ofAdministrators = { list: users.listAccounts, show, create, suspend, restore, endSessions, sendReset }
+  return { get: users.getAccount, ...ofAddresses, ...ofPasswords, ...ofAdministrators, remove }
 }

@@ -14,6 +14,7 @@ export const accountController = (biz: AccountBiz) =>
   controller({ prefix: '', tags: ['Account'] })
     .get('/me', async ({ request, set }) => tagged(await biz.get(userIdOf(request)), set), {
       response: { 200: Account },
+      sets: ['ETag'],
       access: [user(), apiKey('users:read')],
       fails: ['NotFound'],
       detail: { operationId: 'getMe', summary: 'Get your account' },
@@ -48,15 +49,20 @@ export const accountController = (biz: AccountBiz) =>
         detail: { operationId: 'requestEmailVerification', summary: 'Have a code sent to your address' },
       },
     )
-    .post('/me/email-verification/confirm', ({ body, request }) => biz.verifyEmail(userOf(request).id, body), {
-      body: CodeInput,
-      parse: 'json',
-      response: { 200: Account },
-      limit: 'credentials',
-      access: [user()],
-      fails: ['Aborted'],
-      detail: { operationId: 'verifyEmail', summary: 'Show that you read the mail of your address' },
-    })
+    .post(
+      '/me/email-verification/confirm',
+      async ({ body, request, set }) => tagged(await biz.verifyEmail(userOf(request).id, body), set),
+      {
+        body: CodeInput,
+        parse: 'json',
+        response: { 200: Account },
+        sets: ['ETag'],
+        limit: 'credentials',
+        access: [user()],
+        fails: ['Aborted'],
+        detail: { operationId: 'verifyEmail', summary: 'Show that you read the mail of your address' },
+      },
+    )
     .post(
       '/password-resets',
       async ({ body, set }) => {

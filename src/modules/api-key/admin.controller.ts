@@ -2,6 +2,7 @@ import { t } from 'elysia'
 import { admin } from '@/core/access'
 import { askingOf } from '@/core/asking'
 import { controller, pageQuery } from '@/core/controller'
+import { created } from '@/core/etag'
 import { revocationMaxMs } from '@/core/revocations'
 import type { ApiKeyBiz } from './biz'
 import { ApiKey, ApiKeyPage, MadeApiKey, NewServiceKey } from './schema'
@@ -11,28 +12,20 @@ const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the 
 /** Keys of services, which are nobody. */
 export const serviceKeyController = (biz: ApiKeyBiz) =>
   controller({ prefix: '/api-keys', tags: ['API keys'] })
-    .post(
-      '',
-      async ({ body, request, set, route }) => {
-        const made = await biz.createForService(body, askingOf(request))
-        set.status = 201
-        set.headers['location'] = `${route}/${made.id}`
-        return made
+    .post('', async ({ body, request, set, route }) => created(await biz.createForService(body, askingOf(request)), set, route), {
+      body: NewServiceKey,
+      parse: 'json',
+      response: { 201: MadeApiKey },
+      sets: ['Location'],
+      givesSecrets: true,
+      access: [admin('api-keys:write', { isDangerous: true })],
+      fails: ['Conflict', 'Aborted', 'PermissionDenied'],
+      detail: {
+        operationId: 'createServiceKey',
+        summary: 'Make an API key for a service, which is shown once',
+        description: 'For each scope of it you need the permission of the same name.',
       },
-      {
-        body: NewServiceKey,
-        parse: 'json',
-        response: { 201: MadeApiKey },
-        givesSecrets: true,
-        access: [admin('api-keys:write')],
-        fails: ['Conflict', 'Aborted', 'PermissionDenied'],
-        detail: {
-          operationId: 'createServiceKey',
-          summary: 'Make an API key for a service, which is shown once',
-          description: 'For each scope of it you need the permission of the same name.',
-        },
-      },
-    )
+    })
     .get('', ({ query }) => biz.list(undefined, query), {
       query: pageQuery,
       response: { 200: ApiKeyPage },
@@ -55,7 +48,7 @@ export const serviceKeyController = (biz: ApiKeyBiz) =>
       {
         params,
         response: { 204: t.Void() },
-        access: [admin('api-keys:write')],
+        access: [admin('api-keys:write', { isDangerous: true })],
         fails: ['NotFound'],
         detail: {
           operationId: 'deleteServiceKey',

@@ -1,29 +1,61 @@
 import { expect, test } from 'bun:test'
 import type { Asking } from '@/core/asking'
 import { dayMs } from '@/core/clock'
+import type { AdminIdentity } from '@/core/identity'
+import { rootRoleId } from '@/modules/admin-role'
+import { adminRoleBiz } from '@/modules/admin-role/biz'
+import { adminRoleStore } from '@/modules/admin-role/store'
+import { administratorBiz } from '@/modules/administrator/biz'
+import { administratorStore } from '@/modules/administrator/store'
 import { accountsOn, noting } from '@/testing/accounts'
 import { onEachBacking } from '@/testing/backings'
+import { failure } from '@/testing/conformance/fixture'
+import { fakePasswords, fakeRevocations } from '@/testing/fakes'
+import { adminCalled } from '@/testing/identities'
 import { useMigrated } from '@/testing/migrated'
 import { keysMax, type NewServiceKey } from './schema'
 
 const startMs = Date.parse('2026-01-31T09:05:00.000Z')
 const wanted = { name: 'nightly report', scopes: ['users:read'] as 'users:read'[] }
 const address = '192.0.2.1'
-const byAdmin: Asking = { identity: { kind: 'admin', id: 'root', sessionId: 's', permissions: new Set(['*']) }, address }
+const byAdmin: Asking = { identity: adminCalled('root'), address }
 const byUser = (id: string): Asking => ({ identity: { kind: 'user', id, sessionId: 's' }, address })
 const password = 'correct horse battery'
 
 onEachBacking('API keys', open => {
-  const scene = useMigrated(open, ['user', 'userMessage', 'apiKey'])
+  const scene = useMigrated(open, ['user', 'userMessage', 'apiKey', 'administrator'])
 
-  async function setUp() {
+  async function setUp({ isReal = false } = {}) {
     const clock = { ms: startMs, nowMs: () => clock.ms }
     const { db: noted, statements } = noting(scene.db)
-    const all = accountsOn(noted, { clock })
+    const roles = adminRoleBiz({ db: scene.db, permissions: [], roles: adminRoleStore })
+    const real = administratorBiz({
+      ...{ db: scene.db, roles, administrators: administratorStore, passwords: fakePasswords(), revocations: fakeRevocations() },
+      sessions: { endAll: async () => 0 },
+    })
+    const all = accountsOn(noted, { clock, ...(isReal && { administrators: real }) })
+    /** Who was let in as root, and has these permissions. */
+    async function somebody(permissions: string[]): Promise<Asking> {
+      const role = await adminRoleStore(scene.db).create({ name: `role-${crypto.randomUUID()}`, summary: '', permissions })
+      return having(role.id)
+    }
+    async function having(roleId: string): Promise<Asking> {
+      const row = { username: crypto.randomUUID().slice(0, 8), status: 'active' as const, roleIds: [roleId] }
+      return { identity: adminCalled((await administratorStore(scene.db).create(row)).id), address }
+    }
     const signUp = (username: string) => all.users.signUp({ username, email: `${username}@example.com`, password })
     const create = (userId: string, over: { expiresInDays?: number } = {}) =>
       all.keys.create(userId, { ...wanted, ...over, currentPassword: password }, byUser(userId))
-    return { ...all, create, clock, statements, signUp, identify: (key: string) => all.keys.identifier.identify(key) }
+    return {
+      ...all,
+      somebody,
+      asRoot: await having(rootRoleId),
+      create,
+      clock,
+      statements,
+      signUp,
+      identify: (key: string) => all.keys.identifier.identify(key),
+    }
   }
 
   test('a key is shown once, kept as its hash, and tells whose it is and what it is for', async () => {
@@ -48,21 +80,47 @@ onEachBacking('API keys', open => {
     expect(queue.enqueued).toEqual([])
   })
 
+  test('who makes or deletes the key of a service is in the audit log, and the key is not; what users do with theirs is no event', async () => {
+    const { create, keys, audit, signUp } = await setUp()
+    const { id: userId } = await signUp('ada')
+    await keys.remove(userId, (await create(userId)).id, byUser(userId))
+    const { id, key } = await keys.createForService(wanted, byAdmin)
+    await keys.remove(undefined, id, byAdmin)
+    expect(await failure(keys.remove(undefined, id, byAdmin))).toBe('NotFound.ApiKeyNotFound')
+    const said = { object: `api-key:${id}`, actor: 'admin:root', address }
+    expect(audit.events).toMatchObject([
+      { action: 'api-key.create', ...said, after: wanted },
+      { action: 'api-key.delete', ...said, before: wanted },
+    ])
+    expect([audit.events.length, JSON.stringify(audit.events).includes(key.slice(9))]).toEqual([2, false])
+  })
+
   test('whoever makes the key of a service holds a permission for each of its scopes, or every one', async () => {
-    const { keys } = await setUp()
-    const administrator = (...permissions: string[]): Asking => ({
-      identity: { kind: 'admin', id: 'a', sessionId: 's', permissions: new Set(permissions) },
-      address,
-    })
+    const { keys, asRoot, somebody } = await setUp({ isReal: true })
     const both: NewServiceKey = { ...wanted, scopes: ['users:read', 'users:write'] }
     for (const permissions of [['api-keys:write'], ['api-keys:write', 'users:read']])
-      await expect(keys.createForService(both, administrator(...permissions))).rejects.toMatchObject({
+      await expect(keys.createForService(both, await somebody(permissions))).rejects.toMatchObject({
         code: 'PermissionDenied.ScopeNotHeld',
         problems: expect.arrayContaining([{ pointer: '/scopes', detail: 'needs the permission users:write' }]),
       })
     expect(await scene.db.all('select "id" from "apiKey"')).toEqual([])
-    for (const permissions of [['*'], ['users:read', 'users:write']])
-      expect(await keys.createForService(both, administrator(...permissions))).toMatchObject({ scopes: both.scopes })
+    for (const asking of [asRoot, await somebody(['users:read', 'users:write'])])
+      expect(await keys.createForService(both, asking)).toMatchObject({ scopes: both.scopes })
+  })
+
+  test('what the maker of a key holds is what they hold at that moment, not what they were let in with', async () => {
+    const { keys, somebody } = await setUp({ isReal: true })
+    const asking = await somebody(['users:read'])
+    const roles = adminRoleStore(scene.db)
+    const { id } = asking.identity as AdminIdentity
+    const make = () => failure(keys.createForService(wanted, asking))
+    expect(await make()).toBe('resolved')
+    await administratorStore(scene.db).update(id, { status: 'suspended' })
+    expect(await make()).toBe('PermissionDenied.ScopeNotHeld')
+    await administratorStore(scene.db).update(id, { status: 'active' })
+    await roles.updateMany({ name: { ne: 'root' } }, { permissions: [] })
+    expect(await make()).toBe('PermissionDenied.ScopeNotHeld')
+    expect(await scene.db.all('select "id" from "apiKey"')).toHaveLength(1)
   })
 
   test('a typo costs no query, and what is well made but unknown one', async () => {

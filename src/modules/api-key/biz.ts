@@ -1,10 +1,12 @@
 import { askedBy, type Asking } from '@/core/asking'
+import { type AuditLog, entryOn } from '@/core/audit'
 import { dayMs, toTimestamp } from '@/core/clock'
 import type { Database } from '@/core/database'
 import { type Identified, type Identifier, subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
 import type { Where } from '@/core/store'
+import type { AdministratorBiz } from '@/modules/administrator'
 import type { UserBiz } from '@/modules/user'
 import { hashOf, isWellFormed, looksLikeKey, makeKey } from './key'
 import {
@@ -18,6 +20,9 @@ import {
   type NewServiceKey,
 } from './schema'
 import type { apiKeyStore } from './store'
+
+/** What it writes into the audit log. */
+export const audits = ['api-key.create', 'api-key.delete'] as const
 
 export type ApiKeyBiz = ReturnType<typeof apiKeyBiz>
 
@@ -38,7 +43,14 @@ export function apiKeyBiz({
   revocations,
   keys,
   users,
-}: Pick<Ports, 'db' | 'clock' | 'log' | 'revocations'> & { keys: typeof apiKeyStore; users: UsersOfKeys }) {
+  administrators,
+  audit,
+}: Pick<Ports, 'db' | 'clock' | 'log' | 'revocations'> & {
+  keys: typeof apiKeyStore
+  users: UsersOfKeys
+  administrators: Pick<AdministratorBiz, 'unheld'>
+  audit: Pick<AuditLog<(typeof audits)[number]>, 'record'>
+}) {
   const primary = { from: 'primary' } as const
 
   /**
@@ -56,20 +68,20 @@ export function apiKeyBiz({
   }
 
   /**
-   * For a service, by an administrator, who holds a permission of the same name for each scope of it, or every one: else the key
-   * could do what its maker may not. How many there are is looked at without a lock, so some at the same moment may be more.
+   * For a service, by an administrator, who holds at this moment a permission of the same name for each scope of it, or every one: else
+   * the key could do what its maker may not, and go on doing it after they were let in for the last time.
    * @throws ScopeNotHeld, TooManyApiKeys
    */
-  async function createForService(input: NewServiceKey, asking: Asking): Promise<MadeApiKey> {
-    const { identity } = asking
-    const held = identity.kind === 'admin' ? identity.permissions : new Set<string>()
-    const lacking = held.has('*') ? [] : input.scopes.filter(scope => !held.has(scope))
-    if (lacking.length > 0) {
-      const problems = lacking.map(scope => ({ pointer: '/scopes', detail: `needs the permission ${scope}` }))
-      throw apiKeyErrors.ScopeNotHeld({ problems })
-    }
-    return make(undefined, input, asking, tx => refuseTooMany(tx, undefined))
-  }
+  const createForService = (input: NewServiceKey, asking: Asking): Promise<MadeApiKey> =>
+    make(undefined, input, asking, async tx => {
+      const { identity } = asking
+      const lacking = identity.kind === 'admin' ? await administrators.unheld(tx, identity.id, input.scopes) : undefined
+      if (lacking?.length !== 0) {
+        const problems = (lacking ?? input.scopes).map(scope => ({ pointer: '/scopes', detail: `needs the permission ${scope}` }))
+        throw apiKeyErrors.ScopeNotHeld({ problems })
+      }
+      await refuseTooMany(tx, undefined)
+    })
 
   async function make(
     owner: KeyOwner,
@@ -79,10 +91,20 @@ export function apiKeyBiz({
   ): Promise<MadeApiKey> {
     const { key, keyHash, start } = makeKey()
     const expiresAt = toTimestamp(clock.nowMs() + expiresInDays * dayMs)
-    const row = await db.tx(async tx => {
-      await first(tx)
-      return keys(tx).create({ ...input, ...(owner !== undefined && { userId: owner }), start, keyHash, expiresAt })
-    })
+    const isOfService = owner === undefined
+    const row = await db.tx(
+      async tx => {
+        await first(tx)
+        const made = await keys(tx).create({ ...input, ...(owner !== undefined && { userId: owner }), start, keyHash, expiresAt })
+        if (isOfService) {
+          const after = { ...input, expiresAt }
+          await audit.record(tx, askedBy(asking), { ...entryOn('api-key.create', made.id), after })
+        }
+        return made
+        // Whoever takes the permission from its maker at the same time is seen.
+      },
+      isOfService ? { isolation: 'serializable' } : {},
+    )
     log.info('an API key was made', { ...askedBy(asking), object: subjectOf('apiKey', row.id), scopes: row.scopes })
     return { ...view(row), key }
   }
@@ -105,10 +127,19 @@ export function apiKeyBiz({
     return { items: items.map(view), nextPageToken }
   }
 
+  /** Of those that are good. */
+  const count = (owner: KeyOwner): Promise<number> => keys(db).count({ ...of(owner), expiresAt: { gt: toTimestamp(clock.nowMs()) } })
+
   /** @throws ApiKeyNotFound, also for the keys of others */
   async function remove(owner: KeyOwner, id: string, asking: Asking): Promise<void> {
     await db.tx(async tx => {
-      if ((await keys(tx).deleteMany({ ...of(owner), id })) === 0) throw apiKeyErrors.ApiKeyNotFound()
+      const row = await keys(tx).find({ ...of(owner), id }, primary)
+      if (!row || (await keys(tx).deleteMany({ ...of(owner), id })) === 0) throw apiKeyErrors.ApiKeyNotFound()
+      if (owner === undefined) {
+        const { name, scopes, expiresAt } = row
+        const before = { name, scopes, expiresAt }
+        await audit.record(tx, askedBy(asking), { ...entryOn('api-key.delete', id), before })
+      }
       await revocations.forget(tx, [subjectOf('apiKey', id)])
     })
     log.info('an API key was deleted', { ...askedBy(asking), object: subjectOf('apiKey', id) })
@@ -156,7 +187,7 @@ export function apiKeyBiz({
     }
   }
 
-  return { create, createForService, get, list, remove, removeAll, removeExpired, identifier, noteUse }
+  return { create, createForService, get, list, count, remove, removeAll, removeExpired, identifier, noteUse }
 }
 
 const of = (owner: KeyOwner): Where<ApiKeyRow> => (owner === undefined ? { userId: { isNull: true } } : { userId: owner })

@@ -2,6 +2,7 @@ import { t } from 'elysia'
 import { user } from '@/core/access'
 import { askingOf } from '@/core/asking'
 import { controller, pageQuery, userOf } from '@/core/controller'
+import { created } from '@/core/etag'
 import { revocationMaxMs } from '@/core/revocations'
 import type { ApiKeyBiz } from './biz'
 import { ApiKey, ApiKeyPage, MadeApiKey, NewApiKey } from './schema'
@@ -13,25 +14,17 @@ const access = [user()]
 /** A user's own keys. */
 export const apiKeyController = (biz: ApiKeyBiz) =>
   controller({ prefix: '/me/api-keys', tags: ['API keys'] })
-    .post(
-      '',
-      async ({ body, set, request, route }) => {
-        const made = await biz.create(userOf(request).id, body, askingOf(request))
-        set.status = 201
-        set.headers['location'] = `${route}/${made.id}`
-        return made
-      },
-      {
-        body: NewApiKey,
-        parse: 'json',
-        response: { 201: MadeApiKey },
-        givesSecrets: true,
-        limit: 'credentials',
-        access,
-        fails: ['Conflict', 'Aborted', 'ResourceExhausted'],
-        detail: { operationId: 'createApiKey', summary: 'Make an API key, which is shown once' },
-      },
-    )
+    .post('', async ({ body, set, request, route }) => created(await biz.create(userOf(request).id, body, askingOf(request)), set, route), {
+      body: NewApiKey,
+      parse: 'json',
+      response: { 201: MadeApiKey },
+      sets: ['Location'],
+      givesSecrets: true,
+      limit: 'credentials',
+      access,
+      fails: ['Conflict', 'Aborted', 'ResourceExhausted'],
+      detail: { operationId: 'createApiKey', summary: 'Make an API key, which is shown once' },
+    })
     .get('', ({ query, request }) => biz.list(userOf(request).id, query), {
       query: pageQuery,
       response: { 200: ApiKeyPage },

@@ -1,7 +1,9 @@
 import { defineModule } from '@/core/module'
+import { administrator } from '@/modules/administrator'
+import { auditEvent } from '@/modules/audit-event'
 import { user } from '@/modules/user'
 import { serviceKeyController } from './admin.controller'
-import { apiKeyBiz } from './biz'
+import { audits, apiKeyBiz } from './biz'
 import { apiKeyController } from './controller'
 import { apiKeys } from './schema'
 import { apiKeyStore } from './store'
@@ -9,10 +11,15 @@ import { apiKeyStore } from './store'
 export const apiKey = defineModule({
   name: 'api-key',
   needs: ['db', 'clock', 'log', 'revocations'],
-  uses: { user },
+  uses: { user, administrator, auditEvent },
   tables: [apiKeys],
-  create(ports, { user: users }) {
-    const biz = apiKeyBiz({ ...ports, keys: apiKeyStore, users })
+  permissions: [
+    { name: 'api-keys:read', summary: 'See the API keys of services' },
+    { name: 'api-keys:write', summary: 'Make and delete the API keys of services, with scopes whose permissions one has' },
+  ],
+  audits,
+  create(ports, { user: users, administrator: administrators, auditEvent: audit }) {
+    const biz = apiKeyBiz({ ...ports, keys: apiKeyStore, users, administrators, audit })
     return {
       biz,
       faces: { api: apiKeyController(biz), admin: serviceKeyController(biz), identifiers: { api: biz.identifier } },

@@ -5,9 +5,12 @@ import { defineTable, type RowOf } from '@/core/table'
 import { CurrentPassword } from '@/modules/user'
 
 export const apiKeyErrors = defineErrors({
-  ApiKeyNotFound: ['NotFound', 'There is no such API key.'],
+  ApiKeyNotFound: ['NotFound', 'There is no such API key, or not any more; the list of keys has those that there are.'],
   TooManyApiKeys: ['Conflict', 'There are as many API keys as may be. Delete one that is not needed.'],
-  ScopeNotHeld: ['PermissionDenied', 'You do not have every permission that this key would have.'],
+  ScopeNotHeld: [
+    'PermissionDenied',
+    'You do not have every permission that this key would have. Leave out the scopes that you do not hold, or ask somebody who does.',
+  ],
   KeyTaken: ['Aborted', 'This key is there already. Try again.'],
 })
 

@@ -41,6 +41,7 @@ describe('sweeps', () => {
         sessions: { removeEnded: none },
         userCodes: { removeExpired: none },
         apiKeys: { removeExpired: none },
+        auditEvents: { removeOld: none, logHead: async () => {} },
         userExports: { removeLeft },
       }),
       asked,
@@ -104,6 +105,7 @@ onEachBacking('sweeps of a house', open => {
       sessions: { removeEnded: none },
       userCodes: { removeExpired: none },
       apiKeys: { removeExpired: none },
+      auditEvents: { removeOld: none, logHead: async () => {} },
       userExports,
     })
     for (const left of [1, 1]) {

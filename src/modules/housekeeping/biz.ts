@@ -1,6 +1,7 @@
 import type { Ports } from '@/core/ports'
 import { snooze, type TaskContext, type TaskResult } from '@/core/queue/task'
 import type { ApiKeyBiz } from '@/modules/api-key'
+import type { AuditRetentionBiz } from '@/modules/audit-event'
 import type { SessionBiz } from '@/modules/session'
 import type { UserCodeBiz } from '@/modules/user-code'
 import type { UserExportBiz } from '@/modules/user-export'
@@ -30,11 +31,13 @@ export function housekeepingBiz({
   sessions,
   userCodes,
   apiKeys,
+  auditEvents,
 }: Pick<Ports, 'clock' | 'upkeep' | 'tokens'> & {
   userExports: Pick<UserExportBiz, 'removeLeft'>
   sessions: Pick<SessionBiz, 'removeEnded'>
   userCodes: Pick<UserCodeBiz, 'removeExpired'>
   apiKeys: Pick<ApiKeyBiz, 'removeExpired'>
+  auditEvents: AuditRetentionBiz
 }) {
   const sweep =
     (what: string, removeSome: RemoveSome, countMax = batchMax) =>
@@ -63,6 +66,8 @@ export function housekeepingBiz({
     sweepCodes: sweep('codes that have expired', countMax => userCodes.removeExpired(countMax)),
     sweepApiKeys: sweep('API keys that have expired', countMax => apiKeys.removeExpired(countMax)),
     sweepSessions: sweep('sessions that have ended', countMax => sessions.removeEnded(countMax)),
+    sweepAuditEvents: sweep('events of the audit log', countMax => auditEvents.removeOld(countMax)),
+    logAuditHead: () => auditEvents.logHead(),
     rotateKeys: () => tokens.rotate(),
   }
 }

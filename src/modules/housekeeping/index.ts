@@ -1,14 +1,17 @@
 import { defineModule } from '@/core/module'
 import { apiKey } from '@/modules/api-key'
+import { auditEvent } from '@/modules/audit-event'
 import { session } from '@/modules/session'
 import { userCode } from '@/modules/user-code'
 import { userExport } from '@/modules/user-export'
 import { housekeepingBiz } from './biz'
 import {
-  nightlySweeps,
+  logAuditHead,
+  schedules,
   rotateKeys,
   sweepAnswers,
   sweepApiKeys,
+  sweepAuditEvents,
   sweepCodes,
   sweepExports,
   sweepGuesses,
@@ -23,7 +26,7 @@ import { housekeepingTasks } from './tasks'
 export const housekeeping = defineModule({
   name: 'housekeeping',
   needs: ['clock', 'upkeep', 'tokens'],
-  uses: { userExport, session, userCode, apiKey },
+  uses: { userExport, session, userCode, apiKey, auditEvent },
   tasks: [
     sweepExports,
     sweepOutbox,
@@ -34,10 +37,12 @@ export const housekeeping = defineModule({
     sweepGuesses,
     sweepCodes,
     sweepApiKeys,
+    sweepAuditEvents,
+    logAuditHead,
     rotateKeys,
   ],
-  create(ports, { userExport: userExports, session: sessions, userCode: userCodes, apiKey: apiKeys }) {
-    const biz = housekeepingBiz({ ...ports, userExports, sessions, userCodes, apiKeys })
-    return { biz, faces: { tasks: housekeepingTasks(biz), schedules: nightlySweeps } }
+  create(ports, { userExport: userExports, session: sessions, userCode: userCodes, apiKey: apiKeys, auditEvent: auditEvents }) {
+    const biz = housekeepingBiz({ ...ports, userExports, sessions, userCodes, apiKeys, auditEvents })
+    return { biz, faces: { tasks: housekeepingTasks(biz), schedules } }
   },
 })

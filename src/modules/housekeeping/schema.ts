@@ -2,8 +2,8 @@ import { Input } from '@/core/schema'
 import { defineTask } from '@/core/queue/task'
 import { defineSchedule } from '@/core/schedule/schedule'
 
-/** Of no hurry, and never long: what takes longer is done in several slices. */
-const rules = { queue: 'bulk', priority: 6, timeoutMs: 300_000 } as const
+/** Of no hurry, and never long: what takes longer is done in several slices. By hand their schedules are run, not they. */
+const rules = { queue: 'bulk', priority: 6, timeoutMs: 300_000, byHand: 'never' } as const
 const Nothing = Input({})
 
 export const sweepExports = defineTask('housekeeping.sweepExports', Nothing, rules)
@@ -16,12 +16,14 @@ export const sweepGuesses = defineTask('housekeeping.sweepGuesses', Nothing, rul
 export const sweepSessions = defineTask('housekeeping.sweepSessions', Nothing, rules)
 export const sweepCodes = defineTask('housekeeping.sweepCodes', Nothing, rules)
 export const sweepApiKeys = defineTask('housekeeping.sweepApiKeys', Nothing, rules)
+export const sweepAuditEvents = defineTask('housekeeping.sweepAuditEvents', Nothing, rules)
+export const logAuditHead = defineTask('housekeeping.logAuditHead', Nothing, { ...rules, timeoutMs: 60_000 })
 export const rotateKeys = defineTask('housekeeping.rotateKeys', Nothing, { ...rules, timeoutMs: 60_000 })
 
 /** At night where most of those live who use UTC, one after another, and each of them once however many processes fire. */
 const nightly = (minute: number, hour = 3) => ({ cron: `${minute} ${hour} * * *`, jitterMs: 60_000 })
 
-export const nightlySweeps = [
+export const schedules = [
   defineSchedule('housekeeping.keys', rotateKeys, {}, nightly(7)),
   defineSchedule('housekeeping.exports', sweepExports, {}, nightly(17)),
   defineSchedule('housekeeping.outbox', sweepOutbox, {}, nightly(27)),
@@ -32,4 +34,7 @@ export const nightlySweeps = [
   defineSchedule('housekeeping.codes', sweepCodes, {}, nightly(17, 4)),
   defineSchedule('housekeeping.guesses', sweepGuesses, {}, nightly(27, 4)),
   defineSchedule('housekeeping.api-keys', sweepApiKeys, {}, nightly(37, 4)),
+  defineSchedule('housekeeping.audit', sweepAuditEvents, {}, nightly(47, 4)),
+  // As often as somebody may set back the database unseen.
+  defineSchedule('housekeeping.audit-head', logAuditHead, {}, { cron: '27 * * * *', jitterMs: 60_000 }),
 ]

@@ -1,9 +1,11 @@
 import { handle, type TaskHandler } from '@/core/queue/task'
 import type { HousekeepingBiz } from './biz'
 import {
+  logAuditHead,
   rotateKeys,
   sweepAnswers,
   sweepApiKeys,
+  sweepAuditEvents,
   sweepCodes,
   sweepExports,
   sweepGuesses,
@@ -21,6 +23,8 @@ export const housekeepingTasks = (biz: HousekeepingBiz): TaskHandler[] => [
   handle(sweepSessions, (_, context) => biz.sweepSessions(context)),
   handle(sweepCodes, (_, context) => biz.sweepCodes(context)),
   handle(sweepApiKeys, (_, context) => biz.sweepApiKeys(context)),
+  handle(sweepAuditEvents, (_, context) => biz.sweepAuditEvents(context)),
+  handle(logAuditHead, () => biz.logAuditHead()),
   handle(rotateKeys, () => biz.rotateKeys()),
   handle(sweepAnswers, (_, context) => biz.sweepAnswers(context)),
   handle(sweepGuesses, (_, context) => biz.sweepGuesses(context)),

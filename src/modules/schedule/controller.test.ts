@@ -3,24 +3,36 @@ import { Readiness } from '@/core/service'
 import { httpApp } from '@/infra/http/app'
 import { createHealth } from '@/infra/http/health'
 import { openBacking, type Backing } from '@/testing/backings'
-import { type FakeLog, fakeLog, fakeMetrics } from '@/testing/fakes'
+import { fakeAudit, type FakeLog, fakeLog, fakeMetrics } from '@/testing/fakes'
 import type { Problem } from '@/testing/http-client'
 import { adminCalled, recognizing } from '@/testing/identities'
-import { badFields, newDefinition, report, useSchedules } from '@/testing/schedules'
+import { badFields, newDefinition, report, sweep, useSchedules } from '@/testing/schedules'
 import { scheduleBiz } from './biz'
 import { scheduleController } from './controller'
+import type { DeclaredTask } from '@/core/queue/admin'
 import type { Schedule, SchedulePage } from './schema'
 
 const { scene, kept } = useSchedules(() => openBacking('sqlite') as Promise<Backing>)
 let app: ReturnType<typeof httpApp>
 let log: FakeLog
+const audit = fakeAudit()
+/** What tests say that administrators may enqueue. */
+const declared: DeclaredTask[] = []
 beforeAll(() => {
   log = fakeLog()
   const readiness = new Readiness()
   const health = createHealth(readiness, [], log)
-  const recognizer = recognizing({ operator: adminCalled('operator', ['schedules:read', 'schedules:write']) })
+  const recognizer = recognizing({
+    operator: adminCalled('operator', ['schedules:read', 'schedules:write']),
+    exporter: adminCalled('exporter', ['schedules:read', 'schedules:write', 'users:export']),
+  })
   const tools = { log: fakeLog(), metrics: fakeMetrics(), readiness, health, recognizer, bodyLimitBytes: 1024 * 1024 }
-  app = httpApp('admin', '/admin/v1', [scheduleController(scheduleBiz({ schedules: scene.admin, log }))], tools)
+  app = httpApp(
+    'admin',
+    '/admin/v1',
+    [scheduleController(scheduleBiz({ schedules: scene.admin, log, queueAdmin: { tasks: declared }, audit }))],
+    tools,
+  )
 })
 
 async function send<T = Schedule>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
@@ -46,24 +58,28 @@ const bad = [
 
 test('a schedule is made, seen, changed and deleted, with the tags of its versions', async () => {
   const made = await send('POST', '', newDefinition({ name: 'nightly', timeZone: 'Europe/Berlin', catchUp: { all: 3 } }))
-  expect([made.status, made.headers.get('location'), made.headers.get('etag')]).toEqual([201, `/admin/v1/schedules/${made.body.id}`, '"1"'])
+  expect([made.status, made.headers.get('location'), made.headers.get('etag')]).toEqual([
+    201,
+    `/admin/v1/schedules/${made.body.id}`,
+    'W/"1"',
+  ])
   for (const which of [made.body.id, 'nightly']) {
     const got = await send('GET', `/${which}`)
-    expect([got.status, got.headers.get('etag'), got.body]).toEqual([200, '"1"', made.body])
+    expect([got.status, got.headers.get('etag'), got.body]).toEqual([200, 'W/"1"', made.body])
   }
   const changed = await send(
     'PATCH',
     '/nightly',
     { jitterMs: 9, timeZone: null },
-    { 'if-match': '"1"', 'content-type': 'application/merge-patch+json' },
+    { 'if-match': 'W/"1"', 'content-type': 'application/merge-patch+json' },
   )
   expect([changed.status, changed.headers.get('etag'), changed.body]).toMatchObject([
     200,
-    '"2"',
+    'W/"2"',
     { jitterMs: 9, timeZone: 'UTC', catchUp: { all: 3 } },
   ])
   for (const [method, body] of [['PATCH', { jitterMs: 1 }], ['DELETE']] as const) {
-    const late = await send<Problem>(method, '/nightly', body, { 'if-match': '"1"' })
+    const late = await send<Problem>(method, '/nightly', body, { 'if-match': 'W/"1"' })
     expect([late.status, late.body.code]).toEqual([412, 'FailedPrecondition.VersionMismatch'])
   }
   expect((await send('DELETE', '/nightly', undefined, { 'if-match': '"1", "2"' })).status).toBe(204)
@@ -167,13 +183,47 @@ test('what comes next is seen before anything is saved', async () => {
 test('one is paused, run and resumed, and its history says so', async () => {
   const { body: made } = await send('POST', '', newDefinition())
   const paused = await send('POST', `/${made.id}/pause`)
-  expect([paused.status, paused.headers.get('etag'), paused.body]).toMatchObject([200, '"2"', { isPaused: true, next: [] }])
+  expect([paused.status, paused.headers.get('etag'), paused.body]).toMatchObject([200, 'W/"2"', { isPaused: true, next: [] }])
   const run = await send<{ taskId: string }>('POST', `/${made.name}/run`)
   expect([run.status, run.body]).toEqual([202, { taskId: expect.stringContaining(`schedule:${made.id}:run:`) }])
   const ticks = await send('GET', `/${made.id}/ticks`)
   const tick = { what: 'manual', count: 1, lateMs: 0, taskId: run.body.taskId, outcome: 'pending' }
   expect(ticks.body).toMatchObject({ items: [tick], nextPageToken: '' })
   expect((await send('POST', `/${made.id}/resume`)).body).toMatchObject({ isPaused: false, version: 3 })
+})
+
+test('a task that another permission guards is scheduled, and run, by whoever has that one too; one of the system by nobody', async () => {
+  const definition = (over = {}) => newDefinition({ task: sweep.name, payload: {}, ...over })
+  const { body: made } = await send('POST', '', definition())
+  const { body: other } = await send('POST', '', newDefinition())
+  const asExporter = { authorization: 'Bearer exporter' }
+  const tries = async (headers = {}) => {
+    const answers = []
+    for (const [method, path, body] of [
+      ['POST', '', definition()],
+      ['PATCH', `/${made.id}`, { jitterMs: 9 }],
+      ['PATCH', `/${other.id}`, { task: sweep.name, payload: {} }],
+      ['POST', `/${made.id}/run`],
+    ] as const)
+      answers.push(await send<Partial<Problem>>(method, path, body, headers))
+    return answers.map(({ status, body }) => (status < 300 ? 'done' : body.code))
+  }
+  const [before, all] = [await kept(), (what: string): (string | undefined)[] => Array.from({ length: 4 }, () => what)]
+  try {
+    declared.push({ name: sweep.name, queue: 'default', byHand: 'never' })
+    expect(await tries(asExporter)).toEqual(all('PermissionDenied.TaskOfSystem'))
+    // One that code declares is run with what code says.
+    await scene.db.run(`update "schedule" set "origin" = 'code' where "id" = ?`, [made.id])
+    expect((await send('POST', `/${made.id}/run`)).status).toBe(202)
+    await scene.db.run(`delete from "scheduleTick"`)
+    await scene.db.run(`update "schedule" set "origin" = 'database' where "id" = ?`, [made.id])
+    declared.splice(0, 1, { name: sweep.name, queue: 'default', byHand: 'users:export' })
+    expect(await tries()).toEqual(all('PermissionDenied.TaskPermission'))
+    expect((await kept()).map(rows => rows.length)).toEqual(before.map(rows => rows.length))
+    expect(await tries(asExporter)).toEqual(all('done'))
+  } finally {
+    declared.length = 0
+  }
 })
 
 test('a page has at most a hundred, and the last says that it is', async () => {

@@ -38,12 +38,50 @@ onEachBacking('sessions', open => {
     expect((await Promise.all(opened.map(one => goesOn(one)))).filter(Boolean)).toHaveLength(3)
   })
 
+  test('is proven by beginning, and again when that is said, which all processes are told; refreshing is no proof', async () => {
+    const [opened, other] = [await start(), await start()]
+    const provenAtMs = async (token: string) => (await here().verify('api', token))?.provenAtMs
+    const begunMs = scene.clock.ms
+    scene.clock.ms += 60_000
+    const { tokens } = await here().refresh('api', opened.tokens.refreshToken, device, async () => true)
+    expect(await provenAtMs(tokens.accessToken)).toBe(begunMs)
+    const prove = (realm: Realm, whose: string, id: string) => scene.db.tx(tx => here().prove(tx, realm, whose, id))
+    expect(await prove('api', account, opened.sessionId)).toBe(scene.clock.ms)
+    expect(scene.forgotten).toEqual([`session:${opened.sessionId}`])
+    expect([await provenAtMs(tokens.accessToken), await provenAtMs(other.tokens.accessToken)]).toEqual([scene.clock.ms, begunMs])
+    // Twice in a moment is as good.
+    await prove('api', account, opened.sessionId)
+    for (const [realm, whose] of [
+      ['admin', account],
+      ['api', another],
+    ] as const)
+      expect(await failure(prove(realm, whose, opened.sessionId))).toBe(notFound)
+    scene.clock.ms += sessionDefaults.idleTtlMs
+    expect(await failure(prove('api', account, opened.sessionId))).toBe(notFound)
+  })
+
   test('ends for whoever has its tokens, and once', async () => {
     const [ended, other] = [await start(), await start()]
     await here().end('api', account, ended.sessionId)
     expect([await goesOn(ended), await goesOn(other), scene.forgotten]).toEqual([false, true, [`session:${ended.sessionId}`]])
     expect(await failure(here().end('api', account, ended.sessionId))).toBe(notFound)
     expect(scene.forgotten).toHaveLength(1)
+  })
+
+  test('what goes with an end comes before it, as wherever sessions end, and is undone when somebody else has ended it', async () => {
+    const { sessionId } = await start()
+    const seen: unknown[] = []
+    await here().end('api', account, sessionId, async tx => {
+      // The order of locks: the audit log, sessions, revocations.
+      seen.push(await tx.first('select "id" from "session" where "id" = ?', [sessionId]), scene.forgotten.length)
+    })
+    expect([seen, await scene.rowCount()]).toEqual([[{ id: sessionId }, 0], 0])
+    const [late, kept] = [await start(), await start()]
+    const work = here().end('api', account, late.sessionId, async tx => {
+      await tx.run('delete from "session" where "id" = ?', [kept.sessionId])
+      await tx.run('delete from "session" where "id" = ?', [late.sessionId])
+    })
+    expect([await failure(work), await goesOn(kept)]).toEqual([notFound, true])
   })
 
   test('nobody ends that of somebody else, or of the other server, nor learns that it is there', async () => {

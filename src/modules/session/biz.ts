@@ -6,12 +6,13 @@ import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
 import { isGenuine, readRefreshToken, writeRefreshToken } from './refresh-token'
 import { type Realm, type Session, seedBytes, type SessionPage, type SessionRow, type SessionTokens, sessionErrors } from './schema'
-import type { sessionStore } from './store'
+import type { Activity, sessionStore } from './store'
 
 /** What the client says of itself, and where it is. */
 export interface Device {
   userAgent: string | undefined
   address: string
+  requestId?: string | undefined
 }
 
 /** Whoever has an access token of a session that goes on. Whether the account may be used is for the realm to say. */
@@ -20,13 +21,19 @@ export interface Verified {
   sessionId: string
   /** When the access token ends, or the session, if that is before; milliseconds since 1970. */
   expiresAtMs: number
+  /** When it was last proven whose session it is, by the log-in or since; milliseconds since 1970. */
+  provenAtMs: number
+}
+
+/** A session, and whose it is. */
+export interface SessionOf {
+  accountId: string
+  sessionId: string
 }
 
 /** Tokens of a session, and whose it is. */
-export interface Opened {
+export interface Opened extends SessionOf {
   tokens: SessionTokens
-  accountId: string
-  sessionId: string
 }
 
 /**
@@ -39,22 +46,40 @@ export interface SessionBiz {
   /**
    * The same, unless what was found right is so no more once the session is there: whoever has changed the password meanwhile has
    * ended all sessions that there were, and this one may have come too late for that.
-   * @param holds asked when the session can be seen, and ended, by others
+   * @param holds asked when the session can be seen, and ended, by others, and nobody has its tokens
    */
-  openIf(realm: Realm, accountId: string, device: Device, holds: () => Promise<boolean>): Promise<Opened | undefined>
+  openIf(realm: Realm, accountId: string, device: Device, holds: (sessionId: string) => Promise<boolean>): Promise<Opened | undefined>
   /**
    * The next tokens of a session. A refresh token that is used again within `session.graceMs` gives the same next one; after
    * that, its session ends.
    * @param mayStay whether the account may be used, as the primary says
+   * @param stolen told before the session of a token ends that was used again
    * @throws sessionErrors.RefreshTokenInvalid
    */
-  refresh(realm: Realm, refreshToken: string, device: Device, mayStay: (accountId: string) => Promise<boolean>): Promise<Opened>
+  refresh(
+    realm: Realm,
+    refreshToken: string,
+    device: Device,
+    mayStay: (accountId: string) => Promise<boolean>,
+    stolen?: (of: SessionOf) => Promise<void>,
+  ): Promise<Opened>
   /** @returns undefined when the access token is not valid for this realm, or its session has ended; read from the primary */
   verify(realm: Realm, accessToken: string): Promise<Verified | undefined>
+  /**
+   * Notes that whoever has the session has just proven to be whose it is. Call it last in the transaction, since it tells the other
+   * processes.
+   * @returns the moment, in milliseconds since 1970
+   * @throws sessionErrors.SessionNotFound
+   */
+  prove(tx: Database, realm: Realm, accountId: string, sessionId: string): Promise<number>
   /** Notes that a session is in use. It never fails; called at most once a minute. */
   touch(sessionId: string): Promise<void>
-  /** Ends a session of this account, everywhere within `revocationMaxMs`. @throws sessionErrors.SessionNotFound */
-  end(realm: Realm, accountId: string, sessionId: string): Promise<void>
+  /**
+   * Ends a session of this account, everywhere within `revocationMaxMs`.
+   * @param also done before in the same transaction, and undone when there is no such session any more
+   * @throws sessionErrors.SessionNotFound
+   */
+  end(realm: Realm, accountId: string, sessionId: string, also?: (tx: Database) => Promise<void>): Promise<void>
   /**
    * Ends all sessions of an account, everywhere within `revocationMaxMs` of the commit. Call it last in the transaction, since it
    * tells the other processes.
@@ -62,6 +87,8 @@ export interface SessionBiz {
    * @returns how many have ended
    */
   endAll(tx: Database, realm: Realm, accountId: string, options?: { except?: string }): Promise<number>
+  /** How many of an account go on, and when one was last used, give or take a minute. */
+  activity(realm: Realm, accountId: string): Promise<Activity>
   /** Those that go on, newest first. @param current the one that asks */
   list(realm: Realm, accountId: string, current: string | undefined, page?: PageQuery): Promise<SessionPage>
   /** Removes up to so many rows of sessions that have ended by themselves. @returns how many */
@@ -81,9 +108,9 @@ const primary = { from: 'primary' } as const
 export function sessionBiz({ db, clock, log, tokens, revocations, settings, sessions }: Needs): SessionBiz {
   const open = async (realm: Realm, accountId: string, device: Device): Promise<Opened> => opened(await begin(realm, accountId, device), 1)
 
-  async function openIf(realm: Realm, accountId: string, device: Device, holds: () => Promise<boolean>): Promise<Opened | undefined> {
+  async function openIf(realm: Realm, accountId: string, device: Device, holds: (sessionId: string) => Promise<boolean>) {
     const row = await begin(realm, accountId, device)
-    if (await holds()) return opened(row, 1)
+    if (await holds(row.id)) return opened(row, 1)
     await removeAll([row.id])
     return undefined
   }
@@ -92,14 +119,24 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
     const nowMs = clock.nowMs()
     const row = await sessions(db).create({
       ...{ realm, accountId, seed: new Uint8Array(randomBytes(seedBytes)), generation: 1 },
-      ...{ expiresAt: toTimestamp(nowMs + settings.session.ttlMs), ...used(nowMs, nowMs + settings.session.ttlMs, device) },
+      ...{
+        provenAt: toTimestamp(nowMs),
+        expiresAt: toTimestamp(nowMs + settings.session.ttlMs),
+        ...used(nowMs, nowMs + settings.session.ttlMs, device),
+      },
     })
     // Seen after its own commit: of several at once the last sees all, and what is too much of them ends.
     await removeAll(await sessions(db).unusedBeyond(realm, accountId, settings.session.perAccountMax))
     return row
   }
 
-  async function refresh(realm: Realm, refreshToken: string, device: Device, mayStay: (accountId: string) => Promise<boolean>) {
+  async function refresh(
+    realm: Realm,
+    refreshToken: string,
+    device: Device,
+    mayStay: (accountId: string) => Promise<boolean>,
+    stolen?: (of: SessionOf) => Promise<void>,
+  ): Promise<Opened> {
     const claims = readRefreshToken(refreshToken)
     if (!claims) throw sessionErrors.RefreshTokenInvalid()
     for (let attempt = 1; attempt <= refreshAttempts; attempt++) {
@@ -108,7 +145,7 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
       if (!row || row.realm !== realm || hasEnded(row, nowMs) || !isGenuine(claims, row, tokens.refreshMac))
         throw sessionErrors.RefreshTokenInvalid()
       const isNewest = claims.generation === row.generation
-      if (!isNewest && !isJustUsed(claims.generation, row, nowMs)) throw await usedAgain(claims.generation, row)
+      if (!isNewest && !isJustUsed(claims.generation, row, nowMs)) throw await usedAgain(claims.generation, row, stolen)
       if (!(await mayStay(row.accountId))) throw sessionErrors.RefreshTokenInvalid()
       if (!isNewest) return opened(row, row.generation)
       const next = used(nowMs, Date.parse(row.expiresAt), device)
@@ -122,9 +159,10 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
     generation === row.generation - 1 && nowMs - Date.parse(row.rotatedAt) <= settings.session.graceMs
 
   /** Two have the token, and one of them stole it: so the session ends for both (RFC 9700 §4.14.2). */
-  async function usedAgain(generation: number, row: SessionRow) {
+  async function usedAgain(generation: number, row: SessionRow, stolen?: (of: SessionOf) => Promise<void>) {
     // One of the future was made by a database that was set back since, not by a thief.
     if (generation < row.generation) {
+      await stolen?.({ accountId: row.accountId, sessionId: row.id })
       await removeAll([row.id])
       log.warn('a refresh token was used again, so its session has ended', { realm: row.realm, account: row.accountId })
     }
@@ -150,7 +188,16 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
     const row = claims && (await sessions(db).get(claims.sessionId, primary))
     if (!row || row.realm !== realm || row.accountId !== claims.accountId || hasEnded(row, clock.nowMs())) return undefined
     const expiresAtMs = Math.min(claims.expiresAtMs, Date.parse(row.idleUntil))
-    return { accountId: row.accountId, sessionId: row.id, expiresAtMs }
+    const provenAtMs = row.provenAt === undefined ? 0 : Date.parse(row.provenAt)
+    return { accountId: row.accountId, sessionId: row.id, expiresAtMs, provenAtMs }
+  }
+
+  async function prove(tx: Database, realm: Realm, accountId: string, sessionId: string): Promise<number> {
+    const nowMs = clock.nowMs()
+    const isThere = await sessions(tx).prove(realm, accountId, sessionId, nowMs)
+    if (!isThere) throw sessionErrors.SessionNotFound()
+    await revocations.forget(tx, [subjectOf('session', sessionId)])
+    return nowMs
   }
 
   async function touch(sessionId: string): Promise<void> {
@@ -161,10 +208,15 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
     }
   }
 
-  async function end(realm: Realm, accountId: string, sessionId: string): Promise<void> {
+  async function end(realm: Realm, accountId: string, sessionId: string, also?: (tx: Database) => Promise<void>): Promise<void> {
     const row = await sessions(db).get(sessionId, primary)
     const isTheirs = row?.realm === realm && row.accountId === accountId && !hasEnded(row, clock.nowMs())
-    if (!isTheirs || (await removeAll([sessionId])) === 0) throw sessionErrors.SessionNotFound()
+    if (!isTheirs) throw sessionErrors.SessionNotFound()
+    await db.tx(async tx => {
+      // As everywhere: what is written down waits for others, and then the rows of sessions do.
+      await also?.(tx)
+      if ((await removeIn(tx, [sessionId])) === 0) throw sessionErrors.SessionNotFound()
+    })
   }
 
   async function endAll(tx: Database, realm: Realm, accountId: string, { except }: { except?: string } = {}): Promise<number> {
@@ -197,7 +249,8 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
   }
 
   return {
-    ...{ open, openIf, refresh, verify, touch, end, endAll, list },
+    ...{ open, openIf, refresh, verify, prove, touch, end, endAll, list },
+    activity: (realm, accountId) => sessions(db).activityOf(realm, accountId, clock.nowMs()),
     // Whoever has a token of one has none that is good, so nobody has to forget it.
     removeEnded: async countMax => {
       const ended = await sessions(db).endedBefore(clock.nowMs(), countMax)

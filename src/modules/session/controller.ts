@@ -10,36 +10,33 @@ import { Refresh, SessionPage, SessionTokens } from './schema'
 export interface SessionRoutes {
   biz: Pick<RealmSessions, 'refresh' | 'list' | 'end'>
   /** Adds `POST ''`, which is each realm's own: what it takes to log in, and what one gets. */
-  logIn(routes: ReturnType<typeof empty>): void
+  logIn(routes: SessionController): void
+  /** Adds `POST /refresh`, where that is more than giving the next tokens for the last one. */
+  refresh?(routes: SessionController): void
+  /** When the session that asks has ended. */
+  loggedOut?(request: Request, headers: Record<string, unknown>): void
   /** For whoever has logged in. */
   access: readonly Access[]
   callerOf(request: Request): { id: string; sessionId: string }
 }
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the session.' }) })
+export type SessionController = ReturnType<typeof empty>
 const empty = () => controller({ prefix: '/sessions', tags: ['Sessions'] })
 
 /** The routes of the sessions of one realm. */
-export function sessionController({ biz, logIn, access, callerOf }: SessionRoutes): Controller {
+export function sessionController({ biz, logIn, refresh, loggedOut, access, callerOf }: SessionRoutes): Controller {
   const routes = empty()
   // The first, since documents list routes as they were added.
   logIn(routes)
-  return routes
-    .post('/refresh', ({ body, request }) => biz.refresh(body.refreshToken, deviceOf(request)), {
+  if (refresh) refresh(routes)
+  else
+    routes.post('/refresh', ({ body, request }) => biz.refresh(body.refreshToken, deviceOf(request)), {
+      ...refreshing(),
       body: Refresh,
-      parse: 'json',
       response: { 200: SessionTokens },
-      givesSecrets: true,
-      access: [everyone()],
-      limit: 'credentials',
-      fails: ['Unauthenticated'],
-      detail: {
-        operationId: 'refreshSession',
-        summary: 'Get new tokens',
-        description:
-          'A refresh token is good for one refresh. Used again soon after (the setting session.graceMs) it gives the same next one, so an answer that was lost costs nothing; used again later it ends the session.',
-      },
     })
+  return routes
     .get(
       '',
       ({ query, request }) => {
@@ -57,7 +54,8 @@ export function sessionController({ biz, logIn, access, callerOf }: SessionRoute
       '/current',
       async ({ request, set }) => {
         const { id, sessionId } = callerOf(request)
-        await biz.end(id, sessionId)
+        await biz.end(id, sessionId, deviceOf(request))
+        loggedOut?.(request, set.headers)
         set.status = 204
       },
       {
@@ -70,7 +68,7 @@ export function sessionController({ biz, logIn, access, callerOf }: SessionRoute
     .delete(
       '/:id',
       async ({ params, request, set }) => {
-        await biz.end(callerOf(request).id, params.id)
+        await biz.end(callerOf(request).id, params.id, deviceOf(request))
         set.status = 204
       },
       {
@@ -83,8 +81,24 @@ export function sessionController({ biz, logIn, access, callerOf }: SessionRoute
     )
 }
 
+/** What is the same of `POST /refresh` in all realms: made anew for each route, since the router adds to it. */
+export const refreshing = (more = '') =>
+  ({
+    parse: 'json',
+    givesSecrets: true,
+    access: [everyone()],
+    limit: 'credentials',
+    fails: ['Unauthenticated'],
+    detail: {
+      operationId: 'refreshSession',
+      summary: 'Get new tokens',
+      description: `A refresh token is good for one refresh. Used again soon after (the setting session.graceMs) it gives the same next one, so an answer that was lost costs nothing; used again later it ends the session.${more}`,
+    },
+  }) as const satisfies object
+
 /** What a request says of the client, for its session. */
 export const deviceOf = (request: Request): Device => ({
   userAgent: request.headers.get('user-agent') ?? undefined,
   address: addressOf(request),
+  requestId: (request as { requestId?: string }).requestId,
 })

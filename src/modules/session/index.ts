@@ -13,6 +13,6 @@ export const session = defineModule({
   },
 })
 export type { Device, Opened, SessionBiz, Verified } from './biz'
-export { deviceOf, sessionController } from './controller'
-export { realmSessions } from './realm.biz'
-export { SessionTokens } from './schema'
+export { deviceOf, refreshing, sessionController } from './controller'
+export { realmSessions, type Witness } from './realm.biz'
+export { Refresh, sessionErrors, SessionTokens } from './schema'

@@ -1,14 +1,16 @@
+import type { Database } from '@/core/database'
 import type { AppError } from '@/core/error'
-import { type Identified, type Identifier, type Identity, subjectOf } from '@/core/identity'
+import { type Identified, type Identifier, type Identity, type Subject, subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
-import type { Device, SessionBiz } from './biz'
+import type { Device, SessionBiz, SessionOf, Verified } from './biz'
 import { type Realm, sessionErrors, type SessionPage, type SessionTokens } from './schema'
 
 /** What a realm says of an account. */
 interface RealmAccount {
   id: string
-  version: number
+  /** Another one with each change. */
+  version: number | string
   status: 'active' | 'suspended'
 }
 
@@ -19,9 +21,22 @@ export interface RealmAccounts<A extends RealmAccount> {
   noun: string
   /** As the account is at this moment; undefined when it is gone. */
   current(id: string): Promise<A | undefined>
-  identityOf(account: A, sessionId: string): Extract<Identity, { kind: 'user' | 'admin' }>
+  identityOf(account: A, verified: Verified): Extract<Identity, { kind: 'user' | 'admin' }>
+  /** What else its callers are forgotten for when it changes, besides account and session. */
+  subjectsOf?(account: A): Subject[]
   /** For whoever knows the password of one that may not log in. */
   suspended(): AppError
+  witness?: Witness<A>
+}
+
+/** Writes down what becomes of sessions. What it cannot write down does not happen. */
+export interface Witness<A> {
+  /** Asked when the session is there, and before anybody has its tokens. */
+  begun(account: A, sessionId: string, device: Device): Promise<void>
+  /** @param tx in which the session ends */
+  ended(tx: Database, of: SessionOf, device: Device): Promise<void>
+  /** The session of a refresh token that was used again, which ends then. */
+  stolen(of: SessionOf, device: Device): Promise<void>
 }
 
 /** Sessions of the accounts of one realm, who log in, stay logged in by refreshing, and log out. */
@@ -38,7 +53,9 @@ export function realmSessions<A extends RealmAccount>({
   noun,
   current,
   identityOf,
+  subjectsOf,
   suspended,
+  witness,
 }: Pick<Ports, 'log'> & { sessions: SessionBiz } & RealmAccounts<A>) {
   const subjectFor = (id: string) => subjectOf(kinds[realm], id)
 
@@ -54,7 +71,11 @@ export function realmSessions<A extends RealmAccount>({
       const account = await prove()
       if (!account) throw refused('wrong')
       if (account.status !== 'active') throw refused('suspended')
-      const isUnchanged = async () => (await current(account.id))?.version === account.version
+      const isUnchanged = async (sessionId: string) => {
+        const isSame = (await current(account.id))?.version === account.version
+        if (isSame) await witness?.begun(account, sessionId, device)
+        return isSame
+      }
       const opened = await sessions.openIf(realm, account.id, device, isUnchanged)
       if (opened) {
         log.info(`${noun} has logged in`, { actor: subjectFor(account.id), address })
@@ -76,13 +97,22 @@ export function realmSessions<A extends RealmAccount>({
 
   /** @throws sessionErrors.RefreshTokenInvalid */
   const refresh = async (refreshToken: string, device: Device): Promise<SessionTokens> =>
-    (await sessions.refresh(realm, refreshToken, device, async id => (await active(id)) !== undefined)).tokens
+    (
+      await sessions.refresh(
+        realm,
+        refreshToken,
+        device,
+        async id => (await active(id)) !== undefined,
+        async of => witness?.stolen(of, device),
+      )
+    ).tokens
 
   const list = (id: string, current: string, page: PageQuery): Promise<SessionPage> => sessions.list(realm, id, current, page)
 
   /** @throws sessionErrors.SessionNotFound, also for somebody else's */
-  async function end(id: string, sessionId: string): Promise<void> {
-    await sessions.end(realm, id, sessionId)
+  async function end(id: string, sessionId: string, device: Device): Promise<void> {
+    const of = { accountId: id, sessionId }
+    await sessions.end(realm, id, sessionId, async tx => witness?.ended(tx, of, device))
     log.info(`a session of ${noun} was ended`, { actor: subjectFor(id) })
   }
 
@@ -95,9 +125,9 @@ export function realmSessions<A extends RealmAccount>({
       if (!account) return undefined
       const { sessionId, expiresAtMs } = verified
       return {
-        identity: identityOf(account, sessionId),
+        identity: identityOf(account, verified),
         expiresAtMs,
-        subjects: [subjectFor(account.id), subjectOf('session', sessionId)],
+        subjects: [subjectFor(account.id), subjectOf('session', sessionId), ...(subjectsOf?.(account) ?? [])],
         used: () => void sessions.touch(sessionId),
       }
     },

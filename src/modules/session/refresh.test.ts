@@ -27,6 +27,7 @@ onEachBacking('refreshing', open => {
     expect(await here().verify('api', second.tokens.accessToken)).toEqual({
       ...{ accountId: account, sessionId: first.sessionId },
       expiresAtMs: scene.clock.ms + 600_000,
+      provenAtMs: scene.clock.ms - 1000,
     })
     // What was signed before is good until it ends: a request under way does not fail for it.
     expect(await here().verify('api', first.tokens.accessToken)).toBeDefined()

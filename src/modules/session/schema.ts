@@ -6,7 +6,7 @@ export const sessionErrors = defineErrors({
   // The same words for both: whether there is an account is nobody's business.
   LogInRefused: ['Unauthenticated', 'The username or password is wrong.'],
   RefreshTokenInvalid: ['Unauthenticated', 'This refresh token is not valid, or not any more; log in again.'],
-  SessionNotFound: ['NotFound', 'There is no such session.'],
+  SessionNotFound: ['NotFound', 'There is no such session, or it has ended; the list of sessions has those that go on.'],
 })
 
 /** Whose accounts a session is of: those of the API server, or of the admin server. */
@@ -29,6 +29,7 @@ export const sessions = defineTable(
     userAgent: Type.Optional(Type.String({ maxLength: 256, description: 'What the client called itself, when it was last refreshed.' })),
     address: Type.String({ maxLength: 64, description: 'Where the client was, when it was last refreshed.' }),
     lastUsedAt: Timestamp('When it was last used, give or take a minute.'),
+    provenAt: Type.Optional(Timestamp('When it was last proven who has it: by the log-in, or by what was asked for since.')),
   },
   { sortable: ['createdAt'], indexes: [['realm', 'accountId'], ['idleUntil']] },
 )

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { onEachBacking } from '@/testing/backings'
 import { useMigrated } from '@/testing/migrated'
 import { userCodeBiz } from './biz'
-import { parseCode } from './code'
+import { parseCode } from '@/core/code'
 import { attemptsMax } from './schema'
 import { userCodeStore } from './store'
 

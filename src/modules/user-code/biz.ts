@@ -1,7 +1,7 @@
 import { toTimestamp } from '@/core/clock'
 import type { Database } from '@/core/database'
 import type { Ports } from '@/core/ports'
-import { mintCode, parseCode } from './code'
+import { mintCode, parseCode } from '@/core/code'
 import { attemptsMax, codeErrors, type CodePurpose } from './schema'
 import type { userCodeStore } from './store'
 

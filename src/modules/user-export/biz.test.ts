@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { dayMs } from '@/core/clock'
 import { users as userTable } from '@/modules/user/schema'
 import { onEachBacking } from '@/testing/backings'
-import { textOf, useExports, usersOf } from '@/testing/user-exports'
+import { byAdmin, textOf, useExports, usersOf } from '@/testing/user-exports'
 import { userExportChunkStore, userExportStore } from './store'
 
 const hourMs = 3_600_000
@@ -12,7 +12,7 @@ onEachBacking('asking for exports of users', open => {
 
   test('one that is asked for waits, with a task that makes it and one that removes it a day later, in its transaction', async () => {
     const { biz, queue } = setUp()
-    const made = await biz.request({ format: 'ndjson', status: 'active' })
+    const made = await biz.request({ format: 'ndjson', status: 'active' }, byAdmin)
     expect(made).toMatchObject({ state: 'waiting', format: 'ndjson', status: 'active', rows: 0, bytes: 0 })
     expect(made).not.toHaveProperty('lastUserId')
     expect(queue.enqueued).toMatchObject([
@@ -27,15 +27,38 @@ onEachBacking('asking for exports of users', open => {
     const { biz, ask, attempt, queue } = setUp()
     const { id, payload } = await ask()
     await biz.make(payload, attempt())
-    await biz.remove(id)
+    await biz.remove(id, byAdmin)
     await expect(biz.get(id)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
-    await expect(biz.content(id)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+    await expect(biz.content(id, byAdmin)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
     expect(queue.enqueued.at(-1)).toMatchObject({ task: 'user.removeExport', payload: { exportId: id } })
     expect(queue.enqueued.at(-1)?.options).not.toHaveProperty('delayMs')
     for (let i = 0; i < 2; i++) expect(await biz.expire(id)).toBeUndefined()
     expect(await chunkCount()).toBe(0)
     expect(await biz.make(payload, attempt())).toBeUndefined()
-    for (const gone of [id, 'x']) await expect(biz.remove(gone)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+    for (const gone of [id, 'x']) await expect(biz.remove(gone, byAdmin)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+  })
+
+  test('who asks for one, fetches it or removes it is in the audit log; what tasks do with it is not', async () => {
+    const { biz, ask, attempt, audit, clock } = setUp()
+    const [done, waiting] = [await ask({ format: 'ndjson', status: 'active' }), await ask()]
+    await biz.make(done.payload, attempt())
+    await biz.content(done.id, byAdmin)
+    await biz.remove(done.id, byAdmin)
+    await biz.remove(waiting.id, byAdmin)
+    await expect(biz.content(waiting.id, byAdmin)).rejects.toMatchObject({ code: 'FailedPrecondition.ExportNotDone' })
+    await expect(biz.remove(done.id, byAdmin)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
+    clock.ms += 2 * dayMs
+    await biz.expire(waiting.id)
+    await biz.make({}, attempt({ id: 'by-hand' }))
+    const [first, second] = [`user-export:${done.id}`, `user-export:${waiting.id}`]
+    expect(audit.events).toMatchObject([
+      { action: 'user-export.create', object: first, actor: 'admin:root', after: { format: 'ndjson', status: 'active' } },
+      { action: 'user-export.create', object: second, after: { format: 'csv' } },
+      { action: 'user-export.download', object: first, after: { format: 'ndjson', rows: 0, bytes: 0 } },
+      { action: 'user-export.delete', object: first, after: { state: 'removed' } },
+      { action: 'user-export.delete', object: second, after: { state: 'cancelled' } },
+    ])
+    expect(audit.events).toHaveLength(5)
   })
 
   test('what has expired is removed, and not before: a day after its end, or after anybody has touched it', async () => {
@@ -115,7 +138,7 @@ onEachBacking('asking for exports of users', open => {
     const { biz, ask, attempt, log } = setUp()
     const { id, payload } = await ask()
     await biz.make(payload, attempt())
-    const file = await biz.content(id)
+    const file = await biz.content(id, byAdmin)
     await userExportChunkStore(used.db).deleteMany('all')
     await expect(textOf(file)).rejects.toMatchObject({ code: 'NotFound.ExportNotFound' })
     expect(log.lines).toMatchObject([{ level: 'error', fields: { exportId: id } }])

@@ -1,4 +1,7 @@
+import { askedBy, type Asking } from '@/core/asking'
+import { type AuditLog, entryOn } from '@/core/audit'
 import { toTimestamp } from '@/core/clock'
+import type { Database } from '@/core/database'
 import type { Download } from '@/core/download'
 import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
@@ -18,6 +21,9 @@ import {
 } from './schema'
 import type { userExportChunkStore, userExportStore } from './store'
 
+/** What it writes into the audit log. */
+export const audits = ['user-export.create', 'user-export.delete', 'user-export.download'] as const
+
 export type UserExportBiz = ReturnType<typeof userExportBiz>
 
 /** What leaves the process of an export. */
@@ -36,25 +42,28 @@ export function userExportBiz({
   users,
   exports,
   chunks,
+  audit,
 }: Pick<Ports, 'db' | 'clock' | 'log' | 'queue'> & {
   users: Pick<UserBiz, 'listById' | 'count'>
   exports: typeof userExportStore
   chunks: typeof userExportChunkStore
+  audit: Pick<AuditLog<(typeof audits)[number]>, 'record' | 'note'>
 }) {
-  async function request(input: NewUserExport): Promise<UserExport> {
-    const { id } = await create(crypto.randomUUID(), input, true)
+  async function request(input: NewUserExport, asking: Asking): Promise<UserExport> {
+    const { id } = await create(crypto.randomUUID(), input, asking)
     return get(id)
   }
 
-  /** @param isTaskNeeded false when it is the task itself that asks */
-  async function create(taskId: string, { format, status }: NewUserExport, isTaskNeeded: boolean): Promise<UserExportRow> {
+  /** @param asking undefined when it is the task itself that asks */
+  async function create(taskId: string, { format, status }: NewUserExport, asking?: Asking): Promise<UserExportRow> {
     // Two at the same time may make one too many, which costs less than a lock.
     if ((await exports(db).count()) >= keptMax) throw exportErrors.TooManyExports()
     return db.tx(async tx => {
       const said = status === undefined ? { format } : { format, status }
       const row = await exports(tx).create({ ...said, state: 'waiting', taskId, chunks: 0, rows: 0, bytes: 0 })
-      if (isTaskNeeded) await queue.enqueue(exportUsers, { exportId: row.id }, { tx, id: taskId })
+      if (asking) await queue.enqueue(exportUsers, { exportId: row.id }, { tx, id: taskId })
       await queue.enqueue(removeExport, { exportId: row.id }, { tx, delayMs: keptMs })
+      if (asking) await audit.record(tx, askedBy(asking), { ...entryOn('user-export.create', row.id), after: said })
       return row
     })
   }
@@ -69,10 +78,12 @@ export function userExportBiz({
     return { items: items.map(view), nextPageToken }
   }
 
-  /** @throws ExportNotDone */
-  async function content(id: string): Promise<Download> {
+  /** Written down before anything of it leaves. @throws ExportNotDone */
+  async function content(id: string, asking: Asking): Promise<Download> {
     const row = found(await exports(db).get(id, { from: 'primary' }))
     if (row.state !== 'done') throw exportErrors.ExportNotDone()
+    const after = { format: row.format, rows: row.rows, bytes: row.bytes }
+    await audit.note(askedBy(asking), { ...entryOn('user-export.download', id), after })
     const { extension, mediaType } = formats[row.format]
     return { fileName: `users-${row.createdAt.slice(0, 10)}.${extension}`, mediaType, pieces: piecesOf(row) }
   }
@@ -92,14 +103,18 @@ export function userExportBiz({
   }
 
   /** One that has not ended is cancelled, and can be looked at until it expires; one that has is removed. */
-  async function remove(id: string): Promise<void> {
+  async function remove(id: string, asking: Asking): Promise<void> {
     found(await exports(db).get(id, { from: 'primary', select: ['id'] }))
+    const record = (tx: Database, after: object) => audit.record(tx, askedBy(asking), { ...entryOn('user-export.delete', id), after })
     const nowMs = clock.nowMs()
     const ended = { endedAt: toTimestamp(nowMs), expiresAt: toTimestamp(nowMs + keptMs) }
     // In one statement, since it may end by itself just now. Whoever makes it finds it changed with the next chunk, and cleans up.
-    if ((await exports(db).updateMany({ id, ...notEnded }, { state: 'cancelled', ...ended })) > 0) return
     await db.tx(async tx => {
-      if (await exports(tx).delete(id)) await queue.enqueue(removeExport, { exportId: id }, { tx })
+      if ((await exports(tx).updateMany({ id, ...notEnded }, { state: 'cancelled', ...ended })) > 0)
+        return record(tx, { state: 'cancelled' })
+      if (!(await exports(tx).delete(id))) return
+      await queue.enqueue(removeExport, { exportId: id }, { tx })
+      await record(tx, { state: 'removed' })
     })
   }
 

@@ -1,5 +1,6 @@
 import { t } from 'elysia'
 import { admin } from '@/core/access'
+import { askingOf } from '@/core/asking'
 import { controller, pageQuery } from '@/core/controller'
 import { downloadOf } from '@/core/download'
 import type { UserExportBiz } from './biz'
@@ -7,13 +8,15 @@ import { NewUserExport, UserExport, UserExportPage } from './schema'
 
 const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the export.' }) })
 const access = [admin('users:export')]
+/** What takes all users out of here. */
+const proven = [admin('users:export', { isDangerous: true })]
 
 export const userExportController = (biz: UserExportBiz) =>
   controller({ prefix: '/user-exports', tags: ['User exports'] })
     .post(
       '',
-      async ({ body, set, route }) => {
-        const made = await biz.request(body)
+      async ({ body, set, route, request }) => {
+        const made = await biz.request(body, askingOf(request))
         set.status = 202
         set.headers['location'] = `${route}/${made.id}`
         return made
@@ -22,7 +25,8 @@ export const userExportController = (biz: UserExportBiz) =>
         body: NewUserExport,
         parse: 'json',
         response: { 202: UserExport },
-        access,
+        sets: ['Location'],
+        access: proven,
         fails: ['ResourceExhausted'],
         detail: { operationId: 'exportUsers', summary: 'Export all users as a file' },
       },
@@ -34,18 +38,19 @@ export const userExportController = (biz: UserExportBiz) =>
       fails: ['NotFound'],
       detail: { operationId: 'getUserExport', summary: 'See how far an export is' },
     })
-    .get('/:id/content', async ({ params }) => downloadOf(await biz.content(params.id)), {
+    .get('/:id/content', async ({ params, request }) => downloadOf(await biz.content(params.id, askingOf(request))), {
       params,
       response: { 200: t.String({ description: 'The file, as it was asked for.' }) },
       gives: ['text/csv', 'application/x-ndjson'],
-      access,
+      sets: ['Content-Disposition'],
+      access: proven,
       fails: ['NotFound', 'FailedPrecondition'],
       detail: { operationId: 'getUserExportContent', summary: 'Fetch the file of an export that is done' },
     })
     .delete(
       '/:id',
-      async ({ params, set }) => {
-        await biz.remove(params.id)
+      async ({ params, set, request }) => {
+        await biz.remove(params.id, askingOf(request))
         set.status = 204
       },
       {
@@ -53,7 +58,7 @@ export const userExportController = (biz: UserExportBiz) =>
         response: { 204: t.Void() },
         access,
         fails: ['NotFound'],
-        detail: { operationId: 'deleteUserExport', summary: 'Cancel an export that has not ended, or remove one that has' },
+        detail: { operationId: 'deleteUserExport', summary: 'Cancel an export that has not ended, or delete one that has' },
       },
     )
     .get('', ({ query }) => biz.list(query), {

@@ -3,7 +3,7 @@ import type { Database } from '@/core/database'
 import { TaskAborted } from '@/core/queue/task'
 import { userStore } from '@/modules/user/store'
 import { onEachBacking } from '@/testing/backings'
-import { namesIn, textOf, useExports } from '@/testing/user-exports'
+import { byAdmin, namesIn, textOf, useExports } from '@/testing/user-exports'
 import { exportUsers, type NewUserExport } from './schema'
 
 onEachBacking('making exports of users', open => {
@@ -18,7 +18,7 @@ onEachBacking('making exports of users', open => {
     expect(said).toEqual([1000, 2000, 2500].map(done => ({ done, total: 2500 })))
     const done = await biz.get(id)
     expect(done).toMatchObject({ state: 'done', rows: 2500, total: 2500, progress: 1, expiresAt: '2026-02-01T09:05:00.000Z' })
-    const file = await biz.content(id)
+    const file = await biz.content(id, byAdmin)
     expect([file.fileName, file.mediaType]).toEqual([`users-${done.createdAt.slice(0, 10)}.csv`, 'text/csv; charset=utf-8; header=present'])
     const text = await textOf(file)
     expect(text).not.toContain('secret')
@@ -35,7 +35,7 @@ onEachBacking('making exports of users', open => {
     const contentOf = async (input: NewUserExport) => {
       const { id, payload } = await ask(input)
       await biz.make(payload, attempt())
-      return textOf(await biz.content(id))
+      return textOf(await biz.content(id, byAdmin))
     }
     expect(await contentOf({ format: 'csv' })).toBe('id,username,email,nickname,status,createdAt,updatedAt,version\r\n')
     expect(await contentOf({ format: 'ndjson' })).toBe('')
@@ -60,7 +60,7 @@ onEachBacking('making exports of users', open => {
     expect(await biz.get(id)).toMatchObject({ state: 'running', rows: 2000, progress: 0.8 })
     await biz.make(payload, attempt({ failures: 1 }))
     expect(reads[3]).toBe(reads[2] as string)
-    expect(new Set(namesIn(await textOf(await biz.content(id)))).size).toBe(2500)
+    expect(new Set(namesIn(await textOf(await biz.content(id, byAdmin)))).size).toBe(2500)
     expect((await biz.get(id)).rows).toBe(2500)
   })
 
@@ -85,7 +85,7 @@ onEachBacking('making exports of users', open => {
     }
     isLost = false
     await biz.make(payload, attempt())
-    const names = namesIn(await textOf(await biz.content(id)))
+    const names = namesIn(await textOf(await biz.content(id, byAdmin)))
     expect([names.length, new Set(names).size, await chunkCount()]).toEqual([2500, 2500, 3])
   })
 
@@ -112,7 +112,7 @@ onEachBacking('making exports of users', open => {
     await living.biz.make(payload, living.attempt())
     expect(living.reads).toHaveLength(2)
     expect(await living.biz.get(id)).toMatchObject({ state: 'done', rows: 2500 })
-    expect(new Set(namesIn(await textOf(await living.biz.content(id)))).size).toBe(2500)
+    expect(new Set(namesIn(await textOf(await living.biz.content(id, byAdmin)))).size).toBe(2500)
     expect(await chunkCount()).toBe(3)
   })
 
@@ -127,8 +127,8 @@ onEachBacking('making exports of users', open => {
     })
     const [one, two] = [await ask(), await ask({ format: 'ndjson' })]
     await Promise.all([biz.make(one.payload, attempt()), biz.make(two.payload, attempt({ id: 'task-2' }))])
-    const names = namesIn(await textOf(await biz.content(one.id)))
-    const lines = (await textOf(await biz.content(two.id))).trim().split('\n')
+    const names = namesIn(await textOf(await biz.content(one.id, byAdmin)))
+    const lines = (await textOf(await biz.content(two.id, byAdmin))).trim().split('\n')
     const stayed = added.map(({ username }) => username).filter(name => name !== added[2400]?.username)
     for (const found of [names, lines.map(line => JSON.parse(line).username)]) {
       expect(new Set(found).size).toBe(found.length)
@@ -139,13 +139,13 @@ onEachBacking('making exports of users', open => {
   test('one that is cancelled while it runs ends with its next chunk, and nothing is left but that it was there', async () => {
     await addUsers(2500)
     const { biz, ask, attempt } = setUp(async () => {
-      if ((await biz.get(id)).rows === 1000) await biz.remove(id)
+      if ((await biz.get(id)).rows === 1000) await biz.remove(id, byAdmin)
     })
     const { id, payload } = await ask()
     expect(await biz.make(payload, attempt())).toBeUndefined()
     expect(await biz.get(id)).toMatchObject({ state: 'cancelled', rows: 1000, expiresAt: '2026-02-01T09:05:00.000Z' })
     expect(await chunkCount()).toBe(0)
-    await expect(biz.content(id)).rejects.toMatchObject({ code: 'FailedPrecondition.ExportNotDone' })
+    await expect(biz.content(id, byAdmin)).rejects.toMatchObject({ code: 'FailedPrecondition.ExportNotDone' })
     // What is run again, or was never begun, ends at once.
     expect(await biz.make(payload, attempt())).toBeUndefined()
     expect(await biz.get(id)).toMatchObject({ state: 'cancelled' })

@@ -43,7 +43,7 @@ export interface ExporterTools {
   users: Users
   exports: (db: Database) => Store<UserExportTable>
   chunks: (db: Database) => Chunks
-  create(taskId: string, input: NewUserExport, isTaskNeeded: boolean): Promise<UserExportRow>
+  create(taskId: string, input: NewUserExport): Promise<UserExportRow>
 }
 
 interface Chunks extends Store<typeof userExportChunks> {
@@ -102,7 +102,7 @@ export function exporter({ db, clock, users, exports, chunks, create }: Exporter
   async function exportOf(taskId: string, { exportId, format = 'csv', status }: ExportUsers): Promise<UserExportRow | undefined> {
     if (exportId !== undefined) return exports(db).get(exportId, primary)
     const own = await exports(db).find({ taskId }, primary)
-    return own ?? create(taskId, status === undefined ? { format } : { format, status }, false)
+    return own ?? create(taskId, status === undefined ? { format } : { format, status })
   }
 
   /**

@@ -1,6 +1,7 @@
 import { defineModule } from '@/core/module'
+import { auditEvent } from '@/modules/audit-event'
 import { user } from '@/modules/user'
-import { userExportBiz } from './biz'
+import { audits, userExportBiz } from './biz'
 import { userExportController } from './controller'
 import { exportUsers, removeExport, userExportChunks, userExports } from './schema'
 import { userExportChunkStore, userExportStore } from './store'
@@ -9,11 +10,13 @@ import { userExportTasks } from './tasks'
 export const userExport = defineModule({
   name: 'user-export',
   needs: ['db', 'clock', 'log', 'queue'],
-  uses: { user },
+  uses: { user, auditEvent },
   tables: [userExports, userExportChunks],
   tasks: [exportUsers, removeExport],
-  create(ports, { user: users }) {
-    const biz = userExportBiz({ ...ports, users, exports: userExportStore, chunks: userExportChunkStore })
+  permissions: [{ name: 'users:export', summary: 'Export all users as a file' }],
+  audits,
+  create(ports, { user: users, auditEvent: audit }) {
+    const biz = userExportBiz({ ...ports, users, exports: userExportStore, chunks: userExportChunkStore, audit })
     return { biz, faces: { admin: userExportController(biz), tasks: userExportTasks(biz) } }
   },
 })

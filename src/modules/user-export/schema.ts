@@ -88,7 +88,11 @@ export type NewUserExport = Of<typeof NewUserExport>
 /** Which export: one that was asked for, or, without its id, a new one of the task's own. */
 export const ExportUsers = Input({ exportId: Type.Optional(Id()), format: Type.Optional(Format), status: Type.Optional(Status) })
 export type ExportUsers = Of<typeof ExportUsers>
-export const exportUsers = defineTask('user.export', ExportUsers, { queue: 'bulk' })
+export const exportUsers = defineTask('user.export', ExportUsers, { queue: 'bulk', byHand: 'users:export' })
 
 /** Enqueued with each export, for when its time is over. Does the rest of a removal, too. */
-export const removeExport = defineTask('user.removeExport', Input({ exportId: Id() }), { queue: 'bulk', priority: 4 })
+export const removeExport = defineTask('user.removeExport', Input({ exportId: Id() }), {
+  queue: 'bulk',
+  priority: 4,
+  byHand: 'never',
+})

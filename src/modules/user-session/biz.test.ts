@@ -37,7 +37,7 @@ function setUp(users: Partial<Users> = {}, sessions: Partial<SessionBiz> = {}) {
   const log = fakeLog()
   const openIf: SessionBiz['openIf'] = async (realm, accountId, _, holds) => {
     begun.push(`${realm} ${accountId}`)
-    return (await holds()) ? opened : undefined
+    return (await holds('s1')) ? opened : undefined
   }
   const known: Users = {
     verifyPassword: async (_, given) => (given === password ? ada : undefined),
@@ -118,7 +118,7 @@ describe('logging in', () => {
 })
 
 describe('who sends an access token', () => {
-  const verified = { accountId: ada.id, sessionId: 's1', expiresAtMs: 7 }
+  const verified = { accountId: ada.id, sessionId: 's1', expiresAtMs: 7, provenAtMs: 5 }
   test('is a user, for as long as session and account are as they are', async () => {
     const touched: string[] = []
     const { biz } = setUp({}, { verify: async () => verified, touch: async id => void touched.push(id) })

@@ -15,7 +15,7 @@ export function userSessionBiz({
 }: Pick<Ports, 'log'> & { throttle: Pick<Throttle, 'guess'>; users: Pick<UserBiz, 'verifyPassword' | 'current'>; sessions: SessionBiz }) {
   const { logIn: begin, ...rest } = realmSessions<User>({
     ...{ log, sessions, realm: 'api', noun: 'a user', current: users.current, suspended: userSessionErrors.AccountSuspended },
-    identityOf: ({ id }, sessionId) => ({ kind: 'user', id, sessionId }),
+    identityOf: ({ id }, { sessionId }) => ({ kind: 'user', id, sessionId }),
   })
 
   /** @throws LogInRefused; AccountSuspended to whoever knows the password */

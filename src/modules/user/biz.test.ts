@@ -5,7 +5,17 @@ import type { Store } from '@/core/store'
 import { createPasswords } from '@/infra/passwords'
 import { onEachBacking } from '@/testing/backings'
 import { accountsOn, settingsOf } from '@/testing/accounts'
-import { fakeDatabase, fakeLog, fakeMailer, fakeMetrics, fakePasswords, fakeQueue, fakeThrottle, testCipher } from '@/testing/fakes'
+import {
+  fakeDatabase,
+  fakeLiveSettings,
+  fakeLog,
+  fakeMailer,
+  fakeMetrics,
+  fakePasswords,
+  fakeQueue,
+  fakeThrottle,
+  testCipher,
+} from '@/testing/fakes'
 import { useMigrated } from '@/testing/migrated'
 import { userBiz } from './biz'
 import { type Message, type UserRow, userErrors, type userMessages } from './schema'
@@ -32,6 +42,7 @@ function withStore(fake: Partial<UserStore>, options: Parameters<typeof settings
   const throttle = fakeThrottle()
   const db = fakeDatabase()
   const minted: unknown[] = []
+  const log = fakeLog()
   const biz = userBiz({
     db,
     users: () => fake as UserStore,
@@ -46,12 +57,13 @@ function withStore(fake: Partial<UserStore>, options: Parameters<typeof settings
     queue,
     mailer,
     throttle,
-    log: fakeLog(),
+    log,
     cipher: testCipher,
     settings: settingsOf(options),
+    liveSettings: fakeLiveSettings(options),
     passwords: { ...passwords, hash: async password => passwords.hash(password).finally(() => hashed.push(password)) },
   })
-  return { biz, hashed, db, queue, mailer, throttle, minted }
+  return { biz, hashed, db, queue, mailer, throttle, minted, log }
 }
 
 describe('the rules of accounts', () => {
@@ -200,12 +212,16 @@ describe('a change of the address', () => {
     expect(mailer.sent).toHaveLength(1)
   })
   test('is none that the key of a service may make, which could take every account so', async () => {
-    const { biz, updates, queue } = setUp()
+    const { biz, updates, queue, log } = setUp()
     const given = { ...patch, currentPassword: 'correct horse battery' }
     await expect(biz.change(row.id, given, {}, withKey())).rejects.toMatchObject({ code: 'PermissionDenied.EmailNotYours' })
     expect([updates, queue.enqueued]).toEqual([[], []])
     await biz.change(row.id, { nickname: 'Ada' }, {}, withKey())
     expect(updates).toHaveLength(1)
+    // What it may change has a line, which says whose key it was and what was changed.
+    expect(log.lines.map(({ fields }) => fields)).toMatchObject([
+      { actor: expect.stringMatching(/^apiKey:/), object: `user:${row.id}`, changed: ['nickname'] },
+    ])
   })
   test('is none when it is the same address in another spelling', async () => {
     const { biz, updates, queue } = setUp()

@@ -6,9 +6,9 @@ import { type Identity, subjectOf } from '@/core/identity'
 import { refuseWeak, weakness } from '@/core/password-rules'
 import { renewHash } from '@/core/passwords'
 import type { Ports } from '@/core/ports'
-import type { PageQuery } from '@/core/schema'
 import { type Expected, type ListOptions, storeErrors } from '@/core/store'
 import { codeErrors, type UserCodeBiz } from '@/modules/user-code'
+import { administeredBiz } from './admin.biz'
 import { userMail } from './mail.biz'
 import {
   type Account,
@@ -22,10 +22,11 @@ import {
   type UserTable,
 } from './schema'
 import type { userMessageStore, UserStore } from './store'
+import { accountView, shown, view } from './views'
 
 export type UserBiz = ReturnType<typeof userBiz>
 
-type Needed = 'db' | 'clock' | 'log' | 'passwords' | 'queue' | 'mailer' | 'cipher' | 'throttle' | 'settings'
+type Needed = 'db' | 'clock' | 'log' | 'passwords' | 'queue' | 'mailer' | 'cipher' | 'throttle' | 'settings' | 'liveSettings'
 
 /**
  * Accounts: signing up, looking at them, changing and removing them. What takes a `tx` is part of a larger change, which ends sessions
@@ -44,12 +45,14 @@ export function userBiz({
   cipher,
   throttle,
   settings,
+  liveSettings,
 }: Pick<Ports, Needed> & { users: (db: Database) => UserStore; sent: typeof userMessageStore; codes: Pick<UserCodeBiz, 'mint'> }) {
   const primary = { from: 'primary' } as const
   const mail = userMail({ db, clock, queue, mailer, cipher, settings, users, sent, codes })
+  const { add, ...ofAdministrators } = administeredBiz({ db, passwords, queue, users, mail })
 
   async function signUp(input: SignUp): Promise<User> {
-    if (settings.account.signUp === 'closed') throw userErrors.SignUpClosed()
+    if (liveSettings.now().signUp === 'closed') throw userErrors.SignUpClosed()
     const username = canonicalName(input.username)
     const email = canonicalName(input.email)
     refuseWeak(weakness(input.password, { username, email }))
@@ -58,12 +61,7 @@ export function userBiz({
     // Hashed before any transaction: it takes long, and would hold the only writer of SQLite.
     const passwordHash = await passwords.hash(input.password)
     const nickname = input.nickname === undefined ? {} : { nickname: input.nickname }
-    const row = await db.tx(async tx => {
-      const made = await users(tx).create({ username, email, ...nickname, passwordHash, status: 'active' })
-      await queue.enqueue(sendEmail, { userId: made.id, purpose: 'welcome' }, { tx })
-      return made
-    })
-    return view(row)
+    return db.tx(async tx => view(await add(tx, { username, email, ...nickname, passwordHash }, 'welcome')))
   }
 
   /**
@@ -90,12 +88,6 @@ export function userBiz({
   async function current(id: string): Promise<Account | undefined> {
     const row = await users(db).get(id, primary)
     return row && accountView(row)
-  }
-
-  /** The newest first. */
-  async function listAccounts({ status, ...page }: PageQuery & { status?: User['status'] }) {
-    const { items, nextPageToken } = await users(db).list({ ...page, ...(status && { where: { status } }), orderBy: 'createdAt desc' })
-    return { items: items.map(accountView), nextPageToken }
   }
 
   async function list(options: ListOptions<UserTable>): Promise<UserPage> {
@@ -141,7 +133,15 @@ export function userBiz({
     const email = input.email === undefined ? undefined : canonicalName(input.email)
     if (!row || !email || row.email === email) {
       const patch = { ...input, ...(email !== undefined && { email }) }
-      return view(found(await users(db).update(id, patch, expected)))
+      const changed = found(await users(db).update(id, patch, expected))
+      // Whose it is needs no line; what somebody else does with it does.
+      if (isService(asking.identity))
+        log.info('a user was changed by the key of a service', {
+          ...askedBy(asking),
+          object: subjectOf('user', id),
+          changed: Object.keys(input),
+        })
+      return view(changed)
     }
     if (isService(asking.identity)) throw userErrors.EmailNotYours()
     const confirmed = await confirmPassword(id, currentPassword, asking.address)
@@ -219,22 +219,25 @@ export function userBiz({
   }
 
   /** Part of a change that also tells who remembers the user, like `remove`. */
-  async function setStatus(tx: Database, id: string, status: User['status']): Promise<Account> {
-    return accountView(found(await users(tx).update(id, { status })))
+  async function setStatus(tx: Database, id: string, status: User['status']): Promise<{ account: Account; was: User['status'] }> {
+    const held = await users(tx).locked(id)
+    const account = accountView(found(await users(tx).update(id, { status })))
+    return { account, was: held?.status ?? account.status }
   }
 
   /** The address is told, which nobody could be by the id any more. */
-  async function remove(tx: Database, id: string, expected: Expected): Promise<void> {
+  async function remove(tx: Database, id: string, expected: Expected): Promise<Pick<User, 'username' | 'status'>> {
     const row = await users(tx).locked(id)
     if (!row || !(await users(tx).delete(id, expected))) throw userErrors.UserNotFound()
     await mail.forgetAll(tx, id)
     await mail.notifyAt(tx, row.email, id, 'accountDeleted')
+    return { username: row.username, status: row.status }
   }
 
-  const reading = { get, getAccount, current, findByEmail, list, listAccounts, listById, count }
+  const reading = { get, getAccount, current, findByEmail, list, listById, count }
   const ofPasswords = { verifyPassword, confirmPassword, hold, hashPassword, setPassword, resetPassword }
   const ofMail = { sendMessage: mail.send, askMessage: mail.ask, notify: mail.notify }
-  return { signUp, ...reading, change, ...ofPasswords, verifyEmail, setStatus, remove, ...ofMail }
+  return { signUp, ...ofAdministrators, ...reading, change, ...ofPasswords, verifyEmail, setStatus, remove, ...ofMail }
 }
 
 /** What a code has proven: that somebody reads the mail of this address. */
@@ -254,17 +257,4 @@ const isService = (identity: Identity) => identity.kind === 'apiKey' && identity
 function found(row: UserRow | undefined): UserRow {
   if (!row) throw userErrors.UserNotFound()
   return row
-}
-
-/** What leaves the process of a user. */
-const shown = ['id', 'username', 'email', 'nickname', 'status', 'createdAt', 'updatedAt', 'version'] as const
-
-function view({ id, username, email, nickname, status, createdAt, updatedAt, version }: Pick<UserRow, (typeof shown)[number]>): User {
-  const shown = { id, username, email, status, createdAt, updatedAt, version }
-  return nickname === undefined ? shown : { ...shown, nickname }
-}
-
-const accountView = (row: UserRow): Account => {
-  const { emailVerifiedAt } = row
-  return emailVerifiedAt === undefined ? view(row) : { ...view(row), emailVerifiedAt }
 }

@@ -2,7 +2,7 @@ import { t } from 'elysia'
 import { apiKey, everyone, owner } from '@/core/access'
 import { askingOf } from '@/core/asking'
 import { controller, ifMatch, pageQuery } from '@/core/controller'
-import { expectedBy, tagged } from '@/core/etag'
+import { created, expectedBy, tagged } from '@/core/etag'
 import type { UserBiz } from './biz'
 import { SignUp, Status, User, UserPage, UserPatch } from './schema'
 
@@ -10,7 +10,9 @@ const params = t.Object({ id: t.String({ maxLength: 64, description: 'Id of the 
 const query = t.Object(
   {
     ...pageQuery.properties,
-    orderBy: t.Optional(t.String({ maxLength: 64, description: 'createdAt or username, then asc or desc. createdAt desc by default.' })),
+    orderBy: t.Optional(
+      t.String({ maxLength: 64, description: 'createdAt, username or email, then asc or desc. createdAt desc by default.' }),
+    ),
     status: t.Optional(Status),
   },
   { additionalProperties: false },
@@ -18,27 +20,20 @@ const query = t.Object(
 
 export const userController = (biz: UserBiz) =>
   controller({ prefix: '/users', tags: ['Users'] })
-    .post(
-      '',
-      async ({ body, set, route }) => {
-        const user = await biz.signUp(body)
-        set.status = 201
-        set.headers['location'] = `${route}/${user.id}`
-        return tagged(user, set)
-      },
-      {
-        body: SignUp,
-        parse: 'json',
-        response: { 201: User },
-        limit: 'credentials',
-        access: [everyone()],
-        fails: ['Conflict', 'PermissionDenied'],
-        detail: { operationId: 'signUp', summary: 'Sign up' },
-      },
-    )
+    .post('', async ({ body, set, route }) => tagged(created(await biz.signUp(body), set, route), set), {
+      body: SignUp,
+      parse: 'json',
+      response: { 201: User },
+      sets: ['ETag', 'Location'],
+      limit: 'credentials',
+      access: [everyone()],
+      fails: ['Conflict', 'PermissionDenied'],
+      detail: { operationId: 'signUp', summary: 'Sign up' },
+    })
     .get('/:id', async ({ params, set }) => tagged(await biz.get(params.id), set), {
       params,
       response: { 200: User },
+      sets: ['ETag'],
       access: [owner(), apiKey('users:read')],
       fails: ['NotFound'],
       detail: { operationId: 'getUser', summary: 'Get a user' },
@@ -53,6 +48,7 @@ export const userController = (biz: UserBiz) =>
         body: UserPatch,
         parse: 'json',
         response: { 200: User },
+        sets: ['ETag'],
         access: [owner(), apiKey('users:write')],
         limit: 'credentials',
         fails: ['NotFound', 'Conflict', 'Aborted', 'FailedPrecondition', 'PermissionDenied', 'ResourceExhausted'],

@@ -8,14 +8,19 @@ import { userTasks } from './tasks'
 
 export const user = defineModule({
   name: 'user',
-  needs: ['db', 'clock', 'log', 'passwords', 'queue', 'mailer', 'cipher', 'throttle', 'settings'],
+  needs: ['db', 'clock', 'log', 'passwords', 'queue', 'mailer', 'cipher', 'throttle', 'settings', 'liveSettings'],
   uses: { userCode },
   tables: [users, userMessages],
   tasks: [sendEmail],
+  permissions: [
+    { name: 'users:write', summary: 'Change users, by the API key of a service' },
+    { name: 'users:delete', summary: 'Delete users, also by the API key of a service' },
+  ],
   create(ports, { userCode: codes }) {
     const biz = userBiz({ ...ports, users: userStore, sent: userMessageStore, codes })
     return { biz, faces: { api: userController(biz), tasks: userTasks(biz) } }
   },
 })
+export type { AccountQuery } from './admin.biz'
 export type { Confirmed, Proven, UserBiz } from './biz'
-export { Account, CurrentPassword, EmailInput, NewPassword, sendEmail, Status, User } from './schema'
+export { Account, CurrentPassword, EmailInput, NewPassword, NewUser, sendEmail, Status, User, userErrors } from './schema'

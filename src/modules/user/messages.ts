@@ -20,6 +20,10 @@ export const messages: Record<Purpose, Words> = {
     subject: 'Welcome',
     text: `Hello ${username},\n\nyour account is ready. Please confirm that this is your address:\n\n${proof}\n\n${notYou.address}`,
   }),
+  invitation: ({ username, proof, minutes }) => ({
+    subject: 'An account was made for you',
+    text: `Hello ${username},\n\nan account was made for you. Choose its password within ${minutes} minutes:\n\n${proof}\n\nAfter that, have another code sent to this address, with "forgot password".\n\n${notYou.address}`,
+  }),
   verifyEmail: ({ username, proof }) => ({
     subject: 'Confirm your e-mail address',
     text: `Hello ${username},\n\nplease confirm that this is your address:\n\n${proof}\n\n${notYou.address}`,
@@ -58,6 +62,7 @@ const notYou = {
 /** What the codes of messages are good for. */
 export const codeOf: { [P in Purpose]?: keyof typeof pages } = {
   welcome: 'verifyEmail',
+  invitation: 'resetPassword',
   verifyEmail: 'verifyEmail',
   resetPassword: 'resetPassword',
 }

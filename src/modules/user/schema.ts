@@ -11,8 +11,10 @@ export const userErrors = defineErrors({
   PasswordWrong: ['Unprocessable', 'This is not the current password.'],
   EmailNotYours: ['PermissionDenied', 'The key of a service cannot change e-mail addresses: the user does so, who knows the password.'],
   EmailChangedOften: ['ResourceExhausted', 'The e-mail address has just been changed. Try again later.'],
+  MessageOften: ['ResourceExhausted', 'The user has just been sent such a message. Try again later.'],
+  Suspended: ['Unprocessable', 'This user is suspended, so the code would be of no use: restore them first.'],
   MessageTaken: ['Aborted', 'Another message was sent at the same time. Try again.'],
-  SignUpClosed: ['PermissionDenied', 'Nobody can sign up here at the moment.'],
+  SignUpClosed: ['PermissionDenied', 'Nobody can sign up here at the moment. Ask an administrator for an account.'],
 })
 
 const Nickname = Type.String({
@@ -39,8 +41,12 @@ export const users = defineTable(
       { columns: ['username'], taken: () => userErrors.UsernameTaken({ problems: [{ pointer: '/username', detail: 'is taken' }] }) },
       { columns: ['email'], taken: () => userErrors.EmailTaken({ problems: [{ pointer: '/email', detail: 'is already registered' }] }) },
     ],
-    sortable: ['createdAt', 'username'],
-    indexes: [['status', 'createdAt']],
+    sortable: ['createdAt', 'username', 'email'],
+    indexes: [
+      ['status', 'createdAt'],
+      ['status', 'username'],
+      ['status', 'email'],
+    ],
     cache: { ttlMs: 60_000 },
   },
 )
@@ -94,6 +100,12 @@ export const SignUp = Input(
 )
 export type SignUp = Of<typeof SignUp>
 
+export const NewUser = Input(
+  { username: UsernameInput, email: EmailInput, nickname: Type.Optional(Nickname) },
+  { description: 'Somebody who is sent an invitation, and chooses a password with it.' },
+)
+export type NewUser = Of<typeof NewUser>
+
 export const UserPatch = Input(
   {
     email: Type.Optional(EmailInput),
@@ -109,7 +121,17 @@ export type UserPatch = Of<typeof UserPatch>
 
 /** Why a user is written to. */
 export const Purpose = OneOf(
-  ['welcome', 'verifyEmail', 'resetPassword', 'passwordChanged', 'passwordReset', 'emailChanged', 'apiKeyMade', 'accountDeleted'],
+  [
+    'welcome',
+    'invitation',
+    'verifyEmail',
+    'resetPassword',
+    'passwordChanged',
+    'passwordReset',
+    'emailChanged',
+    'apiKeyMade',
+    'accountDeleted',
+  ],
   { description: 'Why a message is sent.' },
 )
 export type Purpose = Of<typeof Purpose>
@@ -138,7 +160,7 @@ export type Message = Of<typeof Message>
  * Whom to write to, and why; whatever the message says is looked up when it is sent, since payloads are kept where many can read. Codes
  * are made then, too, with each attempt another.
  */
-export const sendEmail = defineTask('email.send', Message, { queue: 'mail', timeoutMs: 120_000 })
+export const sendEmail = defineTask('email.send', Message, { queue: 'mail', timeoutMs: 120_000, byHand: 'users:reset' })
 
 export const UserPage = Page(User)
 export type UserPage = Of<typeof UserPage>

@@ -7,7 +7,7 @@ export interface UserStore extends Store<UserTable> {
   /** As it is now, and stays until the end of the transaction; undefined when it is gone. */
   locked(id: string): Promise<LockedUser | undefined>
 }
-export type LockedUser = Pick<UserRow, 'email' | 'status' | 'version'> & { isVerified: boolean }
+export type LockedUser = Pick<UserRow, 'username' | 'email' | 'status' | 'version'> & { isVerified: boolean }
 
 const primary = { from: 'primary' } as const
 
@@ -16,11 +16,12 @@ export const userStore = (db: Database): UserStore => ({
   async locked(id) {
     // The column takes no other characters than those of an id.
     if (!isUuid(id)) return undefined
-    const columns = '"email", "status", "version", "emailVerifiedAt" is not null as "isVerified"'
+    const columns = '"username", "email", "status", "version", "emailVerifiedAt" is not null as "isVerified"'
     const row = await db.first(`select ${columns} from "user" where "id" = ?${db.dialect.forUpdate}`, [id], primary)
     if (!row) return undefined
     const status = row['status'] === 'active' ? 'active' : 'suspended'
-    return { email: String(row['email']), status, version: Number(row['version']), isVerified: Number(row['isVerified']) === 1 }
+    const names = { username: String(row['username']), email: String(row['email']) }
+    return { ...names, status, version: Number(row['version']), isVerified: Number(row['isVerified']) === 1 }
   },
 })
 

@@ -46,7 +46,7 @@ export function migrationSuite(open: () => Promise<Backing>): void {
     expect(await migrateDown(db, migrations)).toBeUndefined()
     expect(await applied()).toEqual([])
     expect(await migrateUp(db, migrations)).toEqual(all)
-  })
+  }, 60_000)
   test('what each leaves when it goes down is what was there before it went up', async () => {
     await migrateUp(db, migrations)
     for (const id of all.toReversed()) expect(await migrateDown(db, migrations)).toBe(id)
@@ -57,7 +57,7 @@ export function migrationSuite(open: () => Promise<Backing>): void {
       expect(await tablesOf(db)).toEqual(before)
       await migrateUp(db, migrations.slice(0, i + 1))
     }
-  })
+  }, 60_000)
   test('a database that is newer than the executable is refused with the remedy', async () => {
     const newer = `the database is newer than this executable: it has ${all.join(', ')}`
     await expect(migrationStatus(db, [])).rejects.toThrow(newer)

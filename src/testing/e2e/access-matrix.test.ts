@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { roles } from '@roles'
-import { documentOf, unopened } from '@/app'
+import { documentOf, unopened } from '@/http-faces'
 import { userScopes } from '@/core/scopes'
-import { assembleCast, type Cast, call, password, type Person } from '../access-cast'
+import { assembleCast, type Cast, call, heldWith, password, type Person } from '../access-cast'
+import { type Face, type Fixture, fixturesOf } from '../access-fixtures'
 import { temporaryFolder } from '../bingo'
 import { type Answer, send } from '../http-client'
 
@@ -11,7 +12,7 @@ import { type Answer, send } from '../http-client'
  * Every route × everybody who may come. Which routes there are is read from the code, and what they ask for from the document that the
  * executable gives; so a new route that has no fixture fails, and so does one whose rules are not enforced.
  */
-type Face = 'api' | 'admin'
+
 interface Route {
   face: Face
   method: string
@@ -38,88 +39,15 @@ const routesIn = (face: Face, { paths }: { paths: Operations }): Route[] =>
   )
 
 const routes = [...(await routesOf('api')), ...(await routesOf('admin'))]
-const permissions = [...new Set(routes.flatMap(({ access }) => access.flatMap(rule => /^admin\((.+)\)$/.exec(rule)?.[1] ?? [])))]
+/** What the rule for administrators names, besides that a proof must not be old. */
+const namedOf = (access: readonly string[]): string[] =>
+  access.flatMap(rule => /^admin\((.+)\)$/.exec(rule)?.[1]?.split(', ') ?? []).filter(name => name !== 'proven')
+const isDangerous = ({ access }: Route) => access.some(rule => /^admin\((.+, )?proven\)$/.test(rule))
 
-/** What is sent to a route, so that it succeeds for those who may. */
-interface Fixture {
-  id?: string
-  body?: unknown
-  /** Where it does not quite succeed: a code that is wrong. */
-  status?: number
-}
-/** @param whose the owner of what it is about */
-type MakeFixture = (whose: Person) => Fixture | Promise<Fixture>
-
-let count = 0
-const unique = () => `made${++count}`
-const newSchedule = () => ({ name: unique(), cron: '0 3 1 1 *', task: 'user.export', payload: { format: 'csv' } })
-const wrongCode = 'A'.repeat(48)
-const made = async (path: string, body: unknown) => (await call('POST', `${cast.admin}${path}`, body, cast.root)).id
-const anExport = async () => ({ id: await made('/user-exports', { format: 'csv' }) })
-const aSchedule = async () => ({ id: await made('/schedules', newSchedule()) })
-const newAccount = () => ({ username: unique(), email: `${unique()}@example.com`, password })
-const nothing = () => ({})
-const toPerson = ({ id }: Person) => ({ id })
-
-const fixtures: Record<Face, Record<string, MakeFixture>> = {
-  api: {
-    signUp: () => ({ body: newAccount() }),
-    getUser: toPerson,
-    changeUser: ({ id }) => ({ id, body: { nickname: unique() } }),
-    deleteUser: toPerson,
-    listUsers: nothing,
-    logIn: ({ username }) => ({ body: { login: username, password } }),
-    refreshSession: ({ refreshToken }) => ({ body: { refreshToken } }),
-    listSessions: nothing,
-    logOut: nothing,
-    endSession: ({ sessionId }) => ({ id: sessionId }),
-    createApiKey: () => ({ body: { name: unique(), scopes: ['users:read'], currentPassword: password } }),
-    getApiKey: ({ keys }) => ({ id: keys.id }),
-    listApiKeys: nothing,
-    deleteApiKey: ({ keys }) => ({ id: keys.id }),
-    getMe: nothing,
-    changePassword: () => ({ body: { currentPassword: password, password: 'another good password' } }),
-    requestEmailVerification: nothing,
-    verifyEmail: () => ({ body: { code: wrongCode }, status: 422 }),
-    requestPasswordReset: () => ({ body: { email: `${unique()}@example.com` } }),
-    resetPassword: () => ({ body: { code: wrongCode, password: 'another good password' }, status: 422 }),
-  },
-  admin: {
-    logIn: () => ({ body: { username: 'root', password } }),
-    refreshSession: async () => {
-      const { refreshToken } = await call('POST', `${cast.admin}/sessions`, { username: 'root', password })
-      return { body: { refreshToken } }
-    },
-    listSessions: nothing,
-    logOut: nothing,
-    endSession: () => ({ id: crypto.randomUUID(), status: 404 }),
-    createServiceKey: () => ({ body: { name: unique(), scopes: ['users:read'] } }),
-    listServiceKeys: nothing,
-    getServiceKey: async () => ({ id: await made('/api-keys', { name: unique(), scopes: ['users:read'] }) }),
-    deleteServiceKey: async () => ({ id: await made('/api-keys', { name: unique(), scopes: ['users:read'] }) }),
-    listUsers: nothing,
-    getUser: toPerson,
-    suspendUser: toPerson,
-    restoreUser: toPerson,
-    exportUsers: () => ({ body: { format: 'csv' } }),
-    getUserExport: anExport,
-    getUserExportContent: async () => ({ ...(await anExport()), status: 412 }),
-    deleteUserExport: anExport,
-    listUserExports: nothing,
-    listSchedules: nothing,
-    createSchedule: () => ({ body: newSchedule() }),
-    previewSchedule: () => ({ body: newSchedule() }),
-    getSchedule: aSchedule,
-    changeSchedule: async () => ({ ...(await aSchedule()), body: { jitterMs: 9 } }),
-    deleteSchedule: aSchedule,
-    pauseSchedule: aSchedule,
-    resumeSchedule: aSchedule,
-    runSchedule: aSchedule,
-    listTicks: aSchedule,
-  },
-}
+const permissions = [...new Set(routes.flatMap(({ access }) => namedOf(access)))]
 
 let cast: Cast
+const fixtures = fixturesOf(() => cast)
 /** Whose things are asked for by those who may not. */
 let ada: Person
 let bob: Person
@@ -134,10 +62,10 @@ afterAll(async () => {
   folder[Symbol.dispose]()
 })
 
-const ask = ({ face, method, path }: Route, { id = '', body }: Fixture, credential?: string): Promise<Answer> =>
+const ask = ({ face, method, path }: Route, { id = '', query = '', body }: Fixture, credential?: string): Promise<Answer> =>
   send(
     method,
-    `${cast.bingo.urls[face]}${path.replace('{id}', id)}`,
+    `${cast.bingo.urls[face]}${path.replace('{id}', id)}${query}`,
     body,
     credential === undefined ? {} : { authorization: `Bearer ${credential}` },
   )
@@ -148,7 +76,8 @@ interface Callers {
   mayNot: [who: string, credential: string | undefined, code: string][]
 }
 
-function callers({ face, path, access }: Route): Callers {
+function callers(route: Route): Callers {
+  const { face, path, access } = route
   const own = async (of: (person: Person) => string) => {
     const owner = await cast.newPerson()
     return { credential: of(owner), owner }
@@ -199,25 +128,33 @@ function callers({ face, path, access }: Route): Callers {
       judge(isOpen, 'a key of a service without the scope', service.allBut[scope] ?? '', 'PermissionDenied.Scope')
     }
   } else {
-    const permission = access.flatMap(rule => /^admin\((.+)\)$/.exec(rule)?.[1] ?? [])[0]
+    const enough = namedOf(access)
     const any = async () => ({
       credential: (await call('POST', `${cast.admin}/sessions`, { username: 'root', password })).accessToken,
       owner: await cast.newPerson(),
     })
-    judge(true, 'an administrator who may do everything', cast.root, '', permission === undefined && !isOpen ? any : undefined)
-    if (permission !== undefined) {
-      judge(true, 'an administrator with the permission alone', cast.only[permission] ?? '', '')
-      judge(isOpen, 'an administrator with every other permission', cast.allBut[permission] ?? '', 'PermissionDenied.Permission')
+    if (isDangerous(route)) found.mayNot.push(['an administrator whose proof is old', cast.unproven, 'Unauthenticated.Proof'])
+    judge(true, 'an administrator who may do everything', cast.root, '', enough.length === 0 && !isOpen ? any : undefined)
+    for (const permission of enough) judge(true, `an administrator with ${permission} alone`, cast.only[permission] ?? '', '')
+    if (enough.length > 0) {
+      const denied = 'PermissionDenied.Permission'
+      judge(isOpen, 'an administrator without a permission', cast.powerless, denied)
+      for (const [name, credential] of Object.entries(cast.only))
+        if (!heldWith(name).some(held => enough.includes(held))) judge(isOpen, `an administrator with ${name} alone`, credential, denied)
+      // Where several permissions are enough, nobody has all but one of them and may not.
+      if (enough.length === 1) judge(isOpen, 'an administrator with every other', cast.allBut[enough[0] ?? ''] ?? '', denied)
     }
   }
   return found
 }
 
-/** Everything that is stored, but for when something was last used and what is only kept for a while. */
+/** Everything that is stored, but for when something was last used, what is only kept for a while, and the audit log, which tells of refusals. */
 function stored(): string {
   const db = new Database(cast.database, { readonly: true })
   try {
-    const tables = db.query("select name from sqlite_master where type = 'table' and name not in ('guess')").all() as { name: string }[]
+    const tables = db
+      .query("select name from sqlite_master where type = 'table' and name not in ('guess', 'auditEvent', 'auditHead', 'process')")
+      .all() as { name: string }[]
     return JSON.stringify(
       tables.map(({ name }) => [
         name,
@@ -267,7 +204,8 @@ for (const route of routes) {
       const { status, body } = await ask(route, fixture, credential)
       // It came to the handler: what the fixture sends has the right form.
       expect([who, body?.['code']]).not.toEqual([who, 'Unprocessable.Fields'])
-      expect([who, status, status >= 400 ? body : '']).toEqual([who, fixture.status ?? route.status, status >= 400 ? body : ''])
+      if (fixture.refusedAlone !== undefined && who.endsWith(' alone')) expect([who, body?.['code']]).toEqual([who, fixture.refusedAlone])
+      else expect([who, status, status >= 400 ? body : '']).toEqual([who, fixture.status ?? route.status, status >= 400 ? body : ''])
     }
     expect(may.length).toBeGreaterThan(0)
     // What is a user's own is not there for another.

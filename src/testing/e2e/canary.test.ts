@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { dirname } from 'node:path'
+import { authenticator } from '../authenticator'
 import { type Backing, onEachBacking } from '../backings'
 import { type RunningBingo, runBingo, startBingo } from '../bingo'
 import { type Canaries, canaries, everyFile, everyKey, everyRow } from '../canaries'
-import { administratorPassword, type Client, clientWith, newAdministrator } from '../clients'
+import { type AdministratorClient, administratorPassword, type Client, clientWith, newAdministrator } from '../clients'
 import { until } from '../conformance/cache-fixture'
 import { openAgain } from '../conformance/fixture'
 import { type Answer, send } from '../http-client'
@@ -28,6 +29,12 @@ test('whoever looks for a secret finds it, however it is spelled', () => {
   expect(looked.foundIn(encodeURIComponent(secret))).toEqual(['it'])
   expect(looked.foundIn('canary of another')).toEqual([])
 })
+
+/** What base32 spells. */
+function bytesOf(seed: string): Buffer {
+  const bits = [...seed].map(letter => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('')
+  return Buffer.from((bits.match(/.{8}/g) ?? []).map(byte => Number.parseInt(byte, 2)))
+}
 
 onEachBacking('secrets', open => {
   let backing: Backing
@@ -123,12 +130,77 @@ onEachBacking('secrets', open => {
     expect((await clientWith(service.key).send('GET', api('/users'))).status).toBe(200)
     await noted(operator.send('GET', `${bingo.urls['admin']}/admin/v1/api-keys`))
     await noted(send('POST', `${bingo.urls['admin']}/admin/v1/sessions`, { username: 'canary', password: administratorPassword }))
+    await administers(operator)
 
     const task = (...words: string[]) => runBingo(['task', ...words], { env })
     await until(async () => (await task('list', '--state=dead', '--json')).stdout.includes('email.send'), 20_000)
     expect(looked.count).toBeGreaterThan(50)
     expect(await everywhere(task)).toEqual([])
   }, 120_000)
+
+  /** What administrators log in with besides their passwords, and what browsers have of theirs. */
+  async function administers(operator: AdministratorClient) {
+    const admin = (path: string) => `${bingo.urls['admin']}/admin/v1${path}`
+    const { username } = operator
+    const begun = await operator.send<{ secret: string; otpauthUri: string }>('POST', admin('/me/second-factor'), {
+      currentPassword: administratorPassword,
+    })
+    const { secret: seed } = begun.body
+    looked.add('seed of a second factor', seed)
+    for (const spelling of ['hex', 'base64', 'base64url', 'latin1'] as const)
+      looked.add('seed of a second factor, as bytes', bytesOf(seed).toString(spelling))
+    const app = authenticator(seed)
+    const confirmed = await operator.send<{ recoveryCodes: string[] }>('POST', admin('/me/second-factor/confirm'), {
+      code: await app.next(),
+    })
+    const { recoveryCodes } = confirmed.body
+    for (const code of recoveryCodes) looked.add('recovery code', code)
+    for (const code of recoveryCodes) looked.add('recovery code', code.replaceAll('-', ''))
+    const [first = '', second = ''] = recoveryCodes
+
+    const ownPage = { 'sec-fetch-site': 'same-origin' }
+    const logIn = (code: string) =>
+      send('POST', admin('/sessions'), { username, password: administratorPassword, code, transport: 'cookie' }, ownPage)
+    const kept = (await logIn(first)).headers.getSetCookie().map(cookie => cookie.split(';')[0] ?? '')
+    expect(kept).toHaveLength(2)
+    for (const cookie of kept) looked.add(`cookie ${cookie.split('=')[0]}`, cookie.slice(cookie.indexOf('=') + 1))
+    const headers = { cookie: kept.join('; ') }
+    expect((await noted(send('GET', admin('/me'), undefined, headers))).status).toBe(200)
+    expect((await noted(send('POST', admin('/me/second-factor'), {}, headers))).status).toBe(403)
+    expect((await noted(logIn(first))).status).toBe(401)
+    const renewed = await send('POST', admin('/sessions/refresh'), undefined, { ...headers, ...ownPage })
+    for (const cookie of renewed.headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]+)/.exec(cookie) ?? []
+      if (value) looked.add(`cookie ${name}, renewed`, value)
+    }
+    await noted(operator.send('POST', admin('/sessions/current/proof'), { code: second }))
+    await noted(operator.send('POST', admin('/sessions/current/proof'), { code: second }))
+
+    const made = await operator.send<{ invitation: { code: string } }>('POST', admin('/admins'), { username: 'canary-admin', roleIds: [] })
+    const { code } = made.body.invitation
+    looked.add('code of an invitation', code)
+    const password = secretOf('password of an administrator')
+    looked.add('password that an administrator has chosen', password)
+    const accept = (given: string) => noted(send('POST', admin('/invitations/accept'), { code, password: given }))
+    expect([(await accept('short')).status, (await accept(password)).status, (await accept(password)).status]).toEqual([422, 200, 422])
+
+    for (const secret of [seed, code, ...kept, recoveryCodes[3] ?? '', password]) {
+      const encoded = encodeURIComponent(secret)
+      await noted(
+        send('POST', admin('/sessions'), { username: secret.slice(0, 64), password: secret.slice(0, 128), code: secret.slice(0, 64) }),
+      )
+      await noted(operator.send('POST', admin('/roles'), { name: secret, permissions: [secret] }))
+      await noted(operator.send('POST', admin('/admins'), { username: secret, roleIds: [secret] }))
+      await noted(
+        send('GET', admin('/users'), undefined, { authorization: `Bearer ${encoded}x`, cookie: `__Host-bingo-access=${encoded}x` }),
+      )
+      await operator.send('GET', admin(`/admins/${encoded}`))
+    }
+    for (const path of ['/me', '/admins', '/roles', '/sessions', '/audit-events?pageSize=100'])
+      await noted(operator.send('GET', admin(path)))
+    const exported = await fetch(admin('/audit-events/export?format=ndjson'), { headers: operator.headers })
+    answers.push(await exported.text())
+  }
 
   /** Secrets where they do not belong, since people paste them into the wrong place. */
   async function wrongly(

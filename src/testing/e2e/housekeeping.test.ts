@@ -1,12 +1,12 @@
 import { expect, test } from 'bun:test'
-import { nightlySweeps } from '@/modules/housekeeping/schema'
+import { schedules } from '@/modules/housekeeping/schema'
 import { userExportChunkStore, userExportStore } from '@/modules/user-export/store'
 import { onEachBacking } from '../backings'
 import { runBingo, startBingo } from '../bingo'
 import { until } from '../conformance/cache-fixture'
 import { openAgain } from '../conformance/fixture'
 
-const names = nightlySweeps.map(({ name }) => name)
+const names = schedules.map(({ name }) => name)
 
 onEachBacking('housekeeping by the executable', open => {
   test('each sweep is a schedule of its own, which finds what there is to be found when it is run', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { argon2id, createPasswords } from '@/infra/passwords'
 import type { OpenDatabase } from '@/infra/database/driver'
+import { rootRoleId } from '@/modules/admin-role'
 import { administratorStore } from '@/modules/administrator/store'
 import { userStore } from '@/modules/user/store'
 import { type RunningBingo, startBingo, temporaryFolder } from '../bingo'
@@ -31,7 +32,7 @@ describe('logging in to the executable', () => {
     for (const status of ['active', 'suspended'] as const) {
       const names = Array.from({ length: accounts }, (_, i) => `${status}-${i}`)
       await userStore(db).createMany(names.map(username => ({ username, email: `${username}@example.com`, passwordHash, status })))
-      await administratorStore(db).createMany(names.map(username => ({ username, passwordHash, status, permissions: ['*'] })))
+      await administratorStore(db).createMany(names.map(username => ({ username, passwordHash, status, roleIds: [rootRoleId] })))
     }
   }, 30_000)
   afterAll(async () => {

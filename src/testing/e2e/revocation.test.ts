@@ -68,11 +68,24 @@ const changes: Record<string, (nodes: Nodes) => Promise<Change>> = {
     const suspend = `${here.admin}/admin/v1/users/${who.user.id}/suspend`
     return { who, ...ofUser('out'), make: () => ok(administrator.send('POST', suspend)) }
   },
+  'whose sessions were ended by an administrator': async ({ here, administrator }) => {
+    const who = await newUser(here.api)
+    const end = `${here.admin}/admin/v1/users/${who.user.id}/end-sessions`
+    return { who, ...ofUser('out'), make: () => ok(administrator.send('POST', end)) }
+  },
+  'who was deleted by an administrator': async ({ here, administrator }) => {
+    const who = await newUser(here.api)
+    return { who, ...ofUser('out'), make: () => ok(administrator.send('DELETE', `${here.admin}/admin/v1/users/${who.user.id}`)) }
+  },
   'who has removed the account': async ({ here }) => {
     const who = await newUser(here.api)
     return { who, ...ofUser('out'), make: () => ok(who.send('DELETE', `${here.api}/api/v1/users/${who.user.id}`)) }
   },
-  'an administrator whose permission was taken': nodes => ofAdministrator(nodes, 'denied', ['permit', '--permissions', 'schedules:read']),
+  'an administrator whose role was taken': nodes => ofAdministrator(nodes, 'denied', ['roles', '--roles=']),
+  'an administrator whose role was changed': async nodes =>
+    ofOthers(nodes, 'denied', ({ role }) => ['PATCH', `/roles/${role}`, { permissions: [] }]),
+  'an administrator who was given other roles': nodes => ofOthers(nodes, 'denied', ({ id }) => ['PATCH', `/admins/${id}`, { roleIds: [] }]),
+  'an administrator who was removed': nodes => ofOthers(nodes, 'out', ({ id }) => ['DELETE', `/admins/${id}`]),
   'an administrator who was suspended': nodes => ofAdministrator(nodes, 'out', ['suspend']),
   'an administrator who was given another password': nodes => ofAdministrator(nodes, 'out', ['password', '--password-file']),
 }
@@ -94,6 +107,40 @@ async function ofAdministrator({ here, env }: Nodes, becomes: Change['becomes'],
     if (code !== 0) throw new Error(stderr)
   }
   return { who, at: 'admin', path: '/admin/v1/users', becomes, make }
+}
+
+/** By another administrator, on one of the nodes. */
+async function ofOthers(
+  { here, administrator }: Nodes,
+  becomes: Change['becomes'],
+  what: (of: { id: string; role: string }) => [method: string, path: string, body?: unknown],
+): Promise<Change> {
+  const admin = `${here.admin}/admin/v1`
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const answer = await administrator.send<Made>(method, `${admin}${path}`, body)
+    if (answer.status >= 300) throw new Error(`answered ${answer.status}: ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+  const name = `a${crypto.randomUUID().slice(0, 8)}`
+  const role = await ask('POST', '/roles', { name, permissions: ['users:read'] })
+  const made = await ask('POST', '/admins', { username: name, roleIds: [role.id] })
+  const password = administratorPassword
+  await ok(send('POST', `${admin}/invitations/accept`, { code: made.invitation.code, password }))
+  const { body } = await send<{ accessToken: string }>('POST', `${admin}/sessions`, { username: name, password })
+  const [method, path, input] = what({ id: made.administrator.id, role: role.id })
+  return {
+    who: clientWith(body.accessToken),
+    at: 'admin',
+    path: '/admin/v1/users',
+    becomes,
+    make: () => ok(administrator.send(method, `${admin}${path}`, input)),
+  }
+}
+
+interface Made {
+  id: string
+  administrator: { id: string }
+  invitation: { code: string }
 }
 
 /** @returns how long after the change was answered somebody was let in for the last time, at most; milliseconds */

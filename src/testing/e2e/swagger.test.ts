@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import SwaggerParser from '@apidevtools/swagger-parser'
-import { chromium } from 'playwright-core'
 import { type RunningBingo, startBingo, temporaryFolder } from '../bingo'
+import { openBrowser } from '../browser'
 import { backingIn, type Client, newAdministrator, newServiceKey } from '../clients'
 
 const folder = temporaryFolder()
@@ -96,20 +96,6 @@ test('a password is nowhere in what the document says is returned', async () => 
     for (const { responses } of Object.values(item)) expect(JSON.stringify(responses)).not.toMatch(/password/i)
 })
 
-const openBrowser = () =>
-  chromium.launch({
-    executablePath: chromiumPath(),
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
-
 test('every operation says what it needs: nothing, a token, or a key with its scope', async () => {
   const [api, admin] = [await document('api'), await document('admin')]
   const security = (shown: Document, path: string, method: string) => shown.paths[path]?.[method]?.security
@@ -118,11 +104,17 @@ test('every operation says what it needs: nothing, a token, or a key with its sc
   expect(security(api, '/api/v1/me', 'get')).toEqual([{ accessToken: [] }, { apiKey: ['users:read'] }])
   expect(security(api, '/api/v1/users', 'get')).toEqual([{ serviceKey: ['users:read'] }])
   expect(security(api, '/api/v1/users/{id}', 'get')).toEqual([{ accessToken: [] }, { apiKey: ['users:read'] }])
-  expect(security(admin, '/admin/v1/schedules', 'get')).toEqual([{ accessToken: ['schedules:read'] }])
+  expect(security(admin, '/admin/v1/schedules', 'get')).toEqual([
+    { accessToken: ['schedules:read'] },
+    { sessionCookie: ['schedules:read'] },
+  ])
   expect(api.paths['/api/v1/users']?.['get']?.description).toEndWith('Access: serviceKey(users:read).')
   // What no route of it takes is in no document.
   const schemes = [api, admin].map(({ components }) => Object.keys(components.securitySchemes))
-  expect(schemes).toEqual([['accessToken', 'apiKey', 'serviceKey'], ['accessToken']])
+  expect(schemes).toEqual([
+    ['accessToken', 'apiKey', 'serviceKey'],
+    ['accessToken', 'sessionCookie'],
+  ])
   for (const { paths } of [api, admin])
     for (const { security, 'x-access': access, responses } of Object.values(paths).flatMap(item => Object.values(item))) {
       const isOpen = access.includes('everyone')
@@ -195,9 +187,3 @@ test('in a browser, a person opens Swagger, tries "Sign up" out, and the user is
     await browser.close()
   }
 }, 90_000)
-
-function chromiumPath(): string {
-  const found = Bun.which('chromium') ?? Bun.which('google-chrome')
-  if (!found) throw new Error('Chromium is not on this machine; on Debian: apt-get install chromium')
-  return found
-}

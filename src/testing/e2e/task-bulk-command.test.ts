@@ -77,7 +77,7 @@ onEachBacking('bingo task with many tasks', open => {
     // Said again it is the same.
     expect((await task('move', 'go-0', '--to=default')).stdout).toBe('go-0  moved\n')
     const none = await task('move', 'nobody', '--to=default')
-    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('nobody: There is no such task.')])
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('nobody: There is no such task: ')])
     expect((await task('move', '--state=waiting', '--queue=mail', '--to=default')).stdout).toBe('mail  24 of 24 moved\n')
     expect((await task('move', '--all', '--queue=mail', '--to=default')).stdout).toBe('mail  2 of 2 moved\n')
     expect(await stats('mail')).toMatchObject({ waiting: 0, scheduled: 0, dead: 0 })
@@ -86,7 +86,7 @@ onEachBacking('bingo task with many tasks', open => {
     const back = await task('move', 'go-0', '--queue=default', '--to=mail')
     expect([back.stdout, back.code]).toEqual(['', 1])
     expect(back.stderr).toContain(
-      'go-0: The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue.',
+      'go-0: The task runs, has ended, or is tied to others; or its id, or its unique key, is known in that queue. Look at it to see which.',
     )
     expect(JSON.parse((await task('show', 'go-0', '--json')).stdout)).toMatchObject({ state: 'dead', queue: 'default' })
     expect((await task('delete', '--all', '--queue=default', '--yes')).stdout).toBe('default  28 of 28 deleted\n')

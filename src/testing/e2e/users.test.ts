@@ -120,7 +120,7 @@ onEachBacking('users', open => {
     test('a change of another version than the one seen is refused', async () => {
       const user = await signUp()
       const url = `${users}/${user.id}`
-      for (const tag of ['"2"', 'W/"1"', '1', 'nonsense', '"99", "2"', '']) {
+      for (const tag of ['"2"', 'W/"2"', '1', 'nonsense', '"99", "2"', '']) {
         const { status, body } = await send<Problem>('PATCH', url, { nickname: 'x' }, { 'if-match': tag })
         expect([tag, status, body.code]).toEqual([tag, 412, 'FailedPrecondition.VersionMismatch'])
       }

@@ -19,6 +19,8 @@ export interface Generator {
   credentials: readonly (string | undefined)[]
   /** Ids of things that there are. */
   ids: readonly string[]
+  /** Of those that a path is about, where that is known. */
+  idsOf?: (template: string) => readonly string[]
 }
 
 /** Those that `fetch` sends; the others are sent by hand. */
@@ -37,14 +39,16 @@ const mediaTypes = [
 ]
 
 /** One request of a document. Most keep to it but for one thing, since what is wrong in many is refused for the first. */
-export function generate(random: Random, { document, credentials, ids }: Generator): HostileRequest {
+export function generate(random: Random, { document, credentials, ids, idsOf = () => [] }: Generator): HostileRequest {
   const template = random.of(Object.keys(document.paths))
   const item = document.paths[template] ?? {}
   const documented = random.of(Object.keys(item))
   const isOther = random.chance(0.06)
   const method = isOther ? random.of(otherMethods) : documented.toUpperCase()
   const operation = Object.hasOwn(item, method.toLowerCase()) ? item[method.toLowerCase()] : undefined
-  const filled = template.replaceAll(/\{[^}]+\}/g, () => (random.chance(0.6) ? random.of(ids) : encoded(random, random.of(texts))))
+  const own = idsOf(template)
+  const anId = () => random.of(own.length > 0 && random.chance(0.8) ? own : ids)
+  const filled = template.replaceAll(/\{[^}]+\}/g, () => (random.chance(0.6) ? anId() : encoded(random, random.of(texts))))
   // An empty name leads to another path, as do tricks.
   const isTricked = random.chance(0.05) || filled.includes('//') || filled.endsWith('/') || /\/(\.|%2e){1,2}(\/|$)/i.test(filled)
   const path = isTricked && random.chance(0.7) ? tricked(random, filled) : filled

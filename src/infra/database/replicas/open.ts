@@ -146,6 +146,15 @@ export async function openReplicated(config: Config['database'], tools: DriverTo
         if (!replicas.some(replica => replica.isWell)) throw thrown
       }
     },
+    servers: [
+      { name: 'database', check: () => primary.ping() },
+      ...replicas.map((replica, i) => ({
+        name: `database replica ${i + 1}`,
+        async check() {
+          if (!replica.isWell) throw Object.assign(new Error('the replica is not read'), { code: 'NotWell' })
+        },
+      })),
+    ],
     async close() {
       endGauge()
       await Promise.all(replicas.map(replica => replica.close()))

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import type { Bulk, BulkProgress } from '@/core/queue/bulk'
 import { findingsOf, longMs, onEachQueueStore, type TestQueue, testQueue } from '@/testing/conformance/queue/fixture'
 import { enqueueMax, exchangeMax, type NewTask } from '../driver'
-import { bulkFaults, runBulk } from './bulk'
+import { type BulkPlace, bulkFaults, runBulk } from './bulk'
 
 const envelope = (task: string) => JSON.stringify([task, 1, { of: task }])
 
@@ -66,6 +66,42 @@ onEachQueueStore('the same done with many tasks', store => {
     expect(await everyId(queue, 'dead')).toEqual(idsOf(1000, [0, 2]))
     expect(await end(queue, { action: 'retry' })).toMatchObject({ seen: 667, done: 667 })
     expect(await everyId(queue, 'waiting')).toEqual(idsOf(1000, [0, 1, 2]))
+  })
+
+  test('done a part at a time, each that fits is done once, and none is passed over', async () => {
+    const queue = newQueue()
+    await add(queue, mixed(700))
+    await add(
+      queue,
+      mixed(300).map(task => ({ ...task, id: `later-${task.id}`, delayMs: longMs })),
+    )
+    await queue.claim(150)
+    /** One page of it, as often as there is one. */
+    async function inParts(bulk: Bulk): Promise<{ parts: number; matched: number; done: number; skipped: number }> {
+      const sum = { parts: 0, matched: 0, done: 0, skipped: 0 }
+      for (let from: BulkPlace | undefined, isOver = false; !isOver; ) {
+        for await (const step of runBulk({ driver: queue.driver, clock: { nowMs: () => 0 } }, queue.name, bulk, from)) {
+          if (!step.next && !step.isOver) continue
+          // What is handed to whoever goes on is text.
+          from = step.next && (JSON.parse(JSON.stringify(step.next)) as BulkPlace)
+          isOver = step.isOver
+          sum.matched += step.matched
+          sum.done += step.done
+          sum.skipped += step.skipped
+          break
+        }
+        sum.parts++
+      }
+      return sum
+    }
+    const counted = await inParts({ action: 'cancel', isDryRun: true })
+    expect(counted).toEqual({ parts: counted.parts, matched: 1000, done: 0, skipped: 0 })
+    expect(counted.parts).toBeGreaterThan(10)
+    // What runs is told to end, and stays where it is: whoever goes on comes behind it.
+    expect(await inParts({ action: 'cancel', filter: { task: 'kind.1' } })).toMatchObject({ matched: 333, done: 333, skipped: 0 })
+    expect(await inParts({ action: 'delete' })).toMatchObject({ matched: 567, done: 567, skipped: 0 })
+    expect(await queue.driver.stats(queue.name)).toMatchObject({ waiting: 0, scheduled: 0, active: 150 })
+    expect(await findingsOf(queue.driver, queue.name, false)).toEqual([])
   })
 
   test('what waits and what is scheduled is deleted from the midst of its line, and what runs is not', async () => {

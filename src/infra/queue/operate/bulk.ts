@@ -4,18 +4,28 @@ import { type Bulk, type BulkAction, type BulkProgress, bulkStates, type TaskFil
 import { operateMax, type QueueDriver, type StoredTask } from '../driver'
 import { readEnvelope } from '../envelope'
 import { type BulkOptions, isHalfMoved, moveTasks } from './move'
-import { pagesOf } from './pages'
+import { pagesOf, type Place } from './pages'
+
+/** Where a walk is: in which of its states, and where in that. */
+export interface BulkPlace {
+  state: TaskState
+  at?: Place | undefined
+}
+
+/** What a step has come to. `next` is where another walk goes on, when nothing of what was seen is left to be done. */
+export type BulkStep = Omit<BulkProgress, 'nextPageToken'> & { next?: BulkPlace }
 
 /**
  * Goes through the lists of a queue and does the same with all that fits: a page is read, and what fits of it is done, up to a
  * hundred in a call, so that nothing is held up for long. Nothing is remembered of it anywhere: killed, it is run again, and finds
  * what is left. What comes, or changes its state, while it runs may be missed.
+ * @param from where an earlier walk was
  * @throws QueueUnavailable; what was done until then is done
  */
-export async function* runBulk(options: BulkOptions, queue: string, bulk: Bulk): AsyncGenerator<BulkProgress> {
+export async function* runBulk(options: BulkOptions, queue: string, bulk: Bulk, from?: BulkPlace): AsyncGenerator<BulkStep> {
   const { driver, clock } = options
   const { filter = {}, isDryRun = false, limit = Number.POSITIVE_INFINITY } = bulk
-  const states = bulkStates[bulk.action].filter(state => filter.states?.includes(state) ?? true)
+  const states: TaskState[] = bulkStates[bulk.action].filter(state => filter.states?.includes(state) ?? true)
   const fits = filterOf(filter, clock.nowMs())
   const act = actionOf(options, queue, bulk)
   const counts = { seen: 0, matched: 0, done: 0, skipped: 0 }
@@ -23,13 +33,17 @@ export async function* runBulk(options: BulkOptions, queue: string, bulk: Bulk):
   const total = states.reduce((sum, state) => sum + stats[state], 0)
 
   // What a move that was killed has left is a dead letter, whichever state it came from.
-  const walked = bulk.action === 'move' ? new Set(['dead' as const, ...states]) : states
-  for (const state of walked) {
+  const walked: TaskState[] = bulk.action === 'move' ? [...new Set(['dead' as const, ...states])] : states
+  const first = from ? Math.max(0, walked.indexOf(from.state)) : 0
+  for (const [i, state] of walked.entries()) {
+    if (i < first) continue
+    const nextState = walked[i + 1]
+    const after = nextState && { next: { state: nextState } }
     const isWanted = (task: StoredTask) =>
       (bulk.action === 'move' && isHalfMoved(task, queue, bulk.to)) || (states.some(each => each === state) && fits(task))
-    for await (const page of pagesOf(driver, queue, state)) {
-      const wanted = page.filter(isWanted).slice(0, limit - counts.matched)
-      counts.seen += page.length
+    for await (const { tasks, next } of pagesOf(driver, queue, state, state === from?.state ? from.at : undefined)) {
+      const wanted = tasks.filter(isWanted).slice(0, limit - counts.matched)
+      counts.seen += tasks.length
       counts.matched += wanted.length
       for (let from = 0; from < wanted.length && !isDryRun; from += operateMax) {
         const some = wanted.slice(from, from + operateMax)
@@ -39,9 +53,10 @@ export async function* runBulk(options: BulkOptions, queue: string, bulk: Bulk):
         yield { total, ...counts, isOver: false }
       }
       if (counts.matched >= limit) break
-      yield { total, ...counts, isOver: false }
+      yield { total, ...counts, isOver: false, ...(next && { next: { state, at: next } }) }
     }
     if (counts.matched >= limit) break
+    if (after) yield { total, ...counts, isOver: false, ...after }
   }
   yield { total, ...counts, isOver: true }
 }

@@ -23,11 +23,11 @@ export async function errorsOf(driver: QueueDriver, queue: string, scannedMax: n
   const groups = new Map<string, Group>()
   let scanned = 0
   let isPartial = false
-  for await (const page of pagesOf(driver, queue, 'dead')) {
-    const some = page.slice(0, scannedMax - scanned)
+  for await (const { tasks } of pagesOf(driver, queue, 'dead')) {
+    const some = tasks.slice(0, scannedMax - scanned)
     scanned += some.length
     for (const task of some) note(groups, task)
-    isPartial = some.length < page.length
+    isPartial = some.length < tasks.length
     if (isPartial) break
   }
   const largest = [...groups.values()].toSorted((a, b) => b.count - a.count).slice(0, groupsMax)

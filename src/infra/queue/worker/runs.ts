@@ -76,7 +76,6 @@ export function createRuns(options: RunsOptions): Runs {
   const { leaseMs, limits, meters, samples, log, clock, random, reports, before, tell, freed, batchOver } = options
   const running = new Map<string, Run>()
   const trustMs = leaseTrustMs(leaseMs)
-  const isDebug = log.enabled('debug')
   const tools = { log, reports, before }
   let stuck = 0
   let settling: (() => void)[] = []
@@ -157,7 +156,7 @@ export function createRuns(options: RunsOptions): Runs {
     // A retry is what the queue is for; a dead letter waits for somebody.
     if (finish.outcome === 'retry') log.info('a task failed, and is tried again', { ...fields(), ...why, delayMs: finish.delayMs })
     else if (finish.outcome === 'dead') log.warn('a task failed for good', { ...fields(), ...why })
-    else if (isDebug) log.debug('a task ended', { ...fields(), ...why, outcome: finish.outcome })
+    else if (log.enabled('debug')) log.debug('a task ended', { ...fields(), ...why, outcome: finish.outcome })
   }
 
   /** The next attempt, or whoever looks at what is kept, is to find what it said last: so that is told first. */

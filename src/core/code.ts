@@ -1,4 +1,4 @@
-import { isUuid } from '@/core/schema'
+import { isUuid } from './schema'
 
 /**
  * How codes are spelled: a random handle of 16 bytes and 20 random bytes that are secret, together 48 characters of base64url. So long
