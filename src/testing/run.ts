@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { batchesOf } from './batches'
+import { type Batch, batchesOf } from './batches'
 import { memoryFolder } from './memory-folder'
 import { provision } from './provision'
 import { type ServerName, serverVariables, sharedServer } from './servers'
@@ -56,23 +56,58 @@ const atOnce = Math.min(2 * availableParallelism(), 6)
 async function runTests(filters: readonly string[], env: typeof process.env): Promise<Counts> {
   if (filters.length > 0) return judged(await run([...testing, ...filters], env))
   const waiting = batchesOf([...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')])
-  const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 }
+  const failures: string[] = []
+  const failed: { batch: Batch; counts: Counts }[] = []
+  const add = (counts: Counts) => {
+    for (const name of ['passed', 'failed', 'skipped'] as const) total[name] += counts[name]
+  }
+  async function runBatch(batch: Batch): Promise<Counts> {
+    const fromMs = performance.now()
+    const outcome = await run([...testing, ...batch.paths], env, false)
+    const counts = judged(outcome)
+    process.stderr.write(outcome.output)
+    const took = [performance.now() - fromMs, outcome.cpuMs].map(seconds)
+    console.error(`test: ${batch.name}: ${took[0]}, ${took[1]} of processors, exit code ${outcome.code}\n`)
+    if (counts.failed > 0) failures.push(`test: ${batch.name} failed:\n${failuresIn(outcome.output)}`)
+    return counts
+  }
   async function work(): Promise<void> {
     for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
-      const fromMs = performance.now()
-      const outcome = await run([...testing, ...batch.paths], env, false)
-      const { passed, failed, skipped } = judged(outcome)
-      process.stderr.write(outcome.output)
-      const took = [performance.now() - fromMs, outcome.cpuMs].map(seconds)
-      console.error(`test: ${batch.name}: ${took[0]}, ${took[1]} of processors, exit code ${outcome.code}\n`)
-      counts.passed += passed
-      counts.failed += failed
-      counts.skipped += skipped
+      const counts = await runBatch(batch)
+      if (counts.failed > 0) failed.push({ batch, counts })
+      else add(counts)
     }
   }
   await Promise.all(Array.from({ length: atOnce }, work))
-  return counts
+  const isFew = failed.length <= runAgainMax
+  for (const { batch, counts } of failed) add(isFew ? await runBatch({ ...batch, name: `${batch.name} (again, alone)` }) : counts)
+  // At the end, where who looks at a long log finds it; also what failed beside others and passed alone.
+  for (const failure of failures) console.error(`\n${failure}`)
+  return total
 }
+
+/**
+ * Batches that are run once more, alone, when they have failed among others: a limit in time may be missed for want of a processor.
+ * What fails then has failed; what passes is said at the end all the same. With more than this, the fault is not the neighbours'.
+ */
+const runAgainMax = 3
+
+/** What the runner said of each failed test, without what passed. */
+function failuresIn(output: string): string {
+  const said = output.split('\n')
+  const kept: string[] = []
+  let from = 0
+  for (const [at, line] of said.entries()) {
+    // What the runner says once more at the end.
+    if (/^\d+ tests? failed:$/.test(line)) break
+    if (line.startsWith('(fail)')) kept.push(...said.slice(Math.max(from, at - failureLinesMax), at + 1))
+    if (/^\((pass|fail|skip)\)|\.test\.ts:$/.test(line)) from = at + 1
+  }
+  return (kept.length > 0 ? kept : said.slice(-failureLinesMax)).join('\n')
+}
+
+const failureLinesMax = 60
 
 /** A runner that fails without a failed test, or has none to run, has not passed. */
 function judged({ code, output }: Outcome): Counts {
