@@ -31,8 +31,8 @@ ENV BINGO_HTTP_HOST=0.0.0.0 \
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-# API, bot, ops. The admin server listens on loopback, unless BINGO_ADMIN_HOST says otherwise.
-EXPOSE 8080 8082 9464
+# API, bot, ops, gRPC. The admin server listens on loopback, unless BINGO_ADMIN_HOST says otherwise.
+EXPOSE 8080 8082 9464 50051
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/bingo", "healthcheck"]
 ENTRYPOINT ["/bingo"]

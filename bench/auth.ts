@@ -65,6 +65,7 @@ const environment = (url: string, redis: BenchRedis, ports: { http: number; ops:
   BINGO_REDIS_PREFIX: `bench-${process.pid}`,
   BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
   BINGO_HTTP_PORT: String(ports.http),
+  BINGO_RPC_PORT: '0',
   BINGO_OPS_PORT: String(ports.ops),
   BINGO_LOG_LEVEL: 'warn',
   ...unlimited,

@@ -136,6 +136,7 @@ async function contenders(
         // Nobody works the queue here, so nobody sends.
         BINGO_MAIL_URL: 'smtp://127.0.0.1:1',
         BINGO_HTTP_PORT: String(port),
+        BINGO_RPC_PORT: '0',
         BINGO_OPS_PORT: '0',
         BINGO_LOG_LEVEL: level,
         // Off, since the others count nothing either; or on, and never reached: what counting costs.

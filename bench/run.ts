@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { type BenchOptions, missed, roundsMin } from './measure'
 import { benchFolder, must, productFolder, stopEverything } from './process'
 
-/** `bun run bench [http] [auth] [store] [store-growth] [users] [queue] [queue-limits] [queue-growth] [schedule] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr; 1 when a bar is missed. */
+/** `bun run bench [http] [auth] [store] [store-growth] [users] [queue] [queue-limits] [queue-growth] [schedule] [rpc] [start] [--rounds=11] [--seconds=2]`: tables on stdout, progress on stderr; 1 when a bar is missed. */
 const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<string>>> = {
   // Loaded after the packages that they import have been installed.
   http: async () => (await import('./http')).http,
@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<(options: BenchOptions) => Promise<s
   'queue-limits': async () => (await import('./queue-limits')).queueLimits,
   'queue-growth': async () => (await import('./queue-growth')).queueGrowth,
   schedule: async () => (await import('./schedule')).schedule,
+  rpc: async () => (await import('./rpc')).rpc,
   start: async () => (await import('./start')).start,
 }
 

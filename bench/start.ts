@@ -61,7 +61,7 @@ export async function start({ rounds }: BenchOptions): Promise<string> {
         spawn([executable, '--role=api'], {
           cwd: folder,
           stderr: 'ignore',
-          env: { ...settings, BINGO_HTTP_PORT: String(port), BINGO_LOG_LEVEL: 'warn' },
+          env: { ...settings, BINGO_HTTP_PORT: String(port), BINGO_RPC_PORT: '0', BINGO_LOG_LEVEL: 'warn' },
         }),
       isOurs: true,
     },

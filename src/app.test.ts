@@ -14,6 +14,7 @@ import { secret, Type } from '@/core/schema'
 import { Readiness } from '@/core/service'
 import { type AnyTable, defineTable } from '@/core/table'
 import { fakeLog, fakeMetrics } from '@/testing/fakes'
+import { declaredMethods } from '@/testing/rpc/fixtures'
 import { createApp, modulesOf, permissionsOf, queuesOf, tablesOf, tasksOf } from './app'
 import { unopened } from './http-faces'
 
@@ -135,6 +136,10 @@ test('the check bites', () => {
 /** What a schema exports that `defineTable` made. */
 const tablesIn = (exported: object): AnyTable[] =>
   Object.values(exported).filter(value => typeof value === 'object' && value !== null && 'columns' in value && 'softDelete' in value)
+
+test('no two modules serve the same service of gRPC', async () => {
+  expect((await declaredMethods()).length).toBeGreaterThan(0)
+})
 
 test('every table that a module defines is one of its tables, so that it is migrated and compared', async () => {
   const defined: string[] = []

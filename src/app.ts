@@ -1,3 +1,5 @@
+import type { ChatPlatform } from '@/core/chat'
+import type { AnyCommand } from '@/core/command'
 import { opsPort } from '@/core/config/settings'
 import {
   type AnyModule,
@@ -8,29 +10,38 @@ import {
   portsNeeded,
   tablesDeclared,
   tasksDeclared,
+  topicsDeclared,
 } from '@/core/module'
+import { StartError } from '@/core/error'
+import type { Log } from '@/core/log'
 import type { PortName, Ports } from '@/core/ports'
 import { type Limit, limitsOf } from '@/core/queue/limit'
 import type { Role } from '@/core/role'
 import { type Cipher, createCipher } from '@/core/seal'
 import { type Service, together } from '@/core/service'
 import { type AllWorks, withConcurrency, worksOf } from '@/core/works'
-import { type BuiltFaces, controllersOf, httpServer, type HttpSurroundings } from './http-faces'
+import { type BuiltFaces, controllersOf, httpFacesOf, httpServer, type HttpSurroundings } from './http-faces'
 import { rootKey } from './infra/auth-key'
+import { stateLines, tellingStates } from './infra/chat/states'
 import { createHealth, type ReadinessCheck } from './infra/http/health'
 import { jwksRoutes } from './infra/http/jwks'
 import { opsServer } from './infra/http/ops'
 import type { ListeningService } from './infra/http/server'
 import { idempotency } from './infra/idempotency/keys'
-import { needsDatabase } from './infra/ports'
+import { needsDatabase, type OpenPorts } from './infra/ports'
 import { createWorker, graceMsOf, type WorkedQueue } from './infra/queue/worker'
 import { claimLimitsOf } from './infra/queue/worker/claim-limits'
+import type { OpenRpcClients } from './infra/rpc/open'
+import { rpcServer } from './infra/rpc/server'
 import { declaredSchedules } from './infra/schedule/declared'
 import type { OpenSchedules } from './infra/schedule/open'
 
 export interface Surroundings extends HttpSurroundings {
   /** The schedules, when some module or role needs them. */
   schedules?: OpenSchedules | undefined
+  /** Services of other processes, when some module calls any. */
+  rpc?: OpenRpcClients | undefined
+  offerCommands?: OpenPorts['offerCommands'] | undefined
 }
 
 /**
@@ -51,6 +62,8 @@ export const tablesOf = (roles: readonly Role[]) => tablesDeclared(modulesOf(rol
 export const permissionsOf = (roles: readonly Role[]) => permissionsDeclared(modulesOf(roles))
 /** The actions that can be in the audit log. */
 export const auditsOf = (roles: readonly Role[]) => auditsDeclared(modulesOf(roles))
+/** @param roles all that there are: what one sends to, people subscribe to by another */
+export const topicsOf = (roles: readonly Role[]) => topicsDeclared(modulesOf(roles))
 export const tasksOf = (roles: readonly Role[]) => tasksDeclared(modulesOf(roles))
 /** @param roles all that there are: what one enqueues another works */
 export const queuesOf = (roles: readonly Role[]): string[] => Object.keys(worksOf(roles).queues)
@@ -71,7 +84,8 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   const { config, log, metrics, readiness, version, queue, schedules, identities, liveSettings, allRoles } = surroundings
   const works = withConcurrency(worksOf(roles), worksOf(allRoles), config.queue.concurrency)
   const limits = limitsOf(tasksOf(allRoles))
-  const health = createHealth(readiness, checks, log)
+  const platforms = roles.some(({ serves }) => serves.includes('bot')) ? (ports.chat?.all ?? []) : []
+  const health = createHealth(readiness, checks, log, () => stateLines(platforms))
   const ops = opsServer(
     { host: config.ops.host, port: opsPort(config, roles[0]?.name ?? ''), setting: 'ops.port' },
     { health, metrics, log, version: { version, roles: roles.map(role => role.name) } },
@@ -80,7 +94,7 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
   const servers: App['servers'] = {}
   const keys = keysOf(roles, ports, surroundings)
   for (const role of roles) {
-    for (const face of role.serves) {
+    for (const face of httpFacesOf(role)) {
       // The public keys of its tokens stand beside the API, outside its prefix.
       const more = face === 'api' && ports.tokens ? [jwksRoutes(ports.tokens)] : []
       servers[face] ??= httpServer({
@@ -89,9 +103,21 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
       })
     }
   }
+  const rpcRole = roles.find(({ serves }) => serves.includes('rpc'))
+  if (rpcRole) {
+    const services = rpcRole.modules.flatMap(module => faces.get(module)?.rpc ?? [])
+    const recognizer = identities?.recognizer(identifiersOf('rpc', rpcRole, faces))
+    servers.rpc = rpcServer(services, {
+      ...{ config, log, metrics, readiness, health, recognizer, limits: surroundings.limits, stopping: surroundings.stopping },
+      // Closed for maintenance is what the API is, by whatever way it is called.
+      ...{ liveSettings: liveSettings?.liveSettings, denials: denialsOf('rpc', rpcRole, faces) },
+    })
+    surroundings.rpc?.serveHere(services)
+  }
   const declared = declaredSchedules({ faces, tasks: tasksOf(roles), roles, allRoles, payloadMaxBytes: config.queue.payloadMaxBytes })
   const firing = schedules && roles.some(({ firesSchedules }) => firesSchedules) ? [schedules.firing(declared)] : []
-  const busy = [...Object.values(servers), ...firing]
+  surroundings.offerCommands?.(commandsOf(roles, faces))
+  const busy = [...Object.values(servers), ...chatServices(roles, platforms, faces, log), ...firing]
   const told = new Set(roles.flatMap(role => role.serves.flatMap(face => denialsOf(face, role, faces))))
   const settling = {
     name: 'denials',
@@ -115,6 +141,26 @@ export function createApp(roles: readonly Role[], ports: Ports, checks: readonly
     metrics,
   })
   return { services: [ops, ...watching, ...relays, together([...busy, working])], ops, servers, works }
+}
+
+/** What people can do with the bot, in the order of the names: what the modules of the roles that serve it offer. */
+export function commandsOf(roles: readonly Role[], faces: BuiltFaces): AnyCommand[] {
+  const modules = [...new Set(roles.filter(({ serves }) => serves.includes('bot')).flatMap(role => role.modules))]
+  const all = modules.flatMap(module => (faces.get(module)?.commands ?? []).map(command => ({ module, command })))
+  for (const [name, same] of Map.groupBy(all, ({ command }) => command.name))
+    if (same.length > 1)
+      throw new StartError(
+        `the modules ${same.map(({ module }) => module.name).join(' and ')} both have a command /${name}; leave it to one`,
+      )
+  return all.map(({ command }) => command).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** What asks chat platforms for what comes in, and tells them the commands. */
+function chatServices(roles: readonly Role[], platforms: readonly ChatPlatform[], faces: BuiltFaces, log: Log): Service[] {
+  const [receiver] = roles
+    .filter(({ serves }) => serves.includes('bot'))
+    .flatMap(({ modules }) => modules.flatMap(module => faces.get(module)?.chat ?? []))
+  return receiver ? [tellingStates(platforms, log), ...platforms.map(platform => platform.service(receiver))] : []
 }
 
 const workedQueues = (roles: readonly Role[], { queues }: AllWorks, limits: readonly Limit[]): Record<string, WorkedQueue> =>

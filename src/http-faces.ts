@@ -5,7 +5,7 @@ import { StartError } from '@/core/error'
 import type { Identifier } from '@/core/identity'
 import type { Log } from '@/core/log'
 import type { Metrics } from '@/core/metrics'
-import { type AnyModule, buildModules, type FaceName, type Faces } from '@/core/module'
+import { type AnyModule, buildModules, type Faces, type HttpFaceName } from '@/core/module'
 import type { Ports } from '@/core/ports'
 import type { RateLimits } from '@/core/rate-limit'
 import type { Role } from '@/core/role'
@@ -33,7 +33,7 @@ interface HttpFace {
   takesCookies?: true
 }
 
-export const httpFaces: Record<FaceName, HttpFace> = {
+export const httpFaces: Record<HttpFaceName, HttpFace> = {
   api: {
     prefix: '/api/v1',
     title: 'bingo API',
@@ -74,7 +74,7 @@ export interface HttpSurroundings {
 
 /** What a server of a face is made of. */
 interface ServerParts {
-  face: FaceName
+  face: HttpFaceName
   controllers: readonly Controller[]
   identifiers: readonly Identifier[]
   /** Beside its controllers, outside its prefix. */
@@ -139,7 +139,7 @@ export function httpServer({ face, controllers, identifiers, more, health, surro
 }
 
 /** Which modules recognize callers of a server, the faces of all modules say. */
-function nobodyCould(route: string, face: FaceName, allRoles: readonly Role[]): StartError {
+function nobodyCould(route: string, face: HttpFaceName, allRoles: readonly Role[]): StartError {
   const built = buildModules([...new Set(allRoles.flatMap(role => role.modules))], unopened)
   const able = [...built].flatMap(([{ name }, { identifiers }]) => (identifiers?.[face] ? [name] : []))
   const remedy =
@@ -149,7 +149,7 @@ function nobodyCould(route: string, face: FaceName, allRoles: readonly Role[]): 
   return new StartError(`nobody could call ${route} of the ${face} server, since no module of its role recognizes callers; ${remedy}`)
 }
 
-function infoOf(face: FaceName, version: string) {
+function infoOf(face: HttpFaceName, version: string) {
   const { title } = httpFaces[face]
   if (!title) return undefined
   return { title, version, description: 'Errors are application/problem+json (RFC 9457); programs read their `code`.' }
@@ -157,8 +157,11 @@ function infoOf(face: FaceName, version: string) {
 
 export type BuiltFaces = ReadonlyMap<AnyModule, Faces>
 /** The controllers of a role's modules under one face. */
-export const controllersOf = (face: FaceName, role: Role, faces: BuiltFaces) =>
+export const controllersOf = (face: HttpFaceName, role: Role, faces: BuiltFaces) =>
   role.modules.flatMap(module => faces.get(module)?.[face] ?? [])
+
+/** What a role serves by HTTP. */
+export const httpFacesOf = ({ serves }: Role): HttpFaceName[] => serves.filter(face => face !== 'rpc') as HttpFaceName[]
 
 /** For wiring modules without starting anything. One that used a port while it is wired would do I/O in `create`. */
 export const unopened = new Proxy({} as Ports, {
@@ -172,7 +175,7 @@ export const unopened = new Proxy({} as Ports, {
 
 /** The OpenAPI document of a role, made without starting anything. */
 export async function documentOf(role: Role, ports: Ports, version: string): Promise<OpenApiDocument | undefined> {
-  const face = role.serves[0]
+  const [face] = httpFacesOf(role)
   const info = face && infoOf(face, version)
   if (!info) return undefined
   const { prefix, takesCookies } = httpFaces[face]

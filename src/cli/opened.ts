@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { roles } from '@roles'
-import { permissionsOf, queuesOf, scheduledTasksOf, tasksOf } from '@/app'
+import { permissionsOf, queuesOf, scheduledTasksOf, tasksOf, topicsOf } from '@/app'
 import type { Config } from '@/core/config/settings'
 import { AppError, exitCodes, StartError } from '@/core/error'
 import type { PortName } from '@/core/ports'
@@ -23,6 +23,7 @@ export async function withOpened<T>(config: Config, needed: readonly PortName[],
     scheduledTasks: scheduledTasksOf(roles),
     allTasks: tasksOf(roles),
     permissions: permissionsOf(roles),
+    topics: topicsOf(roles),
   }
   const opened = await openPorts(config, new Set(needed), { ...toolsOf(config), ...declared })
   try {

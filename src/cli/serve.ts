@@ -1,6 +1,6 @@
 import { roles as allRoles } from '@roles'
-import { createApp, permissionsOf, portsOf, scheduledTasksOf, tablesOf, tasksOf } from '@/app'
-import { httpFaces } from '@/http-faces'
+import { createApp, permissionsOf, portsOf, scheduledTasksOf, tablesOf, tasksOf, topicsOf } from '@/app'
+import { httpFaces, httpFacesOf } from '@/http-faces'
 import { masked } from '@/core/config/describe'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
@@ -48,12 +48,13 @@ export async function serve(args: Arguments): Promise<number> {
     scheduledTasks: scheduledTasksOf(allRoles),
     allTasks: tasksOf(allRoles),
     permissions: permissionsOf(allRoles),
-    process: { roles: names, version },
+    topics: topicsOf(allRoles),
+    process: { roles: names, version, roleNames: allRoles.map(({ name }) => name) },
   }
   const opened = await openPorts(config, portsOf(roles), { log, metrics, ...declared })
   try {
     await bringUpToDate(config, opened, args.switches.has('migrate'), { log, metrics })
-    const { queue, schedules, identities, liveSettings, redis, registry, stopping } = opened
+    const { queue, schedules, identities, liveSettings, redis, registry, stopping, rpc, offerCommands } = opened
     liveSettings?.follow(({ logLevel }) => log.setLevel(logLevel))
     const serves = roles.some(role => role.serves.length > 0)
     const limits = serves ? await openRateLimits(config, { redis, log, metrics }) : undefined
@@ -70,6 +71,8 @@ export async function serve(args: Arguments): Promise<number> {
       limits,
       allRoles,
       stopping,
+      rpc,
+      offerCommands,
     }
     const app = createApp(roles, opened.ports, checksOf(roles, opened), surroundings)
     const announcement: Service = {
@@ -193,11 +196,14 @@ function announce(roles: readonly Role[], config: Config, { ops, servers, works 
   }
   if (!hasBanner(config)) return
   const pages = roles.flatMap(role =>
-    role.serves.filter(face => httpFaces[face].title).map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
+    httpFacesOf(role)
+      .filter(face => httpFaces[face].title)
+      .map(face => [`${httpFaces[face].title}`, `${servers[face]?.url}/swagger`]),
   )
   const queues = Object.keys(works.queues)
   const lines = [
     ...pages,
+    ...(servers.rpc ? [['gRPC', new URL(servers.rpc.url).host]] : []),
     ['health', `${ops.url}/readyz?verbose`],
     ['data', String(masked(config.database.url))],
     ...(portsOf(roles).has('mailer')

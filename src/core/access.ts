@@ -3,14 +3,15 @@ import type { Anonymous, Identity } from './identity'
 import { everything } from './permission'
 
 /**
- * Who may call a route: any one rule of the set is enough. Every route declares its set; it is enforced before the route is asked,
- * and shown in Swagger.
+ * Who may call a route, a method of gRPC or a command: any one rule of the set is enough. Each declares its set, which is enforced before it
+ * is asked; Swagger and the documents show it.
  */
 export type Access =
   | { readonly rule: 'everyone' }
   | { readonly rule: 'user' }
   | { readonly rule: 'owner'; readonly ownerOf: OwnerOf | undefined }
   | { readonly rule: 'apiKey'; readonly scope: string }
+  | { readonly rule: 'service'; readonly scope: string }
   | { readonly rule: 'admin'; readonly permission: string | undefined; readonly isDangerous: boolean }
 
 /** The user whom the object of a path belongs to; undefined when there is no such object. */
@@ -27,6 +28,8 @@ export const user = (): Access => ({ rule: 'user' })
 export const owner = (ownerOf?: OwnerOf): Access => ({ rule: 'owner', ownerOf })
 /** A key with this scope, such as `users:read`. A user's key may do so what the user may; for the rest it must be a service's. */
 export const apiKey = (scope: string): Access => ({ rule: 'apiKey', scope })
+/** Another service with this scope, such as `users:read`, by its token or its certificate: for methods of gRPC. */
+export const service = (scope: string): Access => ({ rule: 'service', scope })
 /**
  * An administrator with this permission, such as `users:suspend`, which a module declares. Without one any administrator, for what is the
  * caller's own.
@@ -42,6 +45,7 @@ export function accessNames(rules: readonly Access[]): string[] {
 
 function accessName(access: Access, key: 'apiKey' | 'serviceKey'): string {
   if (access.rule === 'apiKey') return `${key}(${access.scope})`
+  if (access.rule === 'service') return `service(${access.scope})`
   if (access.rule === 'admin' && (access.permission !== undefined || access.isDangerous))
     return `admin(${[access.permission, access.isDangerous ? 'proven' : undefined].filter(Boolean).join(', ')})`
   return access.rule
@@ -53,6 +57,10 @@ export const accessErrors = defineErrors({
   NotYours: ['PermissionDenied', 'This belongs to somebody else.'],
   NotFound: ['NotFound', 'There is no such thing.'],
   Scope: ['PermissionDenied', 'The API key does not have the scope that this needs.'],
+  ServiceScope: [
+    'PermissionDenied',
+    'The service does not have the scope that this needs: add it to rpc.services, or to the `scopes` of the client that calls.',
+  ],
   Permission: ['PermissionDenied', 'You do not have the permission that this needs.'],
   SecondFactor: ['PermissionDenied', 'Here everybody needs a second factor: set yours up first, at /admin/v1/me/second-factor.'],
   Proof: [
@@ -72,6 +80,7 @@ export function decide(identity: Identity, rules: readonly Access[], params: Par
   if (identity.kind === 'user') return ofUser(identity.id, rules, params)
   if (identity.kind === 'apiKey') return ofKey(identity, rules, params)
   if (identity.kind === 'admin') return ofAdmin(identity, rules)
+  if (identity.kind === 'service') return ofService(identity, rules)
   return accessErrors.Credentials()
 }
 
@@ -121,6 +130,12 @@ function ofAdmin({ permissions, lacks, provenUntilMs }: Known<'admin'>, rules: r
   if (lacks === 'secondFactor') return accessErrors.SecondFactor()
   const wanted = own.flatMap(({ permission }) => permission ?? [])
   return accessErrors.Permission(lacking('permission', wanted))
+}
+
+function ofService({ scopes }: Known<'service'>, rules: readonly Access[]): AppError | undefined {
+  const wanted = rules.flatMap(rule => (rule.rule === 'service' ? [rule.scope] : []))
+  if (wanted.length === 0) return notFor(rules)
+  return wanted.some(scope => scopes.has(scope)) ? undefined : accessErrors.ServiceScope({ ...lacking('scope', wanted), scopes: wanted })
 }
 
 /** Says for whom it is. */

@@ -5,15 +5,20 @@
  * `X-Forwarded-For`. IPv6 is in its shortest form (RFC 5952), IPv4 within IPv6 is IPv4. It is worked out when first asked for, which
  * must be before the answer is given. `unknown` when the client has gone, or there is no connection, as in tests.
  */
-export function addressOf(request: Request): string {
+export function addressOf(request: Request | Located): string {
   const located = request as LocatedRequest
   if (located.address !== undefined) return located.address
-  const address = located.locate?.(request) ?? unknownAddress
+  const address = located.locate?.(located) ?? unknownAddress
   located.address = address
   return address
 }
 
 export const unknownAddress = 'unknown'
+
+/** What knows already where it comes from: a call that is no request of HTTP. */
+export interface Located {
+  address: string
+}
 
 /** A request whose server says where it comes from. */
 export interface LocatedRequest extends Request {

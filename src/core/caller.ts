@@ -15,6 +15,8 @@ export interface Caller {
   requestId?: string
   /** The trace that it is part of (W3C Trace Context), which goes on with them too. */
   traceparent?: string
+  /** When nobody waits for it any more, in milliseconds since 1970: calls to other services take no longer. */
+  deadlineAtMs?: number
   /** Set while it is a request that must take effect once only. */
   once?: Once
 }

@@ -20,7 +20,8 @@ export type Controller = AnyElysia
  * - `gives`: the media types that it answers with when it succeeds, where that is not JSON; it returns a `Response` then
  * - `sets`: the headers of its answer that clients go by, when it succeeds, for the documents
  * - `givesSecrets`: its answer holds what is shown once, so that it is not kept for an `Idempotency-Key`, which it refuses
- * - `limit`: what its requests count as, where the method does not say it: `credentials` for what tries credentials or sends codes
+ * - `limit`: what its requests count as, where the method does not say it: `credentials` for what tries credentials or sends codes,
+ *   `none` for what comes from machines that sign it, and all from a few addresses
  *
  * Paths are `''` and `'/:id'`, bodies say `parse: 'json'`.
  */
@@ -31,7 +32,7 @@ export function controller(options: { prefix: '' | `/${string}`; tags: string[] 
       // A hook that lets everyone pass would cost every request a little.
       ...(isForEveryone(rules) ? {} : { transform: guardOf(rules) as never }),
     }),
-    limit: (rateClass: RateClass) => ({ detail: documented({ 'x-limit': rateClass }) }),
+    limit: (rateClass: RateClass | 'none') => ({ detail: documented({ 'x-limit': rateClass }) }),
     gives: (mediaTypes: readonly string[]) => ({ detail: documented({ 'x-gives': [...mediaTypes] }) }),
     fails: (kinds: readonly Kind[]) => ({ detail: documented({ 'x-fails': [...kinds] }) }),
     sets: (headers: readonly SuccessHeader[]) => ({ detail: documented({ 'x-sets': [...headers] }) }),

@@ -1,5 +1,5 @@
 /** Who is behind a request, as its route, its limits and its log lines need to know. */
-export type Identity = Anonymous | UserIdentity | ApiKeyIdentity | AdminIdentity
+export type Identity = Anonymous | UserIdentity | ApiKeyIdentity | AdminIdentity | ServiceIdentity
 
 export interface Anonymous {
   readonly kind: 'anonymous'
@@ -37,6 +37,14 @@ export interface AdminIdentity {
   /** Until when dangerous operations need no further proof of who it is; milliseconds since 1970. */
   readonly provenUntilMs: number
 }
+/** Another process of this installation, or another service, that calls by gRPC with a token or a certificate of its own. */
+export interface ServiceIdentity {
+  readonly kind: 'service'
+  /** Its name: `bot`, or what its certificate says. */
+  readonly id: string
+  /** Such as `users:read`. */
+  readonly scopes: ReadonlySet<string>
+}
 
 export const anonymous: Anonymous = { kind: 'anonymous' }
 
@@ -46,7 +54,7 @@ export const actorOf = (identity: Identity): string | undefined =>
 
 /** What processes remember something of, and forget it when it changes: an account, a session, a key, a role, a setting. */
 export type Subject = `${SubjectKind}:${string}`
-type SubjectKind = 'user' | 'admin' | 'session' | 'apiKey' | 'adminRole' | 'setting'
+type SubjectKind = 'user' | 'admin' | 'service' | 'session' | 'apiKey' | 'adminRole' | 'setting'
 export const subjectOf = (kind: SubjectKind, id: string): Subject => `${kind}:${id}`
 
 /**

@@ -1,12 +1,16 @@
+import type { AnyCommand } from './command'
+import type { ChatReceiver } from './chat'
 import type { Controller } from './controller'
 import type { DenialWitness } from './denial'
 import { StartError } from './error'
 import type { Identifier } from './identity'
 import type { Permission } from './permission'
 import type { PortName, Ports } from './ports'
+import type { RpcFace } from './rpc'
 import type { AnyTask, TaskHandler } from './queue/task'
 import type { AnySchedule } from './schedule/schedule'
 import type { AnyTable } from './table'
+import { type Topic, topicProblem } from './topic'
 
 /** The ways a module can be reached. A role serves the ones it names; the others are never started. */
 export interface Faces {
@@ -16,6 +20,12 @@ export interface Faces {
   admin?: Controller
   /** Under `/bot` on the bot server. */
   bot?: Controller
+  /** On the gRPC server. */
+  rpc?: readonly RpcFace[]
+  /** What people do with the bot, whatever the platform. */
+  commands?: readonly AnyCommand[]
+  /** Where what chat platforms send goes. One module of a role has it. */
+  chat?: ChatReceiver
   /** What does the tasks of the module, in whichever role works their queues. */
   tasks?: readonly TaskHandler[]
   /** What is enqueued at the ticks of a clock, by whichever role fires schedules. */
@@ -26,7 +36,8 @@ export interface Faces {
   denials?: Partial<Record<FaceName, DenialWitness>>
 }
 /** The faces that are servers. */
-export type FaceName = 'api' | 'admin' | 'bot'
+export type FaceName = HttpFaceName | 'rpc'
+export type HttpFaceName = 'api' | 'admin' | 'bot'
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of modules holds modules of every type
 export type AnyModule = Module<any, any, any>
@@ -47,6 +58,8 @@ export interface Module<Biz, N extends PortName, U extends Uses> {
   readonly permissions?: readonly Permission[]
   /** The actions that it writes into the audit log, so that it is known what can be in it: see `AuditLog`. */
   readonly audits?: readonly string[]
+  /** What chats can subscribe to: an announcement cannot be of a topic that no module declares. */
+  readonly topics?: readonly Topic[]
   /** Tasks that its `tasks` face handles: what may be enqueued is known before anything is wired. */
   readonly tasks?: readonly AnyTask[]
   /** Wires the module. Does nothing else: no I/O, no timers. */
@@ -82,16 +95,36 @@ export const tablesDeclared = (modules: readonly AnyModule[]): AnyTable[] => wit
  * The permissions of these modules and of those they use, by name.
  * @throws StartError when two modules declare the same
  */
-export function permissionsDeclared(modules: readonly AnyModule[]): Permission[] {
-  const byName = new Map<string, { module: string; permission: Permission }>()
-  for (const { name: module, permissions = [] } of withUsed(modules))
-    for (const permission of permissions) {
-      const other = byName.get(permission.name)
+export const permissionsDeclared = (modules: readonly AnyModule[]): Permission[] =>
+  namedOnce('permission', modules, ({ permissions = [] }) => permissions)
+
+/**
+ * The topics of these modules and of those they use, by name.
+ * @throws StartError when two modules declare the same, and when one is not as it must be
+ */
+export function topicsDeclared(modules: readonly AnyModule[]): Topic[] {
+  const topics = namedOnce('topic', modules, ({ topics = [] }) => topics)
+  for (const topic of topics) {
+    const problem = topicProblem(topic)
+    if (problem !== undefined) throw new StartError(`the topic ${JSON.stringify(topic.name)} ${problem}`)
+  }
+  return topics
+}
+
+function namedOnce<T extends { readonly name: string }>(
+  noun: string,
+  modules: readonly AnyModule[],
+  declared: (module: AnyModule) => readonly T[],
+): T[] {
+  const byName = new Map<string, { module: string; thing: T }>()
+  for (const module of withUsed(modules))
+    for (const thing of declared(module)) {
+      const other = byName.get(thing.name)
       if (other)
-        throw new StartError(`the modules ${other.module} and ${module} both declare the permission ${permission.name}; leave it to one`)
-      byName.set(permission.name, { module, permission })
+        throw new StartError(`the modules ${other.module} and ${module.name} both declare the ${noun} ${thing.name}; leave it to one`)
+      byName.set(thing.name, { module: module.name, thing })
     }
-  return [...byName.values()].map(({ permission }) => permission).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  return [...byName.values()].map(({ thing }) => thing).toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** The actions that these modules, and those they use, write into the audit log. Some are written by several. */

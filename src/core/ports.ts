@@ -1,4 +1,6 @@
+import type { ChatPlatforms } from './chat'
 import type { Clock } from './clock'
+import type { Commands } from './command'
 import type { Config } from './config/settings'
 import type { Database } from './database'
 import type { Dependencies } from './dependencies'
@@ -12,10 +14,12 @@ import type { Processes } from './processes'
 import type { QueueAdmin, TaskIntake } from './queue/admin'
 import type { Queue } from './queue/queue'
 import type { Revocations } from './revocations'
+import type { RpcClients } from './rpc'
 import type { ScheduleAdmin } from './schedule/admin'
 import type { Cipher } from './seal'
 import type { Throttle } from './throttle'
 import type { Tokens } from './tokens'
+import type { Topic } from './topic'
 import type { Totp } from './totp'
 import type { Upkeep } from './upkeep'
 
@@ -43,9 +47,14 @@ export interface Ports {
   cipher: Cipher
   /** All that any module of any role declares, in the order of their names. */
   permissions: readonly Permission[]
+  /** All that any module of any role declares, in the order of their names. */
+  topics: readonly Topic[]
   /** All processes that share the database. */
   processes: Processes
   dependencies: Dependencies
+  rpc: RpcClients
+  chat: ChatPlatforms
+  commands: Commands
   /** Aborted when the servers of this process have stopped accepting: answers that go on without end must end then. */
   stopping: AbortSignal
   settings: ModuleSettings

@@ -28,6 +28,8 @@ export const processesMax = 500
 export interface Processes {
   /** The one that this is. */
   readonly own: ProcessFacts
+  /** Names of all roles that there are, run or not. */
+  readonly roleNames: readonly string[]
   /** Alive and dead, those of the same role together, the oldest first. @throws Unavailable when the database cannot be asked */
   list(): Promise<ProcessView[]>
 }

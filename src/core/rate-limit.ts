@@ -1,3 +1,4 @@
+import type { Located } from './address'
 import { defineErrors } from './error'
 import type { Identity } from './identity'
 
@@ -16,15 +17,15 @@ export interface RateLimits {
    * @returns a promise where other processes must be asked, which is seldom
    * @throws ResourceExhausted with `Retry-After` once the caller has made as many requests in the last minute as it may; at once or later
    */
-  take(rateClass: RateClass, identity: Identity, request: Request, headers: Record<string, unknown>): void | Promise<void>
+  take(rateClass: RateClass, identity: Identity, request: Request | Located, headers: Record<string, unknown>): void | Promise<void>
   /**
    * Asked before somebody is asked whose a credential is, and counts nothing: whoever has one that is valid pays for others of their
    * address only while those try more that are not than may be. Requests that are under way together are all let through.
    * @throws ResourceExhausted with `Retry-After` once too many from there were not valid in the last minute
    */
-  admit(request: Request, headers: Record<string, unknown>): void
+  admit(request: Request | Located, headers: Record<string, unknown>): void
   /** Counts a credential that is not valid against the address it came from. Returns and throws like `take`. */
-  takeInvalid(request: Request, headers: Record<string, unknown>): void | Promise<void>
+  takeInvalid(request: Request | Located, headers: Record<string, unknown>): void | Promise<void>
 }
 
 export const rateErrors = defineErrors({

@@ -27,7 +27,22 @@ export function together(services: readonly Service[]): Service {
 
 /** Where a process stands. `/readyz` answers 200 only while `ready`; servers say `Connection: close` once `draining`. */
 export class Readiness {
-  state: 'starting' | 'ready' | 'draining' = 'starting'
+  #state: 'starting' | 'ready' | 'draining' = 'starting'
+  readonly #watchers = new Set<() => void>()
+
+  get state() {
+    return this.#state
+  }
+  set state(state) {
+    this.#state = state
+    for (const changed of this.#watchers) changed()
+  }
+
+  /** @returns what ends it */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed)
+    return () => void this.#watchers.delete(changed)
+  }
 }
 
 export interface ShutdownLimits {

@@ -1,6 +1,8 @@
 import type { Cache } from '@/core/cache'
 import { systemClock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
+import type { ChatPlatforms } from '@/core/chat'
+import type { AnyCommand } from '@/core/command'
 import type { Dependencies } from '@/core/dependencies'
 import { exitCodes, StartError } from '@/core/error'
 import type { LiveSettings } from '@/core/live-settings'
@@ -10,6 +12,7 @@ import type { PortName, Ports } from '@/core/ports'
 import type { ProcessFacts, Processes } from '@/core/processes'
 import type { Queue } from '@/core/queue/queue'
 import type { Revocations } from '@/core/revocations'
+import type { RpcClients } from '@/core/rpc'
 import type { ScheduleAdmin } from '@/core/schedule/admin'
 import type { Throttle } from '@/core/throttle'
 import type { Tokens } from '@/core/tokens'
@@ -20,6 +23,7 @@ import { cacheMetrics } from './cache/metrics'
 import { memoryCache } from './cache/memory'
 import type { DriverTools, OpenDatabase } from './database/driver'
 import { isEmbedded, openDatabase } from './database/open'
+import { openChat } from './chat/open'
 import { type OpenIdentities, openIdentities } from './identity/open'
 import { dependencyChecks, createDependencies } from './dependencies'
 import { type OpenLiveSettings, openLiveSettings } from './live-settings/open'
@@ -30,6 +34,7 @@ import { createIntake } from './queue/intake'
 import { type OpenQueue, openQueue, type QueueSurroundings } from './queue/open'
 import type { RedisServer } from './redis'
 import { type OpenSchedules, openSchedules, type ScheduleSurroundings } from './schedule/open'
+import { openRpcClients, type OpenRpcClients } from './rpc/open'
 import { createThrottle } from './throttle/throttle'
 import { createTotp } from './totp'
 import { refreshMacOf } from './tokens/refresh-mac'
@@ -47,6 +52,10 @@ export interface OpenPorts {
   /** Aborts the port `stopping`. */
   stopping: AbortController
   liveSettings: OpenLiveSettings | undefined
+  /** Services of other processes, when some module calls any. */
+  rpc: OpenRpcClients | undefined
+  /** Says what the port `commands` has, once the modules are wired. */
+  offerCommands(commands: readonly AnyCommand[]): void
   /** The one that processes share, when one is configured and something that is needed may use it. */
   redis: RedisServer | undefined
   /** Lets what is under way finish, then closes all. */
@@ -57,11 +66,11 @@ type Observers = Pick<DriverTools, 'log' | 'metrics' | 'writePositions'>
 
 /** What a process with the port `queue` declares, and with the ports `schedules` and `queueAdmin`. */
 type Declared = Pick<QueueSurroundings, 'tasks' | 'queues' | 'rules'> &
-  Pick<Ports, 'permissions'> & {
+  Pick<Ports, 'permissions' | 'topics'> & {
     scheduledTasks: ScheduleSurroundings['tasks']
     allTasks: QueueSurroundings['tasks']
     /** What this process is, when it runs roles. */
-    process: Pick<ProcessFacts, 'roles' | 'version'>
+    process: Pick<ProcessFacts, 'roles' | 'version'> & Pick<Processes, 'roleNames'>
   }
 
 /**
@@ -80,6 +89,7 @@ export async function openPorts(
     scheduledTasks = [],
     allTasks = [],
     permissions = [],
+    topics = [],
     process,
   }: Observers & Partial<Declared>,
 ): Promise<OpenPorts> {
@@ -94,6 +104,10 @@ export async function openPorts(
   let identities: OpenIdentities | undefined
   let liveSettings: OpenLiveSettings | undefined
   let registry: OpenProcesses | undefined
+  let rpc: OpenRpcClients | undefined
+  let chat: ChatPlatforms | undefined
+  let offered: readonly AnyCommand[] = []
+  const commands = { all: () => offered }
   const hasDatabase = needsDatabase(needed)
   // Who only asks whether it is there asks nobody where nobody is configured.
   const asksMail = needed.has('dependencies') && config.mail.url !== undefined
@@ -103,6 +117,7 @@ export async function openPorts(
   // Made before the database, since its stores use it, and asks the database when it is used.
   const cache = hasDatabase ? await openCache(config, redis, () => db, { log, metrics }) : undefined
   const close = async () => {
+    await rpc?.close()
     await queue?.close()
     // Before what follows its last commits: that goes to the cache.
     await db?.close()
@@ -118,7 +133,12 @@ export async function openPorts(
       if (liveSettings || needed.has('revocations')) identities = openIdentities(db, tools, liveSettings ? [liveSettings.rememberer] : [])
       if (process) registry = openProcesses(db, { ...tools, ...process })
       if (needsQueue) queue = await openQueue(config, { ...tools, redis, tasks, queues, rules })
-      if (needed.has('tokens')) tokens = openConfiguredTokens(config, tools)
+      if (needed.has('tokens') || needed.has('rpc')) tokens = openConfiguredTokens(config, tools)
+      if (tokens && needed.has('rpc')) {
+        const name = process?.roles.join('+') ?? 'command'
+        rpc = openRpcClients(config, { tokens, log, metrics, name, liveSettings: liveSettings?.liveSettings })
+      }
+      if (needed.has('chat')) chat = openChat({ config, ...tools, redis, commands, cipher: createCipher(rootKey(config), 'chat') })
       if (needsSchedules && queue) schedules = openSchedules(config, { ...tools, queue, tasks: scheduledTasks })
     }
   } catch (thrown) {
@@ -133,6 +153,10 @@ export async function openPorts(
     registry,
     stopping,
     liveSettings,
+    rpc,
+    offerCommands(all) {
+      offered = all
+    },
     redis,
     close,
     ports: {
@@ -154,11 +178,15 @@ export async function openPorts(
       tokens: tokens as Tokens,
       totp: createTotp(),
       permissions,
+      topics,
       processes: registry?.processes as Processes,
       dependencies: (needed.has('dependencies')
         ? createDependencies(dependencyChecks({ db, queue: queue?.driver, mailer: asksMail ? mailer : undefined }))
         : undefined) as Dependencies,
       stopping: stopping.signal,
+      rpc: rpc?.clients as RpcClients,
+      chat: chat as ChatPlatforms,
+      commands,
       settings: config,
       liveSettings: liveSettings?.liveSettings as LiveSettings,
     },
@@ -176,6 +204,8 @@ const ofDatabase: readonly PortName[] = [
   'revocations',
   'liveSettings',
   'processes',
+  'rpc',
+  'chat',
 ]
 export const needsDatabase = (needed: ReadonlySet<PortName>): boolean => ofDatabase.some(port => needed.has(port))
 
@@ -209,6 +239,8 @@ function openConfiguredTokens(config: Config, { db, log }: { db: OpenDatabase; l
   return {
     sign: async claims => (await tokens()).sign(claims),
     verify: async (token, audience) => (await tokens()).verify(token, audience),
+    signService: async claims => (await tokens()).signService(claims),
+    verifyService: async token => (await tokens()).verifyService(token),
     jwks: async () => (await tokens()).jwks(),
     rotate: async () => (await tokens()).rotate(),
     refreshMac: refreshMacOf(key),

@@ -17,6 +17,11 @@ import { migration as adminRole } from './0015_admin_role'
 import { migration as secondFactor } from './0016_second_factor'
 import { migration as setting } from './0017_setting'
 import { migration as process } from './0018_process'
+import { migration as chatUpdate } from './0019_chat_update'
+import { migration as chatLink } from './0020_chat_link'
+import { migration as subscription } from './0021_subscription'
+import { migration as announcement } from './0022_announcement'
+import { migration as chatPlatform } from './0023_chat_platform'
 
 /** Every migration, oldest first. Imported one by one, so that they are inside the executable. */
 export const migrations: readonly Migration[] = [
@@ -38,4 +43,9 @@ export const migrations: readonly Migration[] = [
   secondFactor,
   setting,
   process,
+  chatUpdate,
+  chatLink,
+  subscription,
+  announcement,
+  chatPlatform,
 ]

@@ -10,6 +10,8 @@ export interface Cast {
   bingo: RunningBingo
   api: string
   admin: string
+  /** Of the gRPC server: `127.0.0.1:41234`. */
+  rpc: string
   /** Path of the database, for those who look whether anything has changed. */
   database: string
   root: string
@@ -172,7 +174,22 @@ export async function assembleCast(folder: string, permissions: readonly string[
   await Bun.sleep(Math.max(...Object.values(expiring).map(expiresAtMs)) + skewMs + 1000 - Date.now())
   await hasty.stop()
   const close = async () => void (await bingo.stop())
-  return { bingo, api, admin, database, root, unproven, newPerson, serviceKeys, powerless, only, allBut, invalid, close }
+  return {
+    bingo,
+    api,
+    admin,
+    rpc: bingo.rpc,
+    database,
+    root,
+    unproven,
+    newPerson,
+    serviceKeys,
+    powerless,
+    only,
+    allBut,
+    invalid,
+    close,
+  }
 }
 
 async function makeKeys(url: string, token: string, may: readonly ScopeName[], more: object = {}): Promise<Keys> {
@@ -202,6 +219,24 @@ function agedProof(database: string, token: string): void {
       String(decoded(token.split('.')[1])['sid']),
     ])
     if (changes !== 1) throw new Error('there is no such session')
+  } finally {
+    db.close()
+  }
+}
+
+/** @returns the id of a link of a chat account, as /link makes it */
+export function linkChatAccount(database: string, kind: 'user' | 'admin', accountId: string): string {
+  const db = new Database(database)
+  try {
+    const [id, now] = [Bun.randomUUIDv7(), Date.now()]
+    const columns = ['id', 'platform', 'senderId', 'senderName', 'accountKind', 'accountId', 'provenAt', 'codeHash']
+    const stamps = ['createdAt', 'updatedAt', 'version']
+    db.run('pragma busy_timeout = 5000')
+    db.run(
+      `insert into "chatLink" (${[...columns, ...stamps].map(name => `"${name}"`).join(', ')}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      [id, 'telegram', id, 'Ada', kind, accountId, now, '', now, now, 1],
+    )
+    return id
   } finally {
     db.close()
   }

@@ -1,4 +1,4 @@
-import { call, type Cast, password, type Person } from './access-cast'
+import { call, type Cast, linkChatAccount, password, type Person } from './access-cast'
 
 /** What each route of the servers is sent by its operation, so that whoever may come has something to come for. A new route adds a line. */
 
@@ -24,9 +24,12 @@ const newSchedule = () => ({ name: unique(), cron: '0 3 1 1 *', task: 'user.expo
 const refusedAlone = 'PermissionDenied.TaskPermission'
 const wrongCode = 'A'.repeat(48)
 const newTask = { task: 'user.export', payload: { format: 'csv' } }
+/** As a command of the bot makes it. */
+const aLink = (cast: Cast, kind: 'user' | 'admin', id: string) => ({ id: linkChatAccount(cast.database, kind, id) })
 const aQueue = () => ({ id: 'bulk' })
 const allTasks = () => ({ body: { queue: 'bulk', filter: {} } })
 const newRole = (permissions: readonly string[] = []) => ({ name: unique(), permissions })
+const newAnnouncement = () => ({ topic: 'news', text: unique(), at: new Date(Date.now() + 3_600_000).toISOString() })
 const newAdmin = () => ({ username: unique(), roleIds: [] })
 const newAccount = () => ({ username: unique(), email: `${unique()}@example.com`, password })
 const nothing = () => ({})
@@ -37,6 +40,7 @@ export function fixturesOf(castNow: () => Cast): Record<Face, Record<string, Mak
   const made = async (path: string, body: unknown) => (await call('POST', `${castNow().admin}${path}`, body, castNow().root)).id
   const anExport = async () => ({ id: await made('/user-exports', { format: 'csv' }) })
   const aSchedule = async () => ({ id: await made('/schedules', newSchedule()) })
+  const anAnnouncement = async () => ({ id: await made('/announcements', newAnnouncement()) })
   const aTask = async () => ({ id: await made('/tasks', newTask) })
   const aRole = async () => ({ id: await made('/roles', newRole()) })
   const anAdmin = async () => ({ id: (await call('POST', `${castNow().admin}/admins`, newAdmin(), castNow().root)).administrator.id })
@@ -57,6 +61,9 @@ export function fixturesOf(castNow: () => Cast): Record<Face, Record<string, Mak
       getApiKey: ({ keys }) => ({ id: keys.id }),
       listApiKeys: nothing,
       deleteApiKey: ({ keys }) => ({ id: keys.id }),
+      createChatLinkCode: () => ({ body: { currentPassword: password } }),
+      listChatLinks: nothing,
+      deleteChatLink: ({ id }) => aLink(castNow(), 'user', id),
       getMe: nothing,
       changePassword: () => ({ body: { currentPassword: password, password: 'another good password' } }),
       requestEmailVerification: nothing,
@@ -80,6 +87,10 @@ export function fixturesOf(castNow: () => Cast): Record<Face, Record<string, Mak
       confirmSecondFactor: () => ({ body: { code: '000000' }, status: 422 }),
       renewRecoveryCodes: () => ({ body: { code: '000000' }, status: 422 }),
       removeSecondFactor: () => ({ body: { code: '000000' }, status: 422 }),
+      createChatLinkCode: nothing,
+      listChatLinks: nothing,
+      // Of the administrator that has logged in, who are many.
+      deleteChatLink: () => ({ id: crypto.randomUUID(), status: 404 }),
       createServiceKey: () => ({ body: { name: unique(), scopes: ['users:read'] } }),
       listServiceKeys: nothing,
       getServiceKey: async () => ({ id: await made('/api-keys', { name: unique(), scopes: ['users:read'] }) }),
@@ -97,6 +108,10 @@ export function fixturesOf(castNow: () => Cast): Record<Face, Record<string, Mak
       getUserExportContent: async () => ({ ...(await anExport()), status: 412 }),
       deleteUserExport: anExport,
       listUserExports: nothing,
+      listAnnouncements: nothing,
+      createAnnouncement: () => ({ body: newAnnouncement() }),
+      getAnnouncement: anAnnouncement,
+      cancelAnnouncement: anAnnouncement,
       listSchedules: nothing,
       createSchedule: () => ({ body: newSchedule(), refusedAlone }),
       previewSchedule: () => ({ body: newSchedule() }),
@@ -143,6 +158,7 @@ export function fixturesOf(castNow: () => Cast): Record<Face, Record<string, Mak
       acceptInvitation: () => ({ body: { code: wrongCode, password: 'another good password' }, status: 422 }),
       getSystem: nothing,
       listenToEvents: nothing,
+      countSubscriptions: nothing,
       listAuditEvents: nothing,
       // No lines, which can be read as JSON.
       exportAuditEvents: () => ({ query: '?format=ndjson&action=none' }),

@@ -60,6 +60,7 @@ const expected: RegExp[] = [
   /^\{"username":"ada"\}\{.*"code":"PermissionDenied.Permission".*does not have the permission roles:read/,
   /^\{"items":\[\{.*"username":"linus".*"status":"suspended".*"status":"active".*\{"endedCount":0\}$/,
   /"inEffect":\{"maintenance":\{"isOn":true.*"detail":"Back at noon.".*"code":"Unavailable.Maintenance".*"inEffect":\{"maintenance":\{"isOn":false\}/,
+  /"state":"scheduled".*"progress":\{"total":0.*"state":"cancelled"/,
   /"name":"bulk","waiting":0.*"isPaused":true.*"state":"waiting","task":"user.export".*"result":"cancelled".*"isPaused":false/,
   /^\{"total":0,"seen":0,"matched":0,"done":0,"skipped":0,"nextPageToken":""\}$/,
   /^\{"items":\[\{[^}]*"actorName":"grace".*"action":"user.suspend".*"before":\{"status":"active"\},"after":\{"status":"suspended"\}/,

@@ -19,6 +19,8 @@ export interface RunningBingo {
   url: string
   urls: Record<string, string>
   ops: string
+  /** Of the gRPC server, when a role has it: `127.0.0.1:41234`. */
+  rpc: string
   pid: number
   log: LogLine[]
   stderr(): string
@@ -49,7 +51,7 @@ const anyNumber = {
 /** Starts the executable on free ports and waits until it is ready. */
 export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: BingoOptions = {}): Promise<RunningBingo> {
   // Free ports for all servers but those that a test names.
-  const free = ['--http.port=0', '--admin.port=0', '--bot.port=0', '--ops.port=0'].filter(
+  const free = ['--http.port=0', '--admin.port=0', '--bot.port=0', '--rpc.port=0', '--ops.port=0'].filter(
     flag => !args.some(argument => argument.startsWith(flag.slice(0, -1))),
   )
   const child = Bun.spawn([executable, `--role=${roles}`, ...free, '--log.format=json', ...args], {
@@ -62,11 +64,14 @@ export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: Bi
   const ready = Promise.withResolvers<void>()
   const urls: Record<string, string> = {}
   let ops = ''
+  let rpc = ''
   const reading = eachLine(child.stdout, text => {
     const line = JSON.parse(text) as LogLine
     log.push(line)
     if (Array.isArray(line['listens'])) {
-      if (line['listens'][0]) urls[line.msg.split(' ')[0] ?? ''] = line['listens'][0] as string
+      const listens = line['listens'] as string[]
+      if (listens[0]) urls[line.msg.split(' ')[0] ?? ''] = listens[0]
+      rpc ||= listens.find(url => url.startsWith('grpc'))?.replace(/^grpcs?:\/\//, '') ?? ''
       ops = line['ops'] as string
     }
     if (line.msg === 'ready') ready.resolve()
@@ -92,6 +97,7 @@ export async function startBingo({ roles = 'api', args = [], env = {}, cwd }: Bi
     url: Object.values(urls)[0] ?? '',
     urls,
     ops,
+    rpc,
     pid: child.pid,
     log,
     stderr: () => stderr,

@@ -15,6 +15,7 @@ async function start(folder: string) {
   const env = {
     ...process.env,
     BINGO_HTTP_PORT: String(port),
+    BINGO_RPC_PORT: '0',
     BINGO_ADMIN_PORT: String(adminPort),
     BINGO_BOT_PORT: '0',
     BINGO_OPS_PORT: '0',
@@ -51,7 +52,7 @@ test('following the guide to a module gives a module that passes the checks and 
   // Whoever forgets the second role is told so by whatever they start.
   const scheduler = join(folder.path, 'roles/scheduler.ts')
   cpSync(join(root, 'roles/scheduler.ts'), scheduler)
-  for (const command of ['--role=api --http.port=0 --ops.port=0', 'task stats']) {
+  for (const command of ['--role=api --http.port=0 --rpc.port=0 --ops.port=0', 'task stats']) {
     const { code, stderr } = await shell(`bun src/main.ts ${command}`, folder.path)
     expect([code, stderr]).toEqual([
       1,

@@ -1,4 +1,4 @@
-import type { AdminIdentity, ApiKeyIdentity, Identity, UserIdentity } from '@/core/identity'
+import type { AdminIdentity, ApiKeyIdentity, Identity, ServiceIdentity, UserIdentity } from '@/core/identity'
 import type { Recognizer } from '@/infra/http/recognition'
 
 /** Callers for tests of what is behind recognition: no credential is checked. */
@@ -22,3 +22,5 @@ export const recognizing = (known: Readonly<Record<string, Identity>>): Recogniz
   remembered: credential => (Object.hasOwn(known, credential) ? known[credential] : undefined),
   recognize: async () => undefined,
 })
+
+export const serviceCalled = (id: string, scopes: readonly string[]): ServiceIdentity => ({ kind: 'service', id, scopes: new Set(scopes) })

@@ -10,7 +10,7 @@ const guide = 'docs/security.md'
 /** Lines of the checklist that are about what is there by now. */
 const linesWanted = [
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21],
-  ...[24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 37],
+  ...[24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 39, 40],
 ]
 
 test('what the guide to security promises is tested', async () => {

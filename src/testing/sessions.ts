@@ -5,12 +5,14 @@ import type { Subject } from '@/core/identity'
 import type { OpenDatabase } from '@/infra/database/driver'
 import { migrateUp } from '@/infra/database/migrate'
 import { migrations } from '@/migrations'
+import { chatLinkRecordBiz } from '@/modules/chat-link-record/biz'
+import { chatLinkCodeStore, chatLinkStore } from '@/modules/chat-link-record/store'
 import { sessionBiz } from '@/modules/session/biz'
 import { sessionStore } from '@/modules/session/store'
 import { settingsOf } from './accounts'
 import type { Backing } from './backings'
 import { openAgain } from './conformance/fixture'
-import { type FakeLog, fakeLog } from './fakes'
+import { type FakeLog, fakeLog, testCipher } from './fakes'
 import { type SetClock, setClock, tokensOn } from './tokens'
 
 export const sessionDefaults: Config['session'] = { idleTtlMs: 14 * 86_400_000, ttlMs: 90 * 86_400_000, graceMs: 10_000, perAccountMax: 20 }
@@ -60,6 +62,7 @@ export function useSessions(open: () => Promise<Backing>): SessionScene {
         log: scene.log,
         settings: { ...settingsOf(), session: { ...sessionDefaults, ...rules } },
       },
+      chatLinkRecords: chatLinkRecordBiz({ db, clock: scene.clock, cipher: testCipher, links: chatLinkStore, codes: chatLinkCodeStore }),
       tokens: tokensOn(db, scene.clock, rootKey ? { rootKey } : {}),
       revocations: {
         async forget(tx, subjects) {

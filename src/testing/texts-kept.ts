@@ -50,6 +50,10 @@ export function fieldsOfAnyText({ api, admin, root, person }: Asked): Record<str
       const { id } = await asRoot('POST', '/roles', { name: unique('role'), permissions: [] })
       await asRoot('PATCH', `/roles/${id}`, { summary: text })
     },
+    'createAnnouncement /text': async text => {
+      const { id } = await asRoot('POST', '/announcements', { topic: 'news', text, at: inAnHour() })
+      expect(await asRoot('POST', `/announcements/${id}/cancel`)).toMatchObject({ text })
+    },
     'changeSettings /maintenance/message': text => asRoot('PATCH', '/settings', { maintenance: { isOn: false, message: text } }),
     'enqueueTask /payload': text =>
       asRoot('POST', '/tasks', { task: 'email.send', payload: { userId: noUser, purpose: 'welcome', sealedTo: text }, at: inAnHour() }),

@@ -1,6 +1,8 @@
 import { type Of, OneOf, secret, Type } from '../schema'
 import { logLevels } from '../log'
 import { account, auth, limit, password, session } from './access'
+import { discord, telegram } from './chat'
+import { rpc } from './rpc'
 import { section } from './section'
 
 const port = (description: string, fallback: number) =>
@@ -223,6 +225,9 @@ export const settings = Type.Object(
     bot: section('The bot server.', {
       port: port('Port of the bot server.', 8082),
     }),
+    telegram,
+    discord,
+    rpc,
     ops: section('Health, metrics and version of each process.', {
       host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the ops server listens on.' }),
       port: Type.Optional(

@@ -66,3 +66,20 @@ test('answers that were under way when it opened neither close it nor count agai
   fail(5)
   expect([breaker.state, held.opened]).toEqual(['open', 1])
 })
+
+test('where failures must be apart, those of one event do not open it', () => {
+  const held = { nowMs: 0 }
+  const timing = { nowMs: () => held.nowMs, random: () => 0 }
+  const breaker = createBreaker({ failuresMax: 3, apartMs: 1000, pauseMs: 500, timing })
+  for (let i = 0; i < 64; i++) breaker.failed()
+  held.nowMs = 999
+  breaker.failed()
+  expect(breaker.state).toBe('closed')
+  breaker.succeeded()
+  held.nowMs = 1100
+  for (let i = 0; i < 64; i++) breaker.failed()
+  expect(breaker.state).toBe('closed')
+  held.nowMs = 2100
+  breaker.failed()
+  expect(breaker.state).toBe('open')
+})

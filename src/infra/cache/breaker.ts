@@ -15,15 +15,18 @@ export type BreakerState = 'closed' | 'half-open' | 'open'
 
 export interface BreakerOptions {
   failuresMax: number
+  /** They also have to be so far apart, where one event fails all that is under way: the first and the last of them. 0 when absent. */
+  apartMs?: number
   /** Up to a half less, so that processes do not come back all at once. */
   pauseMs: number
   onOpen?: () => void
   timing?: Timing
 }
 
-export function createBreaker({ failuresMax, pauseMs, onOpen, timing = systemTiming }: BreakerOptions): Breaker {
+export function createBreaker({ failuresMax, apartMs = 0, pauseMs, onOpen, timing = systemTiming }: BreakerOptions): Breaker {
   let state: BreakerState = 'closed'
   let failures = 0
+  let failingSinceMs = 0
   let askAgainAtMs = 0
 
   function open() {
@@ -50,8 +53,8 @@ export function createBreaker({ failuresMax, pauseMs, onOpen, timing = systemTim
     },
     failed() {
       if (state === 'open') return
-      failures++
-      if (state === 'half-open' || failures >= failuresMax) open()
+      if (++failures === 1) failingSinceMs = timing.nowMs()
+      if (state === 'half-open' || (failures >= failuresMax && timing.nowMs() - failingSinceMs >= apartMs)) open()
     },
   }
 }

@@ -22,6 +22,15 @@ export function locator(
   connections: () => Connections | null | undefined,
   untrusted?: (peer: string) => void,
 ): Locate {
+  const from = callerOf(trustedProxies, untrusted)
+  return request => {
+    const peer = connections()?.requestIP(request)?.address
+    return peer === undefined ? undefined : from(peer, request.headers)
+  }
+}
+
+/** The same of any connection: who is behind it. @param headers those that a proxy writes into */
+export function callerOf(trustedProxies: readonly string[], untrusted?: (peer: string) => void) {
   let isSaid = false
   const trusted = trustedProxies.flatMap(text => parseNetwork(text) ?? [])
   const spellings = createRecent<string>(peersMax)
@@ -33,18 +42,16 @@ export function locator(
     spellings.set(peer, address)
     return address
   }
-  return request => {
-    const peer = connections()?.requestIP(request)?.address
-    if (peer === undefined) return undefined
+  return (peer: string, headers: { get(name: string): string | null | undefined }): string => {
     const address = spelled(peer)
     if (!isIn(trusted, address)) {
-      if (!isSaid && request.headers.has('x-forwarded-for')) {
+      if (!isSaid && typeof headers.get('x-forwarded-for') === 'string') {
         isSaid = true
         untrusted?.(address)
       }
       return address
     }
-    return beforeProxies(request.headers.get('x-forwarded-for') ?? '', trusted, address)
+    return beforeProxies(headers.get('x-forwarded-for') ?? '', trusted, address)
   }
 }
 
@@ -72,3 +79,7 @@ function withoutPort(hop: string): string {
   const colon = hop.indexOf(':')
   return colon !== -1 && colon === hop.lastIndexOf(':') ? hop.slice(0, colon) : hop
 }
+
+const thisHost = ['127.0.0.0/8', '::1'].flatMap(text => parseNetwork(text) ?? [])
+/** Whether nothing but this host carries what comes from there. */
+export const isOfThisHost = (address: string): boolean => isIn(thisHost, address)

@@ -13,13 +13,16 @@ export interface Health {
   livez(): Response
   /** Whether the next request is welcome: 503 while starting, draining, or without what it needs. `?verbose` says what. */
   readyz(url: string): Promise<Response>
+  /** As `readyz`. */
+  isReady(): Promise<boolean>
 }
 
 const checkTimeoutMs = 2000
 /** Probes come from many sides; the database is asked once for all of them. */
 const freshMs = 500
 
-export function createHealth(readiness: Readiness, checks: readonly ReadinessCheck[], log: Log): Health {
+/** @param more lines for `?verbose` that decide nothing */
+export function createHealth(readiness: Readiness, checks: readonly ReadinessCheck[], log: Log, more: () => string[] = () => []): Health {
   const failing = new Set<string>()
   let last: { at: number; results: Promise<string[]> } | undefined
 
@@ -44,13 +47,14 @@ export function createHealth(readiness: Readiness, checks: readonly ReadinessChe
 
   return {
     livez: () => plain('ok', 200),
+    isReady: async () => readiness.state === 'ready' && (await results()).every(line => !line.startsWith('[-]')),
     async readyz(url) {
       const lines = await results()
       const failed = lines.filter(line => line.startsWith('[-]'))
       const isReady = readiness.state === 'ready' && failed.length === 0
       const summary = isReady ? 'ok' : readiness.state === 'ready' ? failed.join('\n') : readiness.state
       const isVerbose = new URL(url).searchParams.has('verbose')
-      return plain(isVerbose ? [`process: ${readiness.state}`, ...lines].join('\n') : summary, isReady ? 200 : 503)
+      return plain(isVerbose ? [`process: ${readiness.state}`, ...lines, ...more()].join('\n') : summary, isReady ? 200 : 503)
     },
   }
 }

@@ -22,11 +22,13 @@ export interface Counting {
   around(answer: Handler): Handler
 }
 
-export function counting(limits: RateLimits, locate: Locate, classOf: (method: string, url: string) => RateClass): Counting {
+export function counting(limits: RateLimits, locate: Locate, classOf: ReturnType<typeof rateClasses>): Counting {
   function take(request: LimitedRequest): void | Promise<void> {
     request.locate = locate
+    const rateClass = classOf(request.method, request.url)
+    if (rateClass === 'none') return
     request.limitHeaders ??= {}
-    return limits.take(classOf(request.method, request.url), request.identity ?? anonymous, request, request.limitHeaders)
+    return limits.take(rateClass, request.identity ?? anonymous, request, request.limitHeaders)
   }
 
   /** What it is refused with is left for the first hook, which answers it. */
@@ -61,7 +63,7 @@ export function counting(limits: RateLimits, locate: Locate, classOf: (method: s
 }
 
 /** The class of a request: what its route says, which few do, or what its method says. @param routes asked once the first request is there */
-export function rateClasses(routes: () => readonly Route[]): (method: string, url: string) => RateClass {
+export function rateClasses(routes: () => readonly Route[]): (method: string, url: string) => DeclaredClass {
   let declared: Map<string, DeclaredClasses> | undefined
   return (method, url) => {
     declared ??= declaredClasses(routes())
@@ -77,16 +79,19 @@ export function rateClasses(routes: () => readonly Route[]): (method: string, ur
   }
 }
 
+/** `none` is not counted. */
+type DeclaredClass = RateClass | 'none'
+
 /** Of one method. Most paths are found at once; those with parameters are few. */
 interface DeclaredClasses {
-  plain: Map<string, RateClass>
-  patterns: { pattern: RegExp; rateClass: RateClass }[]
+  plain: Map<string, DeclaredClass>
+  patterns: { pattern: RegExp; rateClass: DeclaredClass }[]
 }
 
 function declaredClasses(routes: readonly Route[]): Map<string, DeclaredClasses> {
   const byMethod = new Map<string, DeclaredClasses>()
   for (const { method, path, hooks } of routes) {
-    const rateClass = hooks?.detail?.['x-limit'] as RateClass | undefined
+    const rateClass = hooks?.detail?.['x-limit'] as DeclaredClass | undefined
     if (rateClass === undefined) continue
     const ofMethod: DeclaredClasses = byMethod.get(method) ?? { plain: new Map(), patterns: [] }
     byMethod.set(method, ofMethod)

@@ -4,7 +4,7 @@ import { anonymous } from '@/core/identity'
 import type { Handler, RecognizedRequest } from './recognition'
 import { pathOf } from './request'
 
-const usualMessage = 'We are at work here. Try again later.'
+export const usualMessage = 'We are at work here. Try again later.'
 
 /**
  * While a server is closed for maintenance, requests are refused by the first hook, as any other that is refused; and on the way there

@@ -28,6 +28,8 @@ export type Handler = (request: Request, server?: unknown) => unknown
 
 /** RFC 6750 §2.1, and no longer than any credential of ours. The scheme has any case (RFC 9110 §11.1). */
 const bearer = /^bearer +([\w.~+/-]{1,4096}={0,2})$/i
+/** What stands behind `Bearer` when it could be a credential. */
+export const credentialIn = (authorization: string): string | undefined => bearer.exec(authorization)?.[1]
 const usual = 'Bearer '
 /** Asked every few seconds by machines; they must not wait for the database. */
 const probes = /^[^:]+:\/\/[^/]+\/(livez|readyz)(\?|$)/
@@ -48,7 +50,7 @@ export function recognition(recognizer: Recognizer, strangers?: Strangers, takes
     return request.headers.get('authorization') ?? (takesCookies ? ofCookie(request) : null)
   }
   async function again(request: Request): Promise<Identity | undefined> {
-    const credential = bearer.exec(authorizationOf(request) ?? '')?.[1]
+    const credential = credentialIn(authorizationOf(request) ?? '')
     return credential === undefined ? undefined : (recognizer.remembered(credential) ?? recognizer.recognize(credential))
   }
   return answer =>
@@ -62,7 +64,7 @@ export function recognition(recognizer: Recognizer, strangers?: Strangers, takes
         introduce(request, remembered, again)
         return answer(request, server)
       }
-      const credential = bearer.exec(authorization)?.[1]
+      const credential = credentialIn(authorization)
       if (credential === undefined) {
         request.isCredentialRefused = true
         return answer(request, server)

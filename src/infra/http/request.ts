@@ -52,7 +52,7 @@ export function requestGate(
   return (request: TrackedRequest, own: OwnHeaders, queryAt: number): void => {
     request.startedMs ??= performance.now()
     const { headers, method } = request
-    request.requestId = nextId(headers)
+    request.requestId = nextId(headers.get('x-request-id'))
     if (locate) request.locate = locate
     if (hasCallers) introduce(request.requestId, headers)
     introduceTo?.(headers, own)
@@ -79,9 +79,12 @@ function introduce(requestId: string, headers: Headers): void {
   const caller = currentCaller()
   if (!caller) return
   caller.requestId = requestId
-  const trace = headers.get('traceparent')
-  if (trace !== null && traceparent.test(trace)) caller.traceparent = trace
+  const trace = traceOf(headers.get('traceparent'))
+  if (trace !== undefined) caller.traceparent = trace
 }
+
+/** What a caller says of its trace, if that is one. */
+export const traceOf = (given: string | null): string | undefined => (given !== null && traceparent.test(given) ? given : undefined)
 
 export function pathOf(url: string): string {
   const start = url.indexOf('/', url.indexOf('://') + 3)
@@ -96,11 +99,10 @@ function acceptsJson(headers: Headers): boolean {
 }
 
 /** The caller's id when it sends one that is fit for logs, else one of ours: unique among processes by its first half. */
-function requestIds() {
+export function requestIds(): (given: string | null) => string {
   const process = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString('hex')
   let count = 0
-  return (headers: Headers): string => {
-    const given = headers.get('x-request-id')
+  return given => {
     // Nor one of our credentials, pasted into the wrong header: it would be in every log line.
     if (given !== null && /^(?!b[kr]_)[\w.-]{1,64}$/.test(given)) return given
     return `${process}-${(count++).toString(36)}`

@@ -59,7 +59,8 @@ export function listeningService(
 
 export const originOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
-function whyNot(thrown: unknown, { host, port, setting }: ListenOptions): string {
+/** Why nobody can listen there, and what to do about it. */
+export function whyNot(thrown: unknown, { host, port, setting }: ListenOptions): string {
   const code = (thrown as NodeJS.ErrnoException).code
   const variable = variableOf(setting.split('.'))
   if (code === 'EADDRINUSE')

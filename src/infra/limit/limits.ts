@@ -1,4 +1,4 @@
-import { addressOf, networkOf, networksPerSite, siteOf } from '@/core/address'
+import { addressOf, type Located, networkOf, networksPerSite, siteOf } from '@/core/address'
 import type { Config } from '@/core/config/settings'
 import { actorOf, type Anonymous, type Identity, subjectOf } from '@/core/identity'
 import type { Metrics } from '@/core/metrics'
@@ -43,7 +43,7 @@ export function createRateLimits(limits: Config['limit'], { leases, metrics, spa
   }
 
   /** Its network, and of IPv6 the site that this is in, of which one network cannot use up much. */
-  function chargeAddress(name: string, request: Request, limit: number, headers: Record<string, unknown>): void | Promise<void> {
+  function chargeAddress(name: string, request: Request | Located, limit: number, headers: Record<string, unknown>): void | Promise<void> {
     if (limit === 0) return
     const address = addressOf(request)
     const charged = charge(name, networkOf(address), limit, headers)
@@ -63,7 +63,12 @@ export function createRateLimits(limits: Config['limit'], { leases, metrics, spa
     throw rateErrors.RateLimit({ retryAfterSeconds: freedSeconds })
   }
 
-  function take(rateClass: RateClass, identity: Identity, request: Request, headers: Record<string, unknown>): void | Promise<void> {
+  function take(
+    rateClass: RateClass,
+    identity: Identity,
+    request: Request | Located,
+    headers: Record<string, unknown>,
+  ): void | Promise<void> {
     if (identity.kind === 'anonymous') {
       if (rateClass === 'credentials') return chargeAddress('credentials', request, perMinute.credentials, headers)
       return chargeAddress('anonymous', request, limits.anonymousPerMinute, headers)
@@ -84,10 +89,10 @@ export function createRateLimits(limits: Config['limit'], { leases, metrics, spa
     return ofKey ? ofKey.then(() => charge(name, whose, limit, headers)) : charge(name, whose, limit, headers)
   }
 
-  const takeInvalid = (request: Request, headers: Record<string, unknown>): void | Promise<void> =>
+  const takeInvalid = (request: Request | Located, headers: Record<string, unknown>): void | Promise<void> =>
     chargeAddress('invalid', request, limits.anonymousPerMinute, headers)
 
-  function admit(request: Request, headers: Record<string, unknown>): void {
+  function admit(request: Request | Located, headers: Record<string, unknown>): void {
     const limit = limits.anonymousPerMinute
     if (limit === 0) return
     const address = addressOf(request)

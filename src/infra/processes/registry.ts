@@ -24,11 +24,16 @@ export interface RegistryTools {
   log: Log
   roles: readonly string[]
   version: string
+  /** All that there are; those of this process when absent. */
+  roleNames?: readonly string[]
   beatEveryMs?: number
 }
 
 /** Asks nothing of the database before it is used. */
-export function openProcesses(db: Database, { clock: machine, log, roles, version, beatEveryMs = beatMs }: RegistryTools): OpenProcesses {
+export function openProcesses(
+  db: Database,
+  { clock: machine, log, roles, version, roleNames = roles, beatEveryMs = beatMs }: RegistryTools,
+): OpenProcesses {
   const own: ProcessFacts = { id: Bun.randomUUIDv7(), roles, version, host: hostname(), pid: process.pid }
   const clock = createScheduleClock(db, machine)
   let startedAtMs: number | undefined
@@ -68,6 +73,7 @@ export function openProcesses(db: Database, { clock: machine, log, roles, versio
   return {
     processes: {
       own,
+      roleNames,
       async list() {
         await clock.sync()
         return listProcesses(db, clock.nowMs())

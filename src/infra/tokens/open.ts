@@ -1,22 +1,24 @@
-import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import type { Clock } from '@/core/clock'
 import type { Config } from '@/core/config/settings'
 import type { Database } from '@/core/database'
 import type { Log } from '@/core/log'
 import { isUuid } from '@/core/schema'
 import { createCipher } from '@/core/seal'
-import type { Claims, Tokens } from '@/core/tokens'
+import { type Audience, type Claims, type ServiceClaims, type Tokens, tokenTypes } from '@/core/tokens'
 import { algorithm, createKeyRing } from './key-ring'
 import { refreshMacOf } from './refresh-mac'
 import { signingKeyRows } from './rows'
 
-/** RFC 9068 §2.1: an access token, and nothing else that was signed with the same key. */
-const type = 'at+jwt'
 /** Ours have about 500 characters. */
 const tokenLengthMax = 2048
 /** How far the clocks of processes may be apart. */
 const skewSeconds = 5
-const required = ['iss', 'aud', 'sub', 'sid', 'iat', 'nbf', 'exp', 'jti']
+const required = ['iss', 'aud', 'sub', 'iat', 'nbf', 'exp', 'jti']
+const serviceTtlSeconds = 300
+const servicePrefix = 'service:'
+/** RFC 6749 §3.3, as far as ours go. */
+const scopePattern = /^[a-z-]+:[a-z-]+( [a-z-]+:[a-z-]+)*$/
 
 /** @param rootKey at least 32 random bytes */
 export function openTokens(
@@ -29,33 +31,44 @@ export function openTokens(
   const ring = createKeyRing(signingKeyRows(db), { cipher, clock, log, rotationMs: keyRotationMs })
   const ttlSeconds = Math.floor(accessTtlMs / 1000)
 
-  return {
-    async sign({ accountId, sessionId, audience }) {
-      const { kid, privateKey } = await ring.signer()
-      const now = Math.floor(clock.nowMs() / 1000)
-      const token = await new SignJWT({
-        ...{ iss: issuer, aud: audience, sub: accountId, sid: sessionId },
-        ...{ iat: now, nbf: now, exp: now + ttlSeconds, jti: Bun.randomUUIDv7() },
-      })
-        .setProtectedHeader({ alg: algorithm, typ: type, kid })
-        .sign(privateKey)
-      return { token, expiresInSeconds: ttlSeconds }
-    },
+  async function signed(type: string, ttl: number, claims: Record<string, string>): Promise<{ token: string; expiresInSeconds: number }> {
+    const { kid, privateKey } = await ring.signer()
+    const now = Math.floor(clock.nowMs() / 1000)
+    const token = await new SignJWT({ iss: issuer, ...claims, iat: now, nbf: now, exp: now + ttl, jti: Bun.randomUUIDv7() })
+      .setProtectedHeader({ alg: algorithm, typ: type, kid })
+      .sign(privateKey)
+    return { token, expiresInSeconds: ttl }
+  }
 
+  /** @returns undefined for whatever is not of this type and for this audience */
+  async function verified(token: string, type: string, audience: string): Promise<JWTPayload | undefined> {
+    const kid = kidOf(token, type)
+    const key = kid === undefined ? undefined : await ring.find(kid)
+    if (!key) return undefined
+    try {
+      const { payload } = await jwtVerify(token, key.publicKey, {
+        ...{ algorithms: [algorithm], typ: type, issuer, audience, requiredClaims: required },
+        ...{ clockTolerance: skewSeconds, currentDate: new Date(clock.nowMs()) },
+      })
+      // A list with our name in it is not what we write.
+      return payload.aud === audience ? payload : undefined
+    } catch (thrown) {
+      if (thrown instanceof errors.JOSEError) return undefined
+      throw thrown
+    }
+  }
+
+  return {
+    sign: ({ accountId: sub, sessionId: sid, audience: aud }) => signed(tokenTypes.access, ttlSeconds, { aud, sub, sid }),
     async verify(token, audience) {
-      const kid = kidOf(token)
-      const key = kid === undefined ? undefined : await ring.find(kid)
-      if (!key) return undefined
-      try {
-        const { payload } = await jwtVerify(token, key.publicKey, {
-          ...{ algorithms: [algorithm], typ: type, issuer, audience, requiredClaims: required },
-          ...{ clockTolerance: skewSeconds, currentDate: new Date(clock.nowMs()) },
-        })
-        return claimsOf(payload, audience)
-      } catch (thrown) {
-        if (thrown instanceof errors.JOSEError) return undefined
-        throw thrown
-      }
+      const payload = await verified(token, tokenTypes.access, audience)
+      return payload && claimsOf(payload, audience)
+    },
+    signService: ({ service, scopes }) =>
+      signed(tokenTypes.service, serviceTtlSeconds, { aud: 'rpc', sub: servicePrefix + service, scope: scopes.join(' ') }),
+    async verifyService(token) {
+      const payload = await verified(token, tokenTypes.service, 'rpc')
+      return payload && serviceClaimsOf(payload)
     },
 
     refreshMac: refreshMacOf(rootKey),
@@ -73,7 +86,7 @@ export function openTokens(
  * The key that a token names, when its header is one of ours to the letter: so nothing that it says beside that (`jku`, `x5u`, `jwk`,
  * `crit`) is ever looked at (RFC 8725 §3.10).
  */
-function kidOf(token: string): string | undefined {
+function kidOf(token: string, type: string): string | undefined {
   if (token.length > tokenLengthMax || !isCanonical(token)) return undefined
   let header: Record<string, unknown>
   try {
@@ -92,10 +105,15 @@ function isCanonical(token: string): boolean {
   return parts.length === 3 && parts.every(part => part !== '' && Buffer.from(part, 'base64url').toString('base64url') === part)
 }
 
-function claimsOf(payload: Record<string, unknown>, audience: Claims['audience']): (Claims & { expiresAtMs: number }) | undefined {
-  const { sub, sid, aud, exp } = payload
-  // A list with our name in it is not what we write.
-  if (aud !== audience || typeof sub !== 'string' || typeof sid !== 'string' || typeof exp !== 'number') return undefined
+function claimsOf({ sub, sid, exp }: JWTPayload, audience: Audience): (Claims & { expiresAtMs: number }) | undefined {
+  if (typeof sub !== 'string' || typeof sid !== 'string' || exp === undefined) return undefined
   if (!isUuid(sub) || !isUuid(sid)) return undefined
   return { accountId: sub, sessionId: sid, audience, expiresAtMs: exp * 1000 }
+}
+
+function serviceClaimsOf({ sub, scope, exp }: JWTPayload): (ServiceClaims & { expiresAtMs: number }) | undefined {
+  if (typeof sub !== 'string' || typeof scope !== 'string' || exp === undefined) return undefined
+  const service = sub.slice(servicePrefix.length)
+  if (!sub.startsWith(servicePrefix) || service === '' || !(scope === '' || scopePattern.test(scope))) return undefined
+  return { service, scopes: scope === '' ? [] : scope.split(' '), expiresAtMs: exp * 1000 }
 }

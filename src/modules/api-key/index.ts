@@ -22,7 +22,7 @@ export const apiKey = defineModule({
     const biz = apiKeyBiz({ ...ports, keys: apiKeyStore, users, administrators, audit })
     return {
       biz,
-      faces: { api: apiKeyController(biz), admin: serviceKeyController(biz), identifiers: { api: biz.identifier } },
+      faces: { api: apiKeyController(biz), admin: serviceKeyController(biz), identifiers: { api: biz.identifier, rpc: biz.identifier } },
     }
   },
 })

@@ -23,7 +23,7 @@ export const auditEvent = defineModule({
     const { denials, ...audit } = auditEventBiz(tools)
     const reading = auditReadBiz({ ...tools, audit })
     const biz = { ...audit, ...reading, ...auditVerifyBiz(tools), ...auditRetentionBiz(tools) }
-    return { biz, faces: { admin: auditEventController(reading), denials: { admin: denials } } }
+    return { biz, faces: { admin: auditEventController(reading), denials: { admin: denials, bot: denials } } }
   },
 })
 export type { AuditRetentionBiz } from './retention.biz'

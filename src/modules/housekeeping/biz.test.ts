@@ -42,6 +42,10 @@ describe('sweeps', () => {
         userCodes: { removeExpired: none },
         apiKeys: { removeExpired: none },
         auditEvents: { removeOld: none, logHead: async () => {} },
+        announcements: { removeOld: none },
+        chatLinkRecords: { removeExpired: none },
+        chatUpdates: { removeOld: none },
+        subscriptions: { removeEmpty: none },
         userExports: { removeLeft },
       }),
       asked,
@@ -106,6 +110,10 @@ onEachBacking('sweeps of a house', open => {
       userCodes: { removeExpired: none },
       apiKeys: { removeExpired: none },
       auditEvents: { removeOld: none, logHead: async () => {} },
+      announcements: { removeOld: none },
+      chatLinkRecords: { removeExpired: none },
+      chatUpdates: { removeOld: none },
+      subscriptions: { removeEmpty: none },
       userExports,
     })
     for (const left of [1, 1]) {

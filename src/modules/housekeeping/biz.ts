@@ -1,8 +1,12 @@
 import type { Ports } from '@/core/ports'
 import { snooze, type TaskContext, type TaskResult } from '@/core/queue/task'
+import type { AnnouncementBiz } from '@/modules/announcement'
 import type { ApiKeyBiz } from '@/modules/api-key'
 import type { AuditRetentionBiz } from '@/modules/audit-event'
+import type { ChatLinkRecordBiz } from '@/modules/chat-link-record'
+import type { ChatUpdateBiz } from '@/modules/chat-update'
 import type { SessionBiz } from '@/modules/session'
+import type { SubscriptionBiz } from '@/modules/subscription'
 import type { UserCodeBiz } from '@/modules/user-code'
 import type { UserExportBiz } from '@/modules/user-export'
 
@@ -32,12 +36,20 @@ export function housekeepingBiz({
   userCodes,
   apiKeys,
   auditEvents,
+  announcements,
+  chatLinkRecords,
+  chatUpdates,
+  subscriptions,
 }: Pick<Ports, 'clock' | 'upkeep' | 'tokens'> & {
   userExports: Pick<UserExportBiz, 'removeLeft'>
   sessions: Pick<SessionBiz, 'removeEnded'>
   userCodes: Pick<UserCodeBiz, 'removeExpired'>
   apiKeys: Pick<ApiKeyBiz, 'removeExpired'>
   auditEvents: AuditRetentionBiz
+  announcements: Pick<AnnouncementBiz, 'removeOld'>
+  chatLinkRecords: Pick<ChatLinkRecordBiz, 'removeExpired'>
+  chatUpdates: Pick<ChatUpdateBiz, 'removeOld'>
+  subscriptions: Pick<SubscriptionBiz, 'removeEmpty'>
 }) {
   const sweep =
     (what: string, removeSome: RemoveSome, countMax = batchMax) =>
@@ -65,8 +77,12 @@ export function housekeepingBiz({
     sweepHistory: sweep('history of schedules that nobody fires', countMax => upkeep.cutHistory(countMax)),
     sweepCodes: sweep('codes that have expired', countMax => userCodes.removeExpired(countMax)),
     sweepApiKeys: sweep('API keys that have expired', countMax => apiKeys.removeExpired(countMax)),
+    sweepChatLinkCodes: sweep('codes to link chat accounts that have expired', countMax => chatLinkRecords.removeExpired(countMax)),
+    sweepChatUpdates: sweep('what has come in from chat platforms', countMax => chatUpdates.removeOld(countMax)),
+    sweepChats: sweep('chats that subscribe to nothing any more', countMax => subscriptions.removeEmpty(countMax)),
     sweepSessions: sweep('sessions that have ended', countMax => sessions.removeEnded(countMax)),
     sweepAuditEvents: sweep('events of the audit log', countMax => auditEvents.removeOld(countMax)),
+    sweepAnnouncements: sweep('announcements and who had them', countMax => announcements.removeOld(countMax)),
     logAuditHead: () => auditEvents.logHead(),
     rotateKeys: () => tokens.rotate(),
   }

@@ -1,7 +1,11 @@
 import { defineModule } from '@/core/module'
+import { announcement } from '@/modules/announcement'
 import { apiKey } from '@/modules/api-key'
 import { auditEvent } from '@/modules/audit-event'
+import { chatLinkRecord } from '@/modules/chat-link-record'
+import { chatUpdate } from '@/modules/chat-update'
 import { session } from '@/modules/session'
+import { subscription } from '@/modules/subscription'
 import { userCode } from '@/modules/user-code'
 import { userExport } from '@/modules/user-export'
 import { housekeepingBiz } from './biz'
@@ -9,9 +13,13 @@ import {
   logAuditHead,
   schedules,
   rotateKeys,
+  sweepAnnouncements,
   sweepAnswers,
   sweepApiKeys,
   sweepAuditEvents,
+  sweepChatLinkCodes,
+  sweepChatUpdates,
+  sweepChats,
   sweepCodes,
   sweepExports,
   sweepGuesses,
@@ -26,7 +34,7 @@ import { housekeepingTasks } from './tasks'
 export const housekeeping = defineModule({
   name: 'housekeeping',
   needs: ['clock', 'upkeep', 'tokens'],
-  uses: { userExport, session, userCode, apiKey, auditEvent },
+  uses: { userExport, session, userCode, apiKey, auditEvent, chatLinkRecord, chatUpdate, subscription, announcement },
   tasks: [
     sweepExports,
     sweepOutbox,
@@ -36,13 +44,30 @@ export const housekeeping = defineModule({
     sweepAnswers,
     sweepGuesses,
     sweepCodes,
+    sweepChatLinkCodes,
+    sweepChatUpdates,
+    sweepChats,
     sweepApiKeys,
     sweepAuditEvents,
+    sweepAnnouncements,
     logAuditHead,
     rotateKeys,
   ],
-  create(ports, { userExport: userExports, session: sessions, userCode: userCodes, apiKey: apiKeys, auditEvent: auditEvents }) {
-    const biz = housekeepingBiz({ ...ports, userExports, sessions, userCodes, apiKeys, auditEvents })
+  create(ports, neighbors) {
+    const { userExport: userExports, session: sessions, userCode: userCodes, apiKey: apiKeys, auditEvent: auditEvents } = neighbors
+    const { chatLinkRecord: chatLinkRecords, subscription: subscriptions, announcement: announcements, chatUpdate: chatUpdates } = neighbors
+    const biz = housekeepingBiz({
+      ...ports,
+      userExports,
+      sessions,
+      userCodes,
+      apiKeys,
+      auditEvents,
+      chatLinkRecords,
+      chatUpdates,
+      subscriptions,
+      announcements,
+    })
     return { biz, faces: { tasks: housekeepingTasks(biz), schedules } }
   },
 })

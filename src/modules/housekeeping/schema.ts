@@ -16,7 +16,11 @@ export const sweepGuesses = defineTask('housekeeping.sweepGuesses', Nothing, rul
 export const sweepSessions = defineTask('housekeeping.sweepSessions', Nothing, rules)
 export const sweepCodes = defineTask('housekeeping.sweepCodes', Nothing, rules)
 export const sweepApiKeys = defineTask('housekeeping.sweepApiKeys', Nothing, rules)
+export const sweepChatLinkCodes = defineTask('housekeeping.sweepChatLinkCodes', Nothing, rules)
+export const sweepChats = defineTask('housekeeping.sweepChats', Nothing, rules)
+export const sweepChatUpdates = defineTask('housekeeping.sweepChatUpdates', Nothing, rules)
 export const sweepAuditEvents = defineTask('housekeeping.sweepAuditEvents', Nothing, rules)
+export const sweepAnnouncements = defineTask('housekeeping.sweepAnnouncements', Nothing, rules)
 export const logAuditHead = defineTask('housekeeping.logAuditHead', Nothing, { ...rules, timeoutMs: 60_000 })
 export const rotateKeys = defineTask('housekeeping.rotateKeys', Nothing, { ...rules, timeoutMs: 60_000 })
 
@@ -35,6 +39,10 @@ export const schedules = [
   defineSchedule('housekeeping.guesses', sweepGuesses, {}, nightly(27, 4)),
   defineSchedule('housekeeping.api-keys', sweepApiKeys, {}, nightly(37, 4)),
   defineSchedule('housekeeping.audit', sweepAuditEvents, {}, nightly(47, 4)),
+  defineSchedule('housekeeping.announcements', sweepAnnouncements, {}, nightly(57, 4)),
+  defineSchedule('housekeeping.chat-link-codes', sweepChatLinkCodes, {}, nightly(37, 5)),
+  defineSchedule('housekeeping.chats', sweepChats, {}, nightly(47, 5)),
+  defineSchedule('housekeeping.chat-updates', sweepChatUpdates, {}, nightly(57, 5)),
   // As often as somebody may set back the database unseen.
   defineSchedule('housekeeping.audit-head', logAuditHead, {}, { cron: '27 * * * *', jitterMs: 60_000 }),
 ]

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { chatLinkStore } from '@/modules/chat-link-record/store'
 import type { Realm } from './schema'
 import { onEachBacking } from '@/testing/backings'
 import { failure } from '@/testing/conformance/fixture'
@@ -112,6 +113,39 @@ onEachBacking('sessions', open => {
     expect(new Set<string>(scene.forgotten)).toEqual(new Set([`session:${first.sessionId}`, `session:${second.sessionId}`]))
     expect(await scene.db.tx(tx => here().endAll(tx, 'api', another))).toBe(1)
     expect(await scene.db.tx(tx => here().endAll(tx, 'api', another))).toBe(0)
+  })
+
+  test('with all of an account its chat accounts end, too, and with one of them none does', async () => {
+    await scene.db.run('delete from "chatLink"')
+    const links = chatLinkStore(scene.db)
+    const link = (accountKind: 'user' | 'admin', accountId: string, senderId: string) =>
+      links.create({
+        platform: 'telegram',
+        senderId,
+        senderName: '',
+        accountKind,
+        accountId,
+        provenAt: '2026-01-31T09:05:00.000Z',
+        codeHash: '',
+      })
+    await Promise.all([link('user', account, '17'), link('user', another, '18'), link('admin', account, '19')])
+    const left = async () => (await links.list({ orderBy: 'createdAt', from: 'primary' })).items.map(({ senderId }) => senderId).toSorted()
+    const one = await start()
+    await here().end('api', account, one.sessionId)
+    expect(await left()).toEqual(['17', '18', '19'])
+    // Also where there is no session any more, or one goes on.
+    await scene.db.tx(tx => here().endAll(tx, 'api', account, { except: one.sessionId }))
+    expect(await left()).toEqual(['18', '19'])
+    await scene.db.tx(tx => here().endAll(tx, 'admin', account))
+    expect(await left()).toEqual(['18'])
+  })
+
+  test('whether one is there is told of its own account and server only', async () => {
+    const { sessionId } = await start()
+    const isThere = (realm: Realm, whose: string) => scene.db.tx(tx => here().isThere(tx, realm, whose, sessionId))
+    expect([await isThere('api', account), await isThere('admin', account), await isThere('api', another)]).toEqual([true, false, false])
+    await here().end('api', account, sessionId)
+    expect(await isThere('api', account)).toBe(false)
   })
 
   test('one that is begun while all are ended does not outlive the change', async () => {

@@ -4,6 +4,7 @@ import type { Database } from '@/core/database'
 import { subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
+import type { ChatLinkRecordBiz } from '@/modules/chat-link-record'
 import { isGenuine, readRefreshToken, writeRefreshToken } from './refresh-token'
 import { type Realm, type Session, seedBytes, type SessionPage, type SessionRow, type SessionTokens, sessionErrors } from './schema'
 import type { Activity, sessionStore } from './store'
@@ -80,11 +81,13 @@ export interface SessionBiz {
    * @throws sessionErrors.SessionNotFound
    */
   end(realm: Realm, accountId: string, sessionId: string, also?: (tx: Database) => Promise<void>): Promise<void>
+  /** Whether a session of this account is there, which then stays so until the end of the transaction. */
+  isThere(tx: Database, realm: Realm, accountId: string, sessionId: string): Promise<boolean>
   /**
-   * Ends all sessions of an account, everywhere within `revocationMaxMs` of the commit. Call it last in the transaction, since it
-   * tells the other processes.
+   * Ends all sessions of an account, everywhere within `revocationMaxMs` of the commit, and its links with chat accounts at the commit:
+   * whoever has one speaks for the account, too. Call it last in the transaction, since it tells the other processes.
    * @param except a session that goes on
-   * @returns how many have ended
+   * @returns how many sessions have ended
    */
   endAll(tx: Database, realm: Realm, accountId: string, options?: { except?: string }): Promise<number>
   /** How many of an account go on, and when one was last used, give or take a minute. */
@@ -98,14 +101,17 @@ export interface SessionBiz {
 type Needs = Pick<Ports, 'db' | 'clock' | 'log' | 'tokens' | 'revocations'> & {
   settings: Pick<Ports['settings'], 'session'>
   sessions: typeof sessionStore
+  chatLinkRecords: Pick<ChatLinkRecordBiz, 'endAll'>
 }
 
+/** Whose sessions those of a realm are. */
+const accountKinds = { api: 'user', admin: 'admin' } as const
 const userAgentMax = 256
 /** A refresh that others were faster than looks again; the second look decides, unless they go on like this. */
 const refreshAttempts = 5
 const primary = { from: 'primary' } as const
 
-export function sessionBiz({ db, clock, log, tokens, revocations, settings, sessions }: Needs): SessionBiz {
+export function sessionBiz({ db, clock, log, tokens, revocations, settings, sessions, chatLinkRecords }: Needs): SessionBiz {
   const open = async (realm: Realm, accountId: string, device: Device): Promise<Opened> => opened(await begin(realm, accountId, device), 1)
 
   async function openIf(realm: Realm, accountId: string, device: Device, holds: (sessionId: string) => Promise<boolean>) {
@@ -221,6 +227,7 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
 
   async function endAll(tx: Database, realm: Realm, accountId: string, { except }: { except?: string } = {}): Promise<number> {
     const ids = (await sessions(tx).idsOf(realm, accountId)).filter(id => id !== except)
+    await chatLinkRecords.endAll(tx, { kind: accountKinds[realm], id: accountId })
     return removeIn(tx, ids)
   }
 
@@ -250,6 +257,7 @@ export function sessionBiz({ db, clock, log, tokens, revocations, settings, sess
 
   return {
     ...{ open, openIf, refresh, verify, prove, touch, end, endAll, list },
+    isThere: async (tx, realm, accountId, sessionId) => (await sessions(tx).idsOf(realm, accountId)).includes(sessionId),
     activity: (realm, accountId) => sessions(db).activityOf(realm, accountId, clock.nowMs()),
     // Whoever has a token of one has none that is good, so nobody has to forget it.
     removeEnded: async countMax => {

@@ -1,4 +1,5 @@
 import { defineModule } from '@/core/module'
+import { chatLinkRecord } from '@/modules/chat-link-record'
 import { sessionBiz } from './biz'
 import { sessions } from './schema'
 import { sessionStore } from './store'
@@ -7,9 +8,10 @@ import { sessionStore } from './store'
 export const session = defineModule({
   name: 'session',
   needs: ['db', 'clock', 'log', 'tokens', 'revocations', 'settings'],
+  uses: { chatLinkRecord },
   tables: [sessions],
-  create(ports) {
-    return { biz: sessionBiz({ ...ports, sessions: sessionStore }), faces: {} }
+  create(ports, { chatLinkRecord: chatLinkRecords }) {
+    return { biz: sessionBiz({ ...ports, sessions: sessionStore, chatLinkRecords }), faces: {} }
   },
 })
 export type { Device, Opened, SessionBiz, Verified } from './biz'

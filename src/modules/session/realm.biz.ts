@@ -3,6 +3,7 @@ import type { AppError } from '@/core/error'
 import { type Identified, type Identifier, type Identity, type Subject, subjectOf } from '@/core/identity'
 import type { Ports } from '@/core/ports'
 import type { PageQuery } from '@/core/schema'
+import { looksLikeServiceToken } from '@/core/tokens'
 import type { Device, SessionBiz, SessionOf, Verified } from './biz'
 import { type Realm, sessionErrors, type SessionPage, type SessionTokens } from './schema'
 
@@ -116,9 +117,9 @@ export function realmSessions<A extends RealmAccount>({
     log.info(`a session of ${noun} was ended`, { actor: subjectFor(id) })
   }
 
-  /** Access tokens of the realm's server, which are JWTs and nothing else is. */
+  /** Access tokens of the realm's server, which are JWTs, and nothing else is but the tokens of services. */
   const identifier: Identifier = {
-    takes: credential => credential.startsWith('eyJ'),
+    takes: credential => credential.startsWith('eyJ') && !looksLikeServiceToken(credential),
     async identify(credential): Promise<Identified | undefined> {
       const verified = await sessions.verify(realm, credential)
       const account = verified && (await active(verified.accountId))

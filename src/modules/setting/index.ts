@@ -1,6 +1,7 @@
 import { defineModule } from '@/core/module'
 import { auditEvent } from '@/modules/audit-event'
 import { audits, settingBiz } from './biz'
+import { settingCommands } from './commands'
 import { settingController } from './controller'
 import { settings } from './schema'
 import { settingStore } from './store'
@@ -18,6 +19,6 @@ export const setting = defineModule({
   audits,
   create(ports, { auditEvent: audit }) {
     const biz = settingBiz({ ...ports, settings: settingStore, audit })
-    return { biz, faces: { admin: settingController(biz) } }
+    return { biz, faces: { admin: settingController(biz), commands: settingCommands(biz) } }
   },
 })

@@ -10,6 +10,6 @@ export const userSession = defineModule({
   uses: { user, session },
   create(ports, { user: users, session: sessions }) {
     const biz = userSessionBiz({ ...ports, users, sessions })
-    return { biz, faces: { api: userSessionController(biz), identifiers: { api: biz.identifier } } }
+    return { biz, faces: { api: userSessionController(biz), identifiers: { api: biz.identifier, rpc: biz.identifier } } }
   },
 })

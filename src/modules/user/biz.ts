@@ -6,12 +6,14 @@ import { type Identity, subjectOf } from '@/core/identity'
 import { refuseWeak, weakness } from '@/core/password-rules'
 import { renewHash } from '@/core/passwords'
 import type { Ports } from '@/core/ports'
+import { isUuid } from '@/core/schema'
 import { type Expected, type ListOptions, storeErrors } from '@/core/store'
 import { codeErrors, type UserCodeBiz } from '@/modules/user-code'
 import { administeredBiz } from './admin.biz'
 import { userMail } from './mail.biz'
 import {
   type Account,
+  isUsername,
   sendEmail,
   type SignUp,
   type User,
@@ -84,6 +86,26 @@ export function userBiz({
     return view(found(await users(db).get(id)))
   }
 
+  /** Whoever has this username, in any case. */
+  async function getByUsername(username: string): Promise<User> {
+    const name = canonicalName(username)
+    // Nobody's, whatever databases make of the rest of Unicode.
+    return view(found(isUsername(name) ? await users(db).find({ username: name }) : undefined))
+  }
+
+  /**
+   * In the order of the ids, each once; those that are nobody's are missing.
+   * @param ids 1–100
+   * @throws IdsWrong
+   */
+  async function getMany(ids: readonly string[]): Promise<{ users: User[]; missingIds: string[] }> {
+    if (ids.length === 0 || ids.length > idsMax || ids.some(id => id.length > idLengthMax)) throw userErrors.IdsWrong()
+    const wanted = [...new Set(ids)]
+    const rows = await users(db).getMany(wanted)
+    const known = new Set(rows.map(({ id }) => id))
+    return { users: rows.map(view), missingIds: wanted.filter(id => !known.has(id)) }
+  }
+
   /** As the account is at this moment, whatever copies and replicas say; undefined when it is gone. */
   async function current(id: string): Promise<Account | undefined> {
     const row = await users(db).get(id, primary)
@@ -107,6 +129,20 @@ export function userBiz({
       if (found.length === limit) break
     }
     return found
+  }
+
+  /**
+   * All of them, by id, which is about by age: a few at a time are in memory, however slowly they are taken.
+   * @param options behind the id `after`; until `signal` aborts
+   * @throws AfterWrong
+   */
+  async function* each({ status, after, signal }: Each): AsyncGenerator<User> {
+    if (after !== undefined && !isUuid(after)) throw userErrors.AfterWrong()
+    const where = { ...(after !== undefined && { id: { gt: after } }), ...(status && { status }) }
+    for await (const row of users(db).iterate({ where, batchSize: eachBatch, select: shown })) {
+      if (signal.aborted) return
+      yield view(row)
+    }
   }
 
   const count = ({ status }: { status?: User['status'] }): Promise<number> => users(db).count(status ? { status } : {})
@@ -234,10 +270,24 @@ export function userBiz({
     return { username: row.username, status: row.status }
   }
 
-  const reading = { get, getAccount, current, findByEmail, list, listById, count }
+  const reading = { get, getByUsername, getMany, getAccount, current, findByEmail, list, listById, each, count }
   const ofPasswords = { verifyPassword, confirmPassword, hold, hashPassword, setPassword, resetPassword }
   const ofMail = { sendMessage: mail.send, askMessage: mail.ask, notify: mail.notify }
   return { signUp, ...ofAdministrators, ...reading, change, ...ofPasswords, verifyEmail, setStatus, remove, ...ofMail }
+}
+
+/** Most users that are asked for by their ids at once. */
+const idsMax = 100
+/** Longer than any id, and short enough to be said again. */
+const idLengthMax = 64
+
+/** Users that are read at once when all are gone over. */
+const eachBatch = 200
+
+interface Each {
+  status: User['status'] | undefined
+  after: string | undefined
+  signal: AbortSignal
 }
 
 /** What a code has proven: that somebody reads the mail of this address. */

@@ -5,10 +5,11 @@ import { userController } from './controller'
 import { sendEmail, userMessages, users } from './schema'
 import { userMessageStore, userStore } from './store'
 import { userTasks } from './tasks'
+import { userWatch } from './watch.biz'
 
 export const user = defineModule({
   name: 'user',
-  needs: ['db', 'clock', 'log', 'passwords', 'queue', 'mailer', 'cipher', 'throttle', 'settings', 'liveSettings'],
+  needs: ['db', 'clock', 'log', 'passwords', 'queue', 'mailer', 'cipher', 'throttle', 'settings', 'liveSettings', 'metrics', 'stopping'],
   uses: { userCode },
   tables: [users, userMessages],
   tasks: [sendEmail],
@@ -18,7 +19,9 @@ export const user = defineModule({
   ],
   create(ports, { userCode: codes }) {
     const biz = userBiz({ ...ports, users: userStore, sent: userMessageStore, codes })
-    return { biz, faces: { api: userController(biz), tasks: userTasks(biz) } }
+    const watch = userWatch({ ...ports, users: userStore })
+    const rpc = () => import('./rpc').then(({ userRpc }) => userRpc(biz, watch))
+    return { biz, faces: { api: userController(biz), rpc: [rpc], tasks: userTasks(biz) } }
   },
 })
 export type { AccountQuery } from './admin.biz'

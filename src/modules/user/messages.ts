@@ -48,6 +48,10 @@ export const messages: Record<Purpose, Words> = {
     subject: 'An API key was made',
     text: `Hello ${username},\n\na new API key can act for your account.\n\nIf it was not you, delete it and change your password at once.\n`,
   }),
+  chatLinked: ({ username }) => ({
+    subject: 'A chat account was linked to your account',
+    text: `Hello ${username},\n\na chat account was linked to your account with a code that somebody has made who knows your password. What is sent to our bot from there is done for you.\n\nIf it was not you, ask for a new password at once, with "forgot password", which ends the link, too.\n`,
+  }),
   accountDeleted: () => ({
     subject: 'Your account was deleted',
     text: 'Hello,\n\nthe account that had this e-mail address was deleted, with all that belonged to it. This is the last message about it.\n\nIf it was not you, ask us for help at once.\n',

@@ -14,6 +14,16 @@ export const userErrors = defineErrors({
   MessageOften: ['ResourceExhausted', 'The user has just been sent such a message. Try again later.'],
   Suspended: ['Unprocessable', 'This user is suspended, so the code would be of no use: restore them first.'],
   MessageTaken: ['Aborted', 'Another message was sent at the same time. Try again.'],
+  IdsWrong: ['InvalidArgument', 'Ask for 1 to 100 ids, of at most 64 characters each.'],
+  WhomMissing: ['InvalidArgument', 'Say whom: an id, or a username.'],
+  StatusUnknown: ['InvalidArgument', 'There is no such status: ask for active or suspended users, or for all by leaving it out.'],
+  AfterWrong: ['InvalidArgument', 'The id to go on behind must be one that was got before, or empty for the beginning.'],
+  WatchesFull: ['ResourceExhausted', 'Too many users are watched here. Try again a little later, at another process if there is one.'],
+  TooManyWatches: [
+    'ResourceExhausted',
+    'You watch too many users at a time: end some of the streams, or ask for them now and then instead.',
+  ],
+  WatchBroken: ['Unavailable', 'Whether the user has changed cannot be told at the moment. Watch again.'],
   SignUpClosed: ['PermissionDenied', 'Nobody can sign up here at the moment. Ask an administrator for an account.'],
 })
 
@@ -26,10 +36,14 @@ const Nickname = Type.String({
 })
 export const Status = OneOf(['active', 'suspended'], { description: 'Suspended users cannot log in.' })
 
+const username = /^[a-z0-9_.-]{3,32}$/
+/** Whether somebody could have this username, as it is kept. */
+export const isUsername = (text: string): boolean => username.test(text)
+
 export const users = defineTable(
   'user',
   {
-    username: Type.String({ maxLength: 32, pattern: '^[a-z0-9_.-]{3,32}$', description: '3–32 of a–z, 0–9, _ . -', examples: ['ada'] }),
+    username: Type.String({ maxLength: 32, pattern: username.source, description: '3–32 of a–z, 0–9, _ . -', examples: ['ada'] }),
     email: Type.String({ maxLength: 254, description: 'In lower case.', examples: ['ada@example.com'] }),
     nickname: Type.Optional(Nickname),
     passwordHash: secret(Type.String({ maxLength: 255 })),
@@ -130,6 +144,7 @@ export const Purpose = OneOf(
     'passwordReset',
     'emailChanged',
     'apiKeyMade',
+    'chatLinked',
     'accountDeleted',
   ],
   { description: 'Why a message is sent.' },

@@ -18,7 +18,7 @@ describe('the compose file', () => {
     user?: string
     environment?: Record<string, string>
     secrets?: string[]
-    networks: string[]
+    networks: string[] | Record<string, { aliases?: string[] }>
     ports?: string[]
     depends_on?: Record<string, { condition: string }>
     read_only?: boolean
@@ -66,6 +66,25 @@ describe('the compose file', () => {
     expect(compose.configs['nginx']?.file).toBe('./nginx.conf')
   })
 
+  test('has a bot that reaches the platforms, is reached by them, and finds every process of the API', () => {
+    const { bot } = compose.services
+    // Who is in an internal network alone reaches nobody outside.
+    expect(bot?.networks).toEqual(['front', 'back'])
+    const [, host = ''] = /^dns:\/\/\/([\w-]+):50051$/.exec(bot?.environment?.['BINGO_RPC_TARGET'] ?? '') ?? []
+    for (const name of ['api-1', 'api-2']) expect(compose.services[name]?.networks).toMatchObject({ back: { aliases: [host] } })
+    for (const platform of ['TELEGRAM', 'DISCORD']) {
+      expect(bot?.environment?.[`BINGO_${platform}_TOKEN_FILE`]).toBe(`\${BINGO_${platform}_TOKEN_FILE:-}`)
+      expect(bot?.secrets).toContain(`${platform.toLowerCase()}_token`)
+    }
+    for (const [name, { secrets = [] }] of ofBingo.filter(([name]) => name !== 'bot')) {
+      expect(
+        secrets.filter(secret => secret.endsWith('_token')),
+        name,
+      ).toEqual([])
+    }
+    expect(readFileSync(join(deploy, 'nginx.conf'), 'utf8')).toContain('server bot:8082 ')
+  })
+
   test('waits with every process until the tables are up to date', () => {
     expect(compose.services['migrate']?.command).toEqual(['migrate', 'up'])
     for (const [name, { depends_on = {} }] of services) {
@@ -83,7 +102,7 @@ describe('the compose file', () => {
   test('holds no secret: each is a file of a folder that git ignores', () => {
     for (const [name, { environment = {} }] of services) {
       const inline = Object.keys(environment).filter(
-        variable => /PASSWORD|KEY|TOKEN|URL|SECRET/.test(variable) && !variable.endsWith('_FILE'),
+        variable => /PASSWORD|KEY|TOKEN|URL|SECRET/.test(variable) && !/_FILE$|_PUBLIC_/.test(variable),
       )
       expect(inline, name).toEqual([])
     }
@@ -128,15 +147,18 @@ describe('the compose file', () => {
   testWith(built, 'gets its secrets from one command, which changes none that is there', async () => {
     using folder = temporaryFolder()
     cpSync(join(deploy, 'make-secrets.sh'), join(folder.path, 'make-secrets.sh'))
-    const make = () => Bun.spawnSync([join(folder.path, 'make-secrets.sh')]).exitCode
+    const make = (env = {}) => Bun.spawnSync([join(folder.path, 'make-secrets.sh')], { env: { ...process.env, ...env } }).exitCode
     const contents = () =>
       Object.fromEntries(Object.entries(compose.secrets).map(([name, { file }]) => [name, readFileSync(join(folder.path, file), 'utf8')]))
     expect(make()).toBe(0)
-    const made = contents()
-    expect(new Set(Object.values(made)).size).toBe(Object.keys(compose.secrets).length)
+    const { telegram_token: telegram, discord_token: discord, ...made } = contents()
+    expect([telegram, discord]).toEqual(['', ''])
+    expect(new Set(Object.values(made)).size).toBe(Object.keys(compose.secrets).length - 2)
     expect(statSync(join(folder.path, 'secrets')).mode & 0o077).toBe(0)
-    expect(make()).toBe(0)
-    expect(contents()).toEqual(made)
+    // A platform may come later.
+    expect(make({ BINGO_TELEGRAM_TOKEN: '1:first' })).toBe(0)
+    expect(make({ BINGO_TELEGRAM_TOKEN: '1:other', BINGO_MAIL_URL: 'smtp://other.example' })).toBe(0)
+    expect(contents()).toEqual({ ...made, telegram_token: '1:first', discord_token: '' })
 
     const checked = await runBingo(['config', 'show', '--json'], {
       env: {
@@ -144,6 +166,8 @@ describe('the compose file', () => {
         BINGO_REDIS_URL_FILE: join(folder.path, 'secrets/redis_url'),
         BINGO_AUTH_KEY_FILE: join(folder.path, 'secrets/auth_key'),
         BINGO_MAIL_URL_FILE: join(folder.path, 'secrets/mail_url'),
+        BINGO_TELEGRAM_TOKEN_FILE: join(folder.path, 'secrets/telegram_token'),
+        BINGO_DISCORD_TOKEN_FILE: '',
       },
     })
     expect(checked.code, checked.stderr).toBe(0)

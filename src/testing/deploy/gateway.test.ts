@@ -2,8 +2,9 @@ import { describe, expect } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { settings } from '@/core/config/settings'
-import { type RunningBingo, startTimeoutMs, temporaryFolder } from '../bingo'
+import { type RunningBingo, startBingo, startTimeoutMs, temporaryFolder } from '../bingo'
 import { type Client as Caller, newServiceKey } from '../clients'
+import { startDiscord } from '../chat/fake-discord'
 import { freePort } from '../servers'
 import { built, testWith } from './common'
 import { drainMs, type Gateway, nginx, startApi, startGateway } from './gateway'
@@ -56,6 +57,23 @@ describe('the gateway', () => {
     const forged = await fetch(`${url}/api/v1/users`, { headers: { 'x-request-id': 'not fit for "logs"' } })
     expect(forged.headers.get('x-request-id')).toMatch(/^[0-9a-f]{32}$/)
     expect(forged.headers.get('server')).toBe('nginx')
+  })
+
+  testWith(gatewayNeeds, 'passes on to the bot what platforms send, byte by byte', async () => {
+    using folder = temporaryFolder()
+    const discord = await startDiscord()
+    const bot = await startBingo({
+      roles: 'bot',
+      env: { BINGO_DATABASE_URL: `sqlite:${join(folder.path, 'bingo.db')}`, ...discord.env },
+    })
+    const gateway = await startGateway(folder.path, [1, 1], Number(new URL(bot.url).port))
+    const answered = await discord.send(gateway.url, { type: 1 })
+    expect([answered.status, await answered.json()]).toEqual([200, { type: 1 }])
+    const spaced = ({ body }: { body: Uint8Array }) => ({ body: Buffer.concat([body, Buffer.from(' ')]) })
+    expect((await discord.send(gateway.url, { type: 1 }, { mutate: spaced })).status).toBe(401)
+    const off = await fetch(`${gateway.url}/bot/telegram`, { method: 'POST' })
+    expect(await off.json()).toMatchObject({ code: 'NotFound.NoPlatform' })
+    await Promise.all([gateway.stop(), bot.stop(), discord.stop()])
   })
 
   testWith(gatewayNeeds, 'answers errors of its own in the form of all others', async () => {

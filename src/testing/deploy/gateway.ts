@@ -20,12 +20,14 @@ export interface Gateway {
   stop(): Promise<number>
 }
 
-export async function startGateway(folder: string, apiPorts: readonly [number, number]): Promise<Gateway> {
+/** @param botPort where nobody listens, unless a test says otherwise */
+export async function startGateway(folder: string, apiPorts: readonly [number, number], botPort = 1): Promise<Gateway> {
   const port = freePort()
   const exchanged: readonly (readonly [string, string])[] = [
     ['listen 8080 default_server;', `listen 127.0.0.1:${port} default_server;`],
     ['server api-1:8080 resolve ', `server 127.0.0.1:${apiPorts[0]} `],
     ['server api-2:8080 resolve ', `server 127.0.0.1:${apiPorts[1]} `],
+    ['server bot:8082 resolve ', `server 127.0.0.1:${botPort} `],
     ['fail_timeout=10s;', `fail_timeout=1s;`],
     ['keepalive_timeout 4s;', 'keepalive_timeout 400ms;'],
     ['access_log /dev/stdout line;', `access_log ${folder}/access.log line;`],

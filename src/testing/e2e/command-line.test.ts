@@ -154,8 +154,8 @@ describe('what cannot start says why, how to mend it, and exits with the right c
     using folder = temporaryFolder()
     const env = { BINGO_DATABASE_URL: `sqlite:${folder.path}/b.db` }
     using taken = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
-    for (const setting of ['http.port', 'ops.port']) {
-      const ports = ['--http.port=0', '--ops.port=0'].filter(flag => !flag.includes(setting))
+    for (const setting of ['http.port', 'rpc.port', 'ops.port']) {
+      const ports = ['--http.port=0', '--rpc.port=0', '--ops.port=0'].filter(flag => !flag.includes(setting))
       expectRemedy(
         await runBingo(['--role=api', ...ports, `--${setting}=${taken.port}`], { env }),
         1,
@@ -164,11 +164,12 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       )
     }
     const first = await startBingo({ env })
-    for (const [used, free] of [
-      [`--http.port=${new URL(first.url).port}`, '--ops.port=0'],
-      [`--ops.port=${new URL(first.ops).port}`, '--http.port=0'],
+    for (const ports of [
+      [`--http.port=${new URL(first.url).port}`, '--rpc.port=0', '--ops.port=0'],
+      [`--rpc.port=${first.rpc.split(':')[1]}`, '--http.port=0', '--ops.port=0'],
+      [`--ops.port=${new URL(first.ops).port}`, '--http.port=0', '--rpc.port=0'],
     ] as const) {
-      expectRemedy(await runBingo(['--role=api', used, free], { env }), 1, 'is in use')
+      expectRemedy(await runBingo(['--role=api', ...ports], { env }), 1, 'is in use')
     }
     expect(await first.stop()).toBe(0)
   })
@@ -199,7 +200,7 @@ describe('what cannot start says why, how to mend it, and exits with the right c
       const backing = (await openBacking(name)) as Backing
       const { env = {} } = backing.options
       expectRemedy(
-        await runBingo(['--role=api', '--http.port=0', '--ops.port=0'], { env }),
+        await runBingo(['--role=api', '--http.port=0', '--rpc.port=0', '--ops.port=0'], { env }),
         1,
         '0001_user',
         "'bingo migrate up'",
@@ -298,7 +299,9 @@ describe('commands', () => {
     expect((await runBingo(['--version'])).stdout).toBe(`${version}\n`)
   })
   test('roles are listed with what they serve', async () => {
-    expect((await runBingo(['roles'])).stdout).toContain('api        Serves the public HTTP API. Modules: user, ')
+    expect((await runBingo(['roles'])).stdout).toContain(
+      'api        Serves the public HTTP API, and gRPC to other services. Modules: user, ',
+    )
     expect(JSON.parse((await runBingo(['roles', '--json'])).stdout)).toHaveLength(4)
   })
   test('the OpenAPI document is the one that the server shows', async () => {
@@ -356,7 +359,7 @@ describe('commands', () => {
       ['migrate', 'status'],
       ['migrate', 'up'],
       ['migrate', 'down'],
-      ['--role=api', '--http.port=0', '--ops.port=0'],
+      ['--role=api', '--http.port=0', '--rpc.port=0', '--ops.port=0'],
     ])
       expectRemedy(await runBingo(args, { env }), 1, '0001_user has been changed since it was applied', 'restore the text', 'new migration')
   })

@@ -10,8 +10,8 @@ import { sendRaw } from '../http-client'
 /** The same seed makes the same requests: `BINGO_TEST_SEED=12345 bun test src/testing/e2e/hostile.test.ts`. */
 const seed = Number(process.env['BINGO_TEST_SEED'] ?? 20_261_123)
 const requestsOf = { api: 6000, admin: 4000 }
-/** Share of the operations that succeed now and then. Of those of the admin server root has a test of its own. */
-const leastReached = { api: 0.6, admin: 0.3 }
+/** Share of the operations that succeed now and then. Most of those of the admin server need more than these callers have; root has a test of its own. */
+const leastReached = { api: 0.6, admin: 0.2 }
 /** Callers log themselves out, and remove themselves. */
 const renewedEvery = 250
 

@@ -51,7 +51,7 @@ test('what does not finish within the deadline is given up, and the exit code sa
   const signUps = Promise.allSettled(Array.from({ length: 100 }, () => send('POST', `${bingo.url}/api/v1/users`, newSignUp())))
   while (!(await (await fetch(`${bingo.ops}/metrics`)).text()).match(/^bingo_password_waiting [1-9]\d/m)) await Bun.sleep(1)
   expect(await bingo.stop()).toBe(1)
-  expect(bingo.log.at(-1)).toMatchObject({ msg: 'stopped before all was finished', services: ['api'] })
+  expect(bingo.log.at(-1)).toMatchObject({ msg: 'stopped before all was finished', services: ['api, rpc'] })
   await signUps
 })
 
@@ -82,7 +82,7 @@ test('a second signal, later, ends it at once', async () => {
 
 test('when whoever read its log goes away, it goes on, and still stops when told to', async () => {
   using folder = temporaryFolder()
-  const child = Bun.spawn([executable, '--role=api', '--http.port=0', '--ops.port=0', '--log.format=json'], {
+  const child = Bun.spawn([executable, '--role=api', '--http.port=0', '--rpc.port=0', '--ops.port=0', '--log.format=json'], {
     env: { ...process.env, ...inFolder(folder.path) },
     stdout: 'pipe',
     stderr: 'ignore',
@@ -92,7 +92,7 @@ test('when whoever read its log goes away, it goes on, and still stops when told
   let log = ''
   while (!log.includes('"msg":"ready"')) log += decoder.decode((await reader.read()).value)
   await reader.cancel()
-  const url = /api serves (http:[^"]+)/.exec(log)?.[1]
+  const url = /api serves (http:[^",]+)/.exec(log)?.[1]
   const service = await newServiceKey(backingIn(folder.path))
   for (let i = 0; i < 50; i++) expect((await service.send('GET', `${url}/api/v1/users`)).status).toBe(200)
   child.kill('SIGTERM')
@@ -102,9 +102,9 @@ test('when whoever read its log goes away, it goes on, and still stops when told
 test('each role starts, is healthy, and says in one line what it serves', async () => {
   using folder = temporaryFolder()
   for (const [role, line] of [
-    ['api', /^api serves http:\/\/127\.0\.0\.1:\d+$/],
+    ['api', /^api serves http:\/\/127\.0\.0\.1:\d+, serves grpc:\/\/127\.0\.0\.1:\d+$/],
     ['admin', /^admin serves http:\/\/127\.0\.0\.1:\d+$/],
-    ['bot', /^bot serves http:\/\/127\.0\.0\.1:\d+$/],
+    ['bot', /^bot serves http:\/\/127\.0\.0\.1:\d+, works the queues bot \(16 at a time\), broadcast \(32 at a time\)$/],
     ['scheduler', /^scheduler fires schedules, works the queues default \(32 at a time\), mail \(8 at a time\), bulk \(2 at a time\)$/],
   ] as const) {
     const bingo = await startBingo({ roles: role, env: inFolder(folder.path) })
@@ -145,7 +145,7 @@ test('the first start on SQLite says in one line what it has migrated, and to pe
     { level: 'info', applied: expect.arrayContaining(['0001_user']) },
   ])
   expect(bingo.stderr()).toMatch(new RegExp(`^  mail +${folder.path}/mail$`, 'm'))
-  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail, bulk$/m)
+  expect(bingo.stderr()).toMatch(/^ {2}queues +default, mail, bulk, bot, broadcast$/m)
 })
 
 test('the admin server listens on loopback unless its own setting says otherwise', async () => {

@@ -78,7 +78,7 @@ test('what changes something takes an Idempotency-Key, but for what answers with
       return isThere === ['post', 'patch'].includes(method) ? [] : [operationId]
     }),
   )
-  expect(taking.toSorted()).toEqual(['createApiKey', 'logIn', 'refreshSession'])
+  expect(taking.toSorted()).toEqual(['createApiKey', 'createChatLinkCode', 'logIn', 'refreshSession'])
 })
 
 test('bodies are documented as JSON only, and refuse unknown fields', async () => {
