@@ -58,11 +58,11 @@ async function runTests(filters: readonly string[], env: typeof process.env): Pr
   const waiting = batchesOf([...new Bun.Glob('{src,roles}/**/*.test.ts').scanSync('.')])
   const total: Counts = { passed: 0, failed: 0, skipped: 0 }
   const failures: string[] = []
-  const failed: { batch: Batch; counts: Counts }[] = []
+  const failed: { batch: Batch; counts: Counts; paths: string[] }[] = []
   const add = (counts: Counts) => {
     for (const name of ['passed', 'failed', 'skipped'] as const) total[name] += counts[name]
   }
-  async function runBatch(batch: Batch): Promise<Counts> {
+  async function runBatch(batch: Batch): Promise<{ counts: Counts; paths: string[] }> {
     const fromMs = performance.now()
     const outcome = await run([...testing, ...batch.paths], env, false)
     const counts = judged(outcome)
@@ -70,28 +70,48 @@ async function runTests(filters: readonly string[], env: typeof process.env): Pr
     const took = [performance.now() - fromMs, outcome.cpuMs].map(seconds)
     console.error(`test: ${batch.name}: ${took[0]}, ${took[1]} of processors, exit code ${outcome.code}\n`)
     if (counts.failed > 0) failures.push(`test: ${batch.name} failed:\n${failuresIn(outcome.output)}`)
-    return counts
+    return { counts, paths: failedPathsIn(outcome.output, batch.paths) }
   }
   async function work(): Promise<void> {
     for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
-      const counts = await runBatch(batch)
-      if (counts.failed > 0) failed.push({ batch, counts })
+      const { counts, paths } = await runBatch(batch)
+      if (counts.failed > 0) failed.push({ batch, counts, paths })
       else add(counts)
     }
   }
   await Promise.all(Array.from({ length: atOnce }, work))
-  const isFew = failed.length <= runAgainMax
-  for (const { batch, counts } of failed) add(isFew ? await runBatch({ ...batch, name: `${batch.name} (again, alone)` }) : counts)
+  for (const { batch, counts, paths } of failed) {
+    if (failed.length > runAgainMax) add(counts)
+    else {
+      const { counts: again } = await runBatch({ name: `${batch.name} (again, alone)`, paths })
+      const isAll = paths === batch.paths
+      add(isAll ? again : { ...counts, passed: counts.passed + counts.failed - again.failed, failed: again.failed })
+    }
+  }
   // At the end, where who looks at a long log finds it; also what failed beside others and passed alone.
   for (const failure of failures) console.error(`\n${failure}`)
   return total
 }
 
 /**
- * Batches that are run once more, alone, when they have failed among others: a limit in time may be missed for want of a processor.
+ * The files that failed of so many batches are run once more, alone: a limit in time may be missed for want of a processor among others.
  * What fails then has failed; what passes is said at the end all the same. With more than this, the fault is not the neighbours'.
  */
 const runAgainMax = 3
+
+/** The files with a failed test; all when the runner has not gone through them all, or says of none that it failed. */
+function failedPathsIn(output: string, paths: string[]): string[] {
+  const files = Number(/^Ran \d+ tests? across (\d+) files?\./m.exec(output)?.[1])
+  const failed = new Set<string>()
+  let path = ''
+  for (const line of output.split('\n')) {
+    if (/^\d+ tests? failed:$/.test(line)) break
+    if (line.endsWith('.test.ts:')) path = line.slice(0, -1)
+    if (line.startsWith('(fail)')) failed.add(path)
+  }
+  const found = paths.filter(each => failed.has(each))
+  return files === paths.length && found.length > 0 && found.length === failed.size ? found : paths
+}
 
 /** What the runner said of each failed test, without what passed. */
 function failuresIn(output: string): string {
