@@ -2,6 +2,7 @@ import { t } from 'elysia'
 import { admin } from '@/core/access'
 import { askingOf } from '@/core/asking'
 import { controller, pageQuery } from '@/core/controller'
+import { created } from '@/core/etag'
 import type { AnnouncementBiz } from './biz'
 import { Announcement, AnnouncementPage, NewAnnouncement } from './schema'
 
@@ -10,29 +11,20 @@ const read = [admin('announcements:read')]
 
 export const announcementController = (biz: AnnouncementBiz) =>
   controller({ prefix: '/announcements', tags: ['Announcements'] })
-    .post(
-      '',
-      async ({ body, set, route, request }) => {
-        const made = await biz.announce(body, askingOf(request))
-        set.status = 201
-        set.headers['location'] = `${route}/${made.id}`
-        return made
+    .post('', async ({ body, set, route, request }) => created(await biz.announce(body, askingOf(request)), set, route), {
+      body: NewAnnouncement,
+      parse: 'json',
+      response: { 201: Announcement },
+      sets: ['Location'],
+      // What has been sent to everybody cannot be taken back.
+      access: [admin('announcements:write', { isDangerous: true })],
+      fails: ['Unprocessable', 'ResourceExhausted'],
+      detail: {
+        operationId: 'createAnnouncement',
+        summary: 'Announce something to the chats that have subscribed to a topic, now or later',
+        description: 'Send an Idempotency-Key, so that it is announced once even when no answer came and you send it again.',
       },
-      {
-        body: NewAnnouncement,
-        parse: 'json',
-        response: { 201: Announcement },
-        sets: ['Location'],
-        // What has been sent to everybody cannot be taken back.
-        access: [admin('announcements:write', { isDangerous: true })],
-        fails: ['Unprocessable', 'ResourceExhausted'],
-        detail: {
-          operationId: 'createAnnouncement',
-          summary: 'Announce something to the chats that have subscribed to a topic, now or later',
-          description: 'Send an Idempotency-Key, so that it is announced once even when no answer came and you send it again.',
-        },
-      },
-    )
+    })
     .get('/:id', ({ params }) => biz.get(params.id), {
       params,
       response: { 200: Announcement },

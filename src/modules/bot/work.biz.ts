@@ -1,7 +1,6 @@
 import { backoffMs } from '@/core/backoff'
-import { chatErrors, type ChatGone } from '@/core/chat'
+import { chatCodes, type ChatGone, type Incoming } from '@/core/chat'
 import { AppError, type Kind, toAppError } from '@/core/error'
-import type { Incoming } from '@/core/chat'
 import type { Ports } from '@/core/ports'
 import { snooze, type TaskContext, type TaskResult } from '@/core/queue/task'
 import { type ChatUpdate, type ChatUpdateBiz, nameOf, type Said } from '@/modules/chat-update'
@@ -113,7 +112,7 @@ export function workBiz({ clock, log, metrics, chat, updates, news, run, left }:
   }
 
   async function answer(update: ChatUpdate, text: string): Promise<boolean> {
-    const done = await updates.answer(update, text.toWellFormed().slice(0, answerMax) || '…')
+    const done = await updates.answer(update, text.slice(0, answerMax).toWellFormed() || '…')
     news.tell(nameOf({ platform: update.platform, id: update.updateId }))
     return done
   }
@@ -136,10 +135,10 @@ export function workBiz({ clock, log, metrics, chat, updates, news, run, left }:
     const { platform, chatId } = update
     const code = thrown instanceof AppError ? thrown.code : 'Internal.Unexpected'
     const nowMs = clock.nowMs()
-    if (code === codes.gone) await left([{ platform, chatId }])
+    if (code === chatCodes.gone) await left([{ platform, chatId }])
     if (hopeless.includes(code)) {
       log.info('an answer could not be sent', { platform, code })
-      return end(update, code === codes.gone ? 'gone' : 'refused')
+      return end(update, code === chatCodes.gone ? 'gone' : 'refused')
     }
     if (nowMs - update.receivedAtMs >= sendMaxMs) {
       log.warn('an answer was not sent: it was tried for too long', { platform, code, sends: update.sends, err: thrown })
@@ -184,6 +183,5 @@ const idOf = ({ platform, updateId }: ChatUpdate) => `${platform}-${updateId.rep
 /** What waits for the first time is due from the beginning. */
 const isBegun = ({ attempts, dueAtMs }: ChatUpdate) => attempts > 0 || dueAtMs > 0
 
-const codes = { gone: chatErrors.ChatGone().code }
 /** There is no use in trying again. */
-const hopeless = [codes.gone, chatErrors.MessageRefused().code, chatErrors.AnswerLate().code]
+const hopeless = [chatCodes.gone, chatCodes.refused, chatCodes.late] as readonly string[]
